@@ -1,0 +1,62 @@
+// The CPU as a device: addresses are host addresses, streams run work at once on the calling thread.
+
+#include <cstdlib>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "planish/base/isa.h"
+#include "planish/device/device.h"
+
+namespace planish {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+void* as_host(DevicePtr p) { return reinterpret_cast<void*>(static_cast<uintptr_t>(p.value)); }
+
+class HostStream final : public Stream {
+ public:
+  Status synchronize() override { return {}; }
+};
+
+class HostDevice final : public Device {
+ public:
+  [[nodiscard]] std::string name() const override { return cpu_features().brand; }
+  [[nodiscard]] std::string fingerprint() const override { return "cpu:" + cpu_features().fingerprint(); }
+
+  Result<DevicePtr> allocate(size_t bytes) override {
+    const size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    void* p = padded < bytes ? nullptr : std::aligned_alloc(kAlignment, padded == 0 ? kAlignment : padded);
+    if (p == nullptr)
+      return Error{.code = Code::out_of_memory,
+                   .what = fmt::format("cannot allocate {} bytes of host memory", bytes),
+                   .fix = "use a smaller batch or input, or close other programs"};
+    return DevicePtr{reinterpret_cast<uintptr_t>(p)};
+  }
+  void release(DevicePtr ptr) override { std::free(as_host(ptr)); }
+
+  Status copy_to_device(DevicePtr dst, const void* src, size_t bytes, Stream&) override {
+    if (bytes != 0) std::memcpy(as_host(dst), src, bytes);
+    return {};
+  }
+  Status copy_to_host(void* dst, DevicePtr src, size_t bytes, Stream&) override {
+    if (bytes != 0) std::memcpy(dst, as_host(src), bytes);
+    return {};
+  }
+  Status copy_on_device(DevicePtr dst, DevicePtr src, size_t bytes, Stream&) override {
+    if (bytes != 0) std::memmove(as_host(dst), as_host(src), bytes);
+    return {};
+  }
+  Result<std::unique_ptr<Stream>> create_stream() override { return std::unique_ptr<Stream>(new HostStream); }
+  [[nodiscard]] bool shares_host_memory() const override { return true; }
+};
+
+}  // namespace
+
+Device& host_device() {
+  static HostDevice device;
+  return device;
+}
+
+}  // namespace planish

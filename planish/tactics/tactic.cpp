@@ -1,0 +1,94 @@
+#include "planish/tactics/tactic.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace planish {
+namespace {
+
+void append_attr(std::string& out, const Attr& attr) {
+  std::visit(
+      [&out](const auto& v) {
+        using T = std::decay_t<decltype(v)>;
+        if constexpr (std::is_same_v<T, int64_t> || std::is_same_v<T, float> || std::is_same_v<T, std::string>) {
+          out += fmt::format("{}", v);
+        } else if constexpr (std::is_same_v<T, Tensor>) {
+          out += fmt::format("{}{}", dtype_name(v.dtype()), to_string(v.shape()));
+        } else if constexpr (std::is_same_v<T, std::shared_ptr<const Graph>>) {
+          out += fmt::format("graph:{}:{}", v->name, v->nodes.size());
+        } else {
+          for (const auto& e : v) out += fmt::format("{},", e);
+        }
+      },
+      attr);
+}
+
+void append_desc(std::string& out, const TensorDesc& d) {
+  if (!d.present()) {
+    out += "_;";
+    return;
+  }
+  out += fmt::format("{}{}@{};", dtype_name(d.dtype), to_string(d.shape), layout_name(d.layout));
+}
+
+}  // namespace
+
+const Tactic* TacticTable::find(std::string_view id) const {
+  const auto it = std::ranges::find_if(tactics, [id](const Tactic* t) { return t->id == id; });
+  return it == tactics.end() ? nullptr : *it;
+}
+
+std::string op_key(const Node& node) { return node.domain.empty() ? node.op : node.domain + "." + node.op; }
+
+bool tactic_takes(const Tactic& tactic, const Node& node) {
+  if (tactic.ops.empty()) return true;
+  const std::string key = op_key(node);
+  return std::ranges::find(tactic.ops, key) != tactic.ops.end();
+}
+
+std::vector<const Tactic*> supporting_tactics(const TacticTable& table, const NodeView& view, const Target& target,
+                                              std::vector<Refusal>* refusals) {
+  std::vector<const Tactic*> out;
+  for (const Tactic* tactic : table.tactics) {
+    if (!tactic_takes(*tactic, *view.node)) continue;
+    WhyNot why = tactic->supports(view, target);
+    if (!why)
+      out.push_back(tactic);
+    else if (refusals != nullptr)
+      refusals->push_back({std::string(tactic->id), std::move(*why)});
+  }
+  return out;
+}
+
+Error no_tactic_error(const NodeView& view, std::span<const Refusal> refusals) {
+  std::string what = fmt::format("no tactic can execute {}", op_key(*view.node));
+  for (const TensorDesc& d : view.inputs) {
+    what += &d == view.inputs.data() ? " on " : ", ";
+    what += d.present() ? fmt::format("{}{}", dtype_name(d.dtype), to_string(d.shape)) : std::string("nothing");
+  }
+  for (const Refusal& r : refusals) what += fmt::format("\n  {}: {}", r.tactic, r.reason);
+  return Error{.code = Code::unsupported,
+               .node = view.node->name,
+               .what = std::move(what),
+               .fix = "change the node as one of the reasons says, or report the operator"};
+}
+
+std::string work_key(const NodeView& view) {
+  std::string out = op_key(*view.node) + "{";
+  for (const auto& [key, attr] : view.node->attrs) {
+    out += key + "=";
+    append_attr(out, attr);
+    out += ";";
+  }
+  out += "}(";
+  for (size_t i = 0; i < view.inputs.size(); ++i) {
+    if (view.is_constant(i)) out += "const ";
+    append_desc(out, view.inputs[i]);
+  }
+  out += ")->(";
+  for (const TensorDesc& d : view.outputs) append_desc(out, d);
+  return out + ")";
+}
+
+}  // namespace planish
