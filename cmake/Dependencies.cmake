@@ -5,13 +5,14 @@ set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+# Programs and tests find libdnnl beside themselves wherever the build folder or the installed tree is moved to.
+set(CMAKE_BUILD_RPATH_USE_ORIGIN ON)
 find_program(PLANISH_CCACHE ccache)
 if(PLANISH_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${PLANISH_CCACHE})
 endif()
 
 find_package(Threads REQUIRED)
-find_package(OpenMP REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(Protobuf REQUIRED)
@@ -27,6 +28,12 @@ endif()
 # Everything may format text and start threads.
 link_libraries(fmt::fmt Threads::Threads)
 
+add_library(planish_openmp INTERFACE)
+if(PLANISH_OPENMP)
+  find_package(OpenMP REQUIRED)
+  target_link_libraries(planish_openmp INTERFACE OpenMP::OpenMP_CXX)
+endif()
+
 add_library(planish_images INTERFACE)
 target_link_libraries(planish_images INTERFACE JPEG::JPEG PNG::PNG PkgConfig::WEBP ZLIB::ZLIB nlohmann_json::nlohmann_json)
 find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb REQUIRED)
@@ -39,9 +46,15 @@ if(NOT EXISTS "${PLANISH_THIRD_PARTY}/onednn/include/oneapi/dnnl/dnnl.hpp" OR
   message(FATAL_ERROR "oneDNN or the ONNX schema is missing. Run scripts/fetch_deps.sh (make does it by itself).")
 endif()
 
+# A hard link costs no space and lets the build folder be moved away from the sources.
+set(PLANISH_DNNL "${PROJECT_BINARY_DIR}/lib/libdnnl.so.3")
+file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
+file(CREATE_LINK "${PLANISH_THIRD_PARTY}/onednn/lib/libdnnl.so.3" "${PLANISH_DNNL}" COPY_ON_ERROR)
+add_library(planish_dnnl_library SHARED IMPORTED)
+set_target_properties(planish_dnnl_library PROPERTIES IMPORTED_LOCATION "${PLANISH_DNNL}" IMPORTED_SONAME libdnnl.so.3)
 add_library(planish_onednn INTERFACE)
 target_include_directories(planish_onednn SYSTEM INTERFACE "${PLANISH_THIRD_PARTY}/onednn/include")
-target_link_libraries(planish_onednn INTERFACE "${PLANISH_THIRD_PARTY}/onednn/lib/libdnnl.so.3" OpenMP::OpenMP_CXX)
+target_link_libraries(planish_onednn INTERFACE planish_dnnl_library planish_openmp)
 
 set(PLANISH_GENERATED "${PROJECT_BINARY_DIR}/generated")
 file(MAKE_DIRECTORY "${PLANISH_GENERATED}")
@@ -56,6 +69,18 @@ target_include_directories(planish_onnx_proto SYSTEM PUBLIC "${PLANISH_GENERATED
 target_link_libraries(planish_onnx_proto PUBLIC protobuf::libprotobuf)
 target_compile_options(planish_onnx_proto PRIVATE -w)
 
+# planish/engine/<name>.fbs becomes <name>_generated.h.
 find_program(PLANISH_FLATC flatc REQUIRED)
 add_library(planish_flatbuffers INTERFACE)
 target_include_directories(planish_flatbuffers SYSTEM INTERFACE "${PLANISH_GENERATED}")
+file(GLOB schemas CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/planish/engine/*.fbs")
+foreach(schema IN LISTS schemas)
+  get_filename_component(name "${schema}" NAME_WE)
+  add_custom_command(
+    OUTPUT "${PLANISH_GENERATED}/${name}_generated.h"
+    COMMAND ${PLANISH_FLATC} --cpp -o "${PLANISH_GENERATED}" "${schema}"
+    DEPENDS "${schema}"
+    VERBATIM)
+  add_custom_target(planish_schema_${name} DEPENDS "${PLANISH_GENERATED}/${name}_generated.h")
+  add_dependencies(planish_flatbuffers planish_schema_${name})
+endforeach()

@@ -5,7 +5,10 @@
 # x86_<isa>.cpp is compiled for that instruction set alone; everything else for the x86-64 baseline.
 include_guard()
 
-set(PLANISH_WARNINGS -Wall -Wextra -Wshadow -Wno-missing-field-initializers -Werror)
+set(PLANISH_WARNINGS -Wall -Wextra -Wshadow -Wno-missing-field-initializers)
+if(PLANISH_WERROR)
+  list(APPEND PLANISH_WARNINGS -Werror)
+endif()
 set(PLANISH_ISA_avx2 -mavx2 -mfma -mf16c)
 set(PLANISH_ISA_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
 set(PLANISH_ISA_avx512vnni ${PLANISH_ISA_avx512} -mavx512vnni)
