@@ -13,6 +13,11 @@ namespace {
 /// The table of operator files. A new file is one row here and one line in registry.h.
 constexpr std::array kFiles{
     identity_ops,
+    clip_ops,
+    where_ops,
+    variadic_ops,
+    binary_ops,
+    unary_ops,
 };
 
 std::string_view canonical(std::string_view domain) { return domain == "ai.onnx" ? std::string_view{} : domain; }

@@ -9,5 +9,10 @@
 namespace planish {
 
 std::span<const OpDecl> identity_ops();
+std::span<const OpDecl> clip_ops();
+std::span<const OpDecl> where_ops();
+std::span<const OpDecl> variadic_ops();
+std::span<const OpDecl> binary_ops();
+std::span<const OpDecl> unary_ops();
 
 }  // namespace planish
