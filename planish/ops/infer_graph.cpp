@@ -40,7 +40,8 @@ class Inference {
  private:
   [[nodiscard]] const Tensor* known(ValueId v) const {
     if (v == kNoValue) return nullptr;
-    if (const Tensor* c = graph_.constant_of(v)) return c;
+    // A constant that a tactic packed away has a shape but no data.
+    if (const Tensor* c = graph_.constant_of(v)) return c->raw() != nullptr || c->size() == 0 ? c : nullptr;
     const auto& value = facts_.values[static_cast<size_t>(v)];
     return value ? &*value : nullptr;
   }

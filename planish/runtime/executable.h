@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "planish/engine/engine.h"
+
+namespace planish {
+
+/// An engine on a device, ready to make contexts: tactics looked up, weights in place. Immutable and shared by any
+/// number of threads.
+class Executable {
+ public:
+  struct Layer {
+    const Tactic* tactic = nullptr;  ///< nullptr: no kernel (view), or no static choice
+    std::vector<PackedConstant> packed;
+    std::vector<DevicePtr> constants;  ///< by input: device address of the constant, null when not constant
+    bool replaced = false;             ///< the engine's tactic does not exist here; another one was taken
+  };
+
+  /// `table`: tactics of the device, in order of preference. Tactics that do not exist (or refuse) here are replaced by
+  /// the first that accepts, which `warnings` states.
+  static Result<std::shared_ptr<const Executable>> create(std::shared_ptr<const Engine> engine, Device& device,
+                                                          const TacticTable& table, int threads);
+
+  [[nodiscard]] const Engine& engine() const { return *engine_; }
+  [[nodiscard]] const Graph& graph() const { return engine_->graph; }
+  [[nodiscard]] Device& device() const { return *device_; }
+  [[nodiscard]] const TacticTable& table() const { return *table_; }
+  [[nodiscard]] const Target& target() const { return target_; }
+  [[nodiscard]] const std::vector<Layer>& layers() const { return layers_; }
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
+  /// Device address of a constant of the graph; null when the value is none.
+  [[nodiscard]] DevicePtr constant_address(ValueId v) const { return constants_[static_cast<size_t>(v)]; }
+  /// Bytes of weights on the device.
+  [[nodiscard]] size_t weight_bytes() const { return weight_bytes_; }
+
+ private:
+  Executable() = default;
+  Status place_weights();
+  Result<DevicePtr> place(const Tensor& tensor);
+
+  std::shared_ptr<const Engine> engine_;
+  Device* device_ = nullptr;
+  const TacticTable* table_ = nullptr;
+  Target target_;
+  std::vector<Layer> layers_;
+  std::vector<DevicePtr> constants_;
+  std::vector<DeviceBuffer> uploads_;
+  std::vector<std::string> warnings_;
+  size_t weight_bytes_ = 0;
+};
+
+}  // namespace planish
