@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs what is missing, fetches oneDNN, configures and builds one preset. A second run only builds what changed.
+# Usage: scripts/build.sh [preset] [target...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+preset=${1:-release}
+shift || true
+targets=()
+[ $# -gt 0 ] && targets=(--target "$@")
+groups=(build)
+[ "$preset" = fuzz ] && groups+=(fuzz)
+scripts/bootstrap.sh "${groups[@]}"
+scripts/fetch_deps.sh
+ninja="build/$preset/build.ninja"
+if [ ! -e "$ninja" ] || [ CMakePresets.json -nt "$ninja" ]; then
+  echo "planish: configuring build/$preset"
+  log=$(cmake --preset "$preset" 2>&1) || { echo "$log" >&2; rm -f "$ninja"; exit 1; }
+fi
+echo "planish: building build/$preset on $(nproc) cores"
+if [ -t 1 ]; then
+  cmake --build --preset "$preset" "${targets[@]}"
+else
+  # Without a terminal ninja prints a line per file: keep about twenty of them, and everything that is not a step.
+  cmake --build --preset "$preset" "${targets[@]}" 2>&1 | awk '
+    /^\[[0-9]+\/[0-9]+\]/ { split(substr($1, 2), n, "/"); step = int(20 * n[1] / n[2]); if (step == last) next; last = step }
+    { print; fflush() }'
+fi
