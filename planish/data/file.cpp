@@ -1,0 +1,124 @@
+#include "planish/data/file.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+
+namespace planish {
+namespace {
+
+struct FileCloser {
+  void operator()(std::FILE* f) const noexcept { std::fclose(f); }
+};
+using UniqueFile = std::unique_ptr<std::FILE, FileCloser>;
+
+constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+Error file_error(Code code, const std::string& path, std::string what, std::string fix) {
+  return Error{.code = code, .file = path, .what = std::move(what), .fix = std::move(fix)};
+}
+
+}  // namespace
+
+Result<std::vector<uint8_t>> read_file(const std::string& path, uint64_t max_bytes) {
+  std::error_code ec;
+  const auto status = std::filesystem::status(path, ec);
+  if (!std::filesystem::exists(status))
+    return file_error(Code::not_found, path, "the file does not exist", "check the path and its spelling");
+  if (!std::filesystem::is_regular_file(status))
+    return file_error(Code::io, path, "this is not a regular file", "name a file, not a folder or a device");
+  const uint64_t size = std::filesystem::file_size(path, ec);
+  if (ec) return file_error(Code::io, path, "the size cannot be read: " + ec.message(), "check the permissions");
+  if (size > max_bytes)
+    return file_error(Code::unsupported, path, fmt::format("the file has {} bytes; the limit is {}", size, max_bytes),
+                      "use a smaller file");
+  UniqueFile f(std::fopen(path.c_str(), "rb"));
+  if (!f)
+    return file_error(Code::io, path, fmt::format("cannot be opened: {}", std::strerror(errno)),
+                      "check the permissions");
+  std::vector<uint8_t> bytes(size);
+  if (size != 0 && std::fread(bytes.data(), 1, bytes.size(), f.get()) != bytes.size())
+    return file_error(Code::io, path, "reading ended early", "check the disk, and that nothing is writing the file");
+  return bytes;
+}
+
+Status write_file(const std::string& path, std::span<const uint8_t> bytes) {
+  static std::atomic<uint64_t> counter{0};
+  const std::string temporary = fmt::format("{}.tmp-{}-{}", path, ::getpid(), counter++);
+  bool good = false;
+  {
+    UniqueFile f(std::fopen(temporary.c_str(), "wb"));
+    if (!f)
+      return file_error(Code::io, path, fmt::format("cannot be written: {}", std::strerror(errno)),
+                        "check that the folder exists and is writable");
+    good = (bytes.empty() || std::fwrite(bytes.data(), 1, bytes.size(), f.get()) == bytes.size()) &&
+           std::fflush(f.get()) == 0;
+  }
+  std::error_code ec;
+  if (good) std::filesystem::rename(temporary, path, ec);
+  if (good && !ec) return ok_status();
+  const std::string cause = ec ? ec.message() : std::strerror(errno);
+  std::filesystem::remove(temporary, ec);
+  return file_error(Code::io, path, "writing failed: " + cause, "check the free space of the disk");
+}
+
+Status write_text_file(const std::string& path, const std::string& text) {
+  return write_file(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+}
+
+std::string base64_encode(std::span<const uint8_t> bytes) {
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const size_t left = std::min<size_t>(3, bytes.size() - i);
+    uint32_t v = static_cast<uint32_t>(bytes[i]) << 16;
+    if (left > 1) v |= static_cast<uint32_t>(bytes[i + 1]) << 8;
+    if (left > 2) v |= bytes[i + 2];
+    out += kBase64[v >> 18];
+    out += kBase64[(v >> 12) & 63];
+    out += left > 1 ? kBase64[(v >> 6) & 63] : '=';
+    out += left > 2 ? kBase64[v & 63] : '=';
+  }
+  return out;
+}
+
+Result<std::vector<uint8_t>> base64_decode(std::string_view text) {
+  std::array<int8_t, 256> value{};
+  value.fill(-1);
+  for (size_t i = 0; i < kBase64.size(); ++i) value[static_cast<uint8_t>(kBase64[i])] = static_cast<int8_t>(i);
+
+  std::vector<uint8_t> out;
+  out.reserve(text.size() / 4 * 3);
+  uint32_t bits = 0;
+  int digits = 0, padding = 0;
+  for (const char c : text) {
+    if (c == '\n' || c == '\r') continue;
+    if (c == '=' && digits % 4 >= 2) {
+      ++padding;
+      continue;
+    }
+    const int v = value[static_cast<uint8_t>(c)];
+    if (v < 0 || padding != 0)
+      return Error{.code = Code::corrupt, .what = "the text is not Base64", .fix = "write the file again"};
+    bits = (bits << 6) | static_cast<uint32_t>(v);
+    ++digits;
+    if (digits % 4 == 0)
+      out.insert(out.end(),
+                 {static_cast<uint8_t>(bits >> 16), static_cast<uint8_t>(bits >> 8), static_cast<uint8_t>(bits)});
+  }
+  const int rest = digits % 4;
+  if (rest == 1 || (padding != 0 && rest + padding != 4))
+    return Error{.code = Code::corrupt, .what = "the Base64 text is truncated", .fix = "write the file again"};
+  if (rest >= 2) out.push_back(static_cast<uint8_t>(rest == 2 ? bits >> 4 : bits >> 10));
+  if (rest == 3) out.push_back(static_cast<uint8_t>(bits >> 2));
+  return out;
+}
+
+}  // namespace planish
