@@ -13,11 +13,31 @@ namespace {
 /// The table of operator files. A new file is one row here and one line in registry.h.
 constexpr std::array kFiles{
     identity_ops,
+    cast_ops,
+    range_ops,
+    softmax_ops,
+    cumulative_ops,
+    arg_reduce_ops,
+    reduce_ops,
+    concat_ops,
+    expand_ops,
+    gather_ops,
+    pad_ops,
+    reshape_ops,
+    shape_of_ops,
+    slice_ops,
+    transpose_ops,
     clip_ops,
     where_ops,
     variadic_ops,
     binary_ops,
     unary_ops,
+    conv_ops,
+    pool_ops,
+    matmul_ops,
+    normalization_ops,
+    batch_normalization_ops,
+    reformat_ops,
 };
 
 std::string_view canonical(std::string_view domain) { return domain == "ai.onnx" ? std::string_view{} : domain; }
