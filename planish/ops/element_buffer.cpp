@@ -52,20 +52,12 @@ void store_typed(void* data, int64_t first, int64_t stride, int64_t count, const
   }
 }
 
-/// 4- and 2-bit integers: the low bits of the value, or of its saturated truncation when it is a float.
+/// 4- and 2-bit integers keep the low bits of the (truncated) value.
 template <typename T>
 double narrow_integer(DType t, T v) {
-  const int bits = dtype_bits(t);
-  const bool is_signed = dtype_is_signed(t);
-  const int64_t low = is_signed ? -(int64_t{1} << (bits - 1)) : 0;
-  const int64_t high = low + (int64_t{1} << bits) - 1;
-  if constexpr (std::is_floating_point_v<T>) {
-    const auto w = convert<int64_t>(v);
-    return static_cast<double>(w < low ? low : (w > high ? high : w));
-  } else {
-    const int64_t w = static_cast<int64_t>(v) & ((int64_t{1} << bits) - 1);
-    return static_cast<double>(w > high ? w - (int64_t{1} << bits) : w);
-  }
+  const int64_t count = int64_t{1} << dtype_bits(t);
+  const int64_t low = convert<int64_t>(v) & (count - 1);
+  return static_cast<double>(dtype_is_signed(t) && low >= count / 2 ? low - count : low);
 }
 
 }  // namespace

@@ -22,8 +22,8 @@ template <typename T>
 void load_elements(DType t, const void* data, int64_t first, int64_t stride, int64_t count, T* out);
 
 /// Writes `count` values to index `first` in steps of `stride` elements. Integers keep the low bits of integers
-/// and the saturated truncation of floats; bool is `value != 0`; floating-point types round once to nearest even,
-/// and FP8 and FP4 saturate.
+/// and the saturated truncation of floats (4- and 2-bit ones its low bits, as ONNX's Cast tests ask); bool is `value !=
+/// 0`; floating-point types round once to nearest even, and FP8 and FP4 saturate.
 template <typename T>
 void store_elements(DType t, void* data, int64_t first, int64_t stride, int64_t count, const T* in);
 
