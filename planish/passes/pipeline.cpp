@@ -1,0 +1,133 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+
+#include "planish/ir/text.h"
+#include "planish/ops/infer_graph.h"
+#include "planish/passes/pass.h"
+
+namespace planish {
+namespace {
+
+constexpr std::array kCommonPasses{
+    Pass{"fold_constants", fold_constants, "computes what depends on constants and known shapes only"},
+    Pass{"dead_code", dead_code, "drops nodes whose results nobody reads"},
+    Pass{"common_subexpressions", common_subexpressions, "merges equal nodes and equal constants"},
+    Pass{"fold_batch_norm", fold_batch_norm, "folds batch norms and per-channel scales into weights"},
+    Pass{"dead_code", dead_code, "drops nodes whose results nobody reads"},
+};
+
+/// Runs `pass` over the graph, then over the bodies of If, Loop and Scan.
+Result<Graph> run_recursively(const Pass& pass, Graph graph, const PassOptions& options,
+                              std::span<const std::optional<Shape>> input_shapes) {
+  PLANISH_TRY(annotate_shapes(graph, input_shapes));
+  graph = PLANISH_TRY(pass.run(graph, options));
+  for (Node& node : graph.nodes) {
+    for (auto& [key, attr] : node.attrs) {
+      auto* sub = std::get_if<std::shared_ptr<const Graph>>(&attr);
+      if (sub == nullptr) continue;
+      Graph body = **sub;
+      for (const auto& [index, inner] : body.captures) {
+        const ValueId outer = node.in(static_cast<size_t>(index));
+        if (outer == kNoValue) continue;
+        body.value(inner).dtype = graph.value(outer).dtype;
+        body.value(inner).shape = graph.value(outer).shape;
+      }
+      *sub = std::make_shared<Graph>(PLANISH_TRY(run_recursively(pass, std::move(body), options, {})));
+    }
+  }
+  return graph;
+}
+
+/// Number of passes to run.
+Result<size_t> stopping_place(const std::string& stop_after, std::span<const Pass> passes) {
+  if (stop_after.empty()) return passes.size();
+  if (std::ranges::all_of(stop_after, [](unsigned char c) { return std::isdigit(c) != 0; })) {
+    size_t n = 0;
+    std::from_chars(stop_after.data(), stop_after.data() + stop_after.size(), n);
+    return std::min(n, passes.size());
+  }
+  for (size_t i = passes.size(); i > 0; --i)
+    if (passes[i - 1].name == stop_after) return i;
+  return Error{.code = Code::invalid_argument,
+               .what = fmt::format("'{}' is not a pass", stop_after),
+               .fix = "name a pass of the pipeline or give a number of passes"};
+}
+
+Status check_names(const std::vector<std::string>& names, std::span<const Pass> passes) {
+  for (const std::string& name : names) {
+    if (std::ranges::any_of(passes, [&name](const Pass& p) { return p.name == name; })) continue;
+    std::string known;
+    for (const Pass& p : passes)
+      if (known.find(p.name) == std::string::npos) known.append(known.empty() ? "" : ", ").append(p.name);
+    return Error{
+        .code = Code::invalid_argument, .what = fmt::format("'{}' is not a pass", name), .fix = "choose from " + known};
+  }
+  return {};
+}
+
+Status dump(const Graph& graph, const std::string& folder, size_t place, std::string_view name) {
+  if (folder.empty()) return {};
+  std::error_code ec;
+  std::filesystem::create_directories(folder, ec);
+  const auto path = std::filesystem::path(folder) / fmt::format("{:02}_{}.ir", place, name);
+  std::ofstream out(path);
+  out << to_text(graph, {.shapes = true});
+  if (out.flush()) return {};
+  return Error{.code = Code::io, .file = path.string(), .what = "cannot write the graph", .fix = "check the folder"};
+}
+
+}  // namespace
+
+std::span<const Pass> common_passes() { return kCommonPasses; }
+
+const Pass* find_pass(std::string_view name) {
+  const auto* it = std::ranges::find(kCommonPasses, name, &Pass::name);
+  return it == kCommonPasses.end() ? nullptr : it;
+}
+
+Result<Graph> run_pass(const Pass& pass, Graph graph, const PassOptions& options,
+                       std::span<const std::optional<Shape>> input_shapes) {
+  const auto whole = [&]() -> Result<Graph> {
+    PLANISH_TRY(verify(graph));
+    Graph out = PLANISH_TRY(run_recursively(pass, std::move(graph), options, input_shapes));
+    PLANISH_TRY(verify(out));
+    return out;
+  };
+  Result<Graph> out = whole();
+  if (out.ok()) return out;
+  return std::move(out).take_error().with_context(fmt::format("running pass {}", pass.name));
+}
+
+Result<Graph> run_passes(Graph graph, const PipelineOptions& options, std::vector<PassReport>* report,
+                         std::span<const std::optional<Shape>> input_shapes, std::span<const Pass> passes) {
+  using Clock = std::chrono::steady_clock;
+  if (passes.empty()) passes = kCommonPasses;
+  PLANISH_TRY(check_names(options.disabled, passes));
+  const size_t count = PLANISH_TRY(stopping_place(options.stop_after, passes));
+  PLANISH_TRY(dump(graph, options.dump_folder, 0, "input"));
+  for (size_t i = 0; i < count; ++i) {
+    const Pass& pass = passes[i];
+    if (std::ranges::find(options.disabled, pass.name) != options.disabled.end()) continue;
+    const size_t nodes_before = graph.nodes.size();
+    const auto start = Clock::now();
+    graph = PLANISH_TRY(run_pass(pass, std::move(graph), options.pass, input_shapes));
+    const std::chrono::duration<double, std::milli> time = Clock::now() - start;
+    if (report != nullptr) report->push_back({pass.name, time.count(), nodes_before, graph.nodes.size()});
+    if (!options.dump_folder.empty()) {
+      PLANISH_TRY(annotate_shapes(graph, input_shapes));
+      PLANISH_TRY(dump(graph, options.dump_folder, i + 1, pass.name));
+    }
+    if (options.progress) options.progress(pass.name, i + 1, count);
+  }
+  PLANISH_TRY(annotate_shapes(graph, input_shapes));
+  return graph;
+}
+
+}  // namespace planish
