@@ -18,7 +18,7 @@ class ReferenceKernel final : public Kernel {
   ReferenceKernel(const NodeView& view, Resolve resolve)
       : node_(*view.node), inputs_(view.inputs), outputs_(view.outputs), resolve_(resolve) {}
 
-  Status run(const Bindings& b) const override {
+  Status run(const Bindings& b) override {
     std::vector<Tensor> in(inputs_.size());
     std::vector<const Tensor*> in_ptrs(inputs_.size(), nullptr);
     for (size_t i = 0; i < inputs_.size(); ++i) {

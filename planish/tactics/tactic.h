@@ -67,14 +67,14 @@ struct Bindings {
   Stream* stream = nullptr;
 };
 
-/// An implementation bound to concrete shapes. Immutable after prepare: any number of threads may run it at once,
-/// each with its own workspace.
+/// An implementation bound to concrete shapes. It belongs to one context and is run by one thread at a time; what
+/// several contexts share are the packed constants.
 class Kernel {
  public:
   virtual ~Kernel() = default;
   [[nodiscard]] virtual size_t workspace_bytes() const { return 0; }
   /// Neither allocates, nor looks things up, nor logs.
-  virtual Status run(const Bindings& bindings) const = 0;
+  virtual Status run(const Bindings& bindings) = 0;
   /// What ran underneath, for layer information (for instance "brgconv:avx512_core"); "" when the id says it all.
   [[nodiscard]] virtual std::string detail() const { return {}; }
 };

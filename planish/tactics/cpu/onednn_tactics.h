@@ -1,0 +1,12 @@
+#pragma once
+
+#include "planish/tactics/tactic.h"
+
+namespace planish {
+
+extern const Tactic kOneDnnConv;
+extern const Tactic kOneDnnMatMul;
+extern const Tactic kOneDnnPool;
+extern const Tactic kOneDnnReformat;
+
+}  // namespace planish
