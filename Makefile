@@ -4,7 +4,8 @@ PRESET ?= release
 SECONDS_EACH ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-asan test-tsan test-onnx bench-peers fuzz test-fresh format check-format tidy install clean
+.PHONY: help build demo test test-asan test-tsan test-onnx bench-peers fuzz test-fresh format check-format tidy
+.PHONY: install clean
 
 help:  ## list these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile

@@ -49,7 +49,8 @@ class Conv:
     def onnx(self, g, x):
         ends = [self.pad] * 4
         weight = g.constant(f"{self.name}.weight", self.weight.value)
-        return g.node("Conv", self.name, [x, weight], kernel_shape=[self.size] * 2, strides=[self.stride] * 2, pads=ends)
+        return g.node(
+            "Conv", self.name, [x, weight], kernel_shape=[self.size] * 2, strides=[self.stride] * 2, pads=ends)
 
 
 class BatchNorm:

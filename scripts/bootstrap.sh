@@ -33,7 +33,8 @@ if ! command -v apt-get >/dev/null; then
 fi
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || { echo "planish: run this as root, or install sudo, to get: ${missing[*]}" >&2; exit 1; }
+  command -v sudo >/dev/null ||
+    { echo "planish: run this as root, or install sudo, to get: ${missing[*]}" >&2; exit 1; }
   sudo=(sudo)
 fi
 echo "planish: installing ${#missing[@]} packages with apt: ${missing[*]}"

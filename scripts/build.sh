@@ -22,6 +22,11 @@ if [ -t 1 ]; then
 else
   # Without a terminal ninja prints a line per file: keep about twenty of them, and everything that is not a step.
   cmake --build --preset "$preset" "${targets[@]}" 2>&1 | awk '
-    /^\[[0-9]+\/[0-9]+\]/ { split(substr($1, 2), n, "/"); step = int(20 * n[1] / n[2]); if (step == last) next; last = step }
+    /^\[[0-9]+\/[0-9]+\]/ {
+      split(substr($1, 2), n, "/")
+      step = int(20 * n[1] / n[2])
+      if (step == last) next
+      last = step
+    }
     { print; fflush() }'
 fi

@@ -7,7 +7,9 @@ onednn="onednn-cpu-gomp==2023.2.0 --hash=sha256:2f22a54d6a890ed14bfa185d42a4be65
 onednn-devel-cpu-gomp==2023.2.0 --hash=sha256:9763c69e8c907e119056bd52ad918ca84ac9ba939d130a99dfa95ccca3e5e284"
 onnx="onnx==1.23.2 --hash=sha256:7abf381d278f31ac62487fddedc9dd42da842dce94d5d43536836ee3efdf4a2b"
 
-complete() { [ -e "$1/onednn/lib/libdnnl.so.3" ] && [ -e "$1/onednn/include/oneapi/dnnl/dnnl.hpp" ] && [ -e "$1/onnx/onnx.proto" ]; }
+complete() {
+  [ -e "$1/onednn/lib/libdnnl.so.3" ] && [ -e "$1/onednn/include/oneapi/dnnl/dnnl.hpp" ] && [ -e "$1/onnx/onnx.proto" ]
+}
 complete .deps && exit 0
 
 echo "planish: fetching oneDNN 3.2 and the ONNX schema into .deps/ (48 MB)"

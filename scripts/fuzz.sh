@@ -15,7 +15,8 @@ for program in build/fuzz/bin/fuzz_*; do
   echo "planish: $name for $seconds s"
   UBSAN_OPTIONS=print_stacktrace=1 LSAN_OPTIONS=suppressions=cmake/lsan.supp \
     "$program" -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 -print_final_stats=1 -verbosity=1 \
-    -artifact_prefix="build/fuzz/$name-" "$work" "${seeds[@]}" 2>&1 | tail -n 25 || { found=1; echo "planish: $name found a fault"; }
+    -artifact_prefix="build/fuzz/$name-" "$work" "${seeds[@]}" 2>&1 |
+    tail -n 25 || { found=1; echo "planish: $name found a fault"; }
 done
 [ $found -eq 0 ] && echo "planish: no fault found"
 exit $found

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Proves the two README commands on a machine that has nothing: makes a bare Debian 12 root in a temporary folder, clones
-# the committed state of this repository into it and runs make demo and make test there with a clean environment.
+# Proves the two README commands on a machine that has nothing: makes a bare Debian 12 root in a temporary folder,
+# clones the committed state of this repository into it and runs make demo and make test there with a clean environment.
 # Only the host's ways to its package mirrors (apt, pip, certificates, name service) are copied in.
 # Usage: scripts/test_fresh.sh [word...]     make words to run; default: demo test
 # Needs root and the right to chroot and mount. The packages of the bare root are cached in build/fresh/.
@@ -11,10 +11,11 @@ repo=$PWD
 [ $# -gt 0 ] || set -- demo test
 [ "$(id -u)" -eq 0 ] || exec sudo -- "$0" "$@"
 # A mount namespace of our own: whatever happens, no mount is left behind.
-[ "${PLANISH_FRESH_NAMESPACE:-}" = 1 ] || exec env PLANISH_FRESH_NAMESPACE=1 unshare --mount --propagation private "$0" "$@"
+[ "${PLANISH_FRESH_NAMESPACE:-}" = 1 ] ||
+  exec env PLANISH_FRESH_NAMESPACE=1 unshare --mount --propagation private "$0" "$@"
 
 scripts/bootstrap.sh fresh
-sources() { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list 2>/dev/null || true; }
+sources() { cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true; }
 mirror=$(sources | grep -Eo 'https?://[^ ]*/debian/?( |$)' | head -n 1 | tr -d ' ' || true)
 mirror=${mirror:-http://deb.debian.org/debian}
 
@@ -38,7 +39,8 @@ if [ ! -e "$cache" ]; then
   mv "$cache.part" "$cache"
 fi
 echo "planish: unpacking a bare Debian 12 into $root"
-debootstrap --unpack-tarball="$cache" "${options[@]}" "$root" "$mirror" >"$log" 2>&1 || { tail -n 20 "$log" >&2; exit 1; }
+debootstrap --unpack-tarball="$cache" "${options[@]}" "$root" "$mirror" >"$log" 2>&1 ||
+  { tail -n 20 "$log" >&2; exit 1; }
 
 # The mirror, its options, certificates and names.
 mirror_host=$(sed 's#.*//##; s#/.*##' <<<"$mirror")

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The whole job on one screen: build an engine from an ONNX file, measure its accuracy on real images, then its latency
+# and its slowest layers. Runs anywhere, writes to build/demo/ only. `make demo` builds the programs first.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+bin=${PLANISH_BIN:-$here/../build/release/bin}
+out=$here/../build/demo
+mkdir -p "$out"
+PATH=$(cd "$bin" && pwd):$PATH
+cd "$here"
+
+step() {
+  printf '\n== %s\n' "$1"
+  shift
+  printf '$ %s\n' "$*"
+  "$@"
+}
+
+step "1. An engine from an ONNX file (batch norms folded, tactics timed on this machine)" \
+  planish build digits.onnx -o ../build/demo/digits.engine --minShapes=image:1x1x32x32 \
+  --optShapes=image:1x1x32x32 --maxShapes=image:32x1x32x32
+step "2. Its accuracy on handwritten digits it was not trained on (training said: $(cat accuracy.txt))" \
+  planish eval ../build/demo/digits.engine --data images/labels.csv --preprocess preprocess.json
+step "3. Its latency and its slowest layers" \
+  trtexec --loadEngine=../build/demo/digits.engine --shapes=image:1x1x32x32 --warmUp=200 --duration=2 --dumpProfile
+printf '\nThe engine is build/demo/digits.engine. Now try your own: trtexec --onnx=model.onnx --saveEngine=model.engine\n'

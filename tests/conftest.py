@@ -1,0 +1,16 @@
+"""Paths shared by the tests that run the built programs."""
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def bin_dir():
+    return ROOT / "build" / "release" / "bin"
