@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "planish/tools/trtexec/flag_setters.h"
 #include "planish/tools/trtexec/flags.h"
 #include "planish/tools/trtexec/text.h"
 
@@ -49,7 +50,7 @@ std::string wrap(const std::string& text, size_t indent, size_t width) {
 std::string help_sentence(const FlagSpec& flag) {
   std::string text(flag.help);
   if (!flag.default_text.empty()) text += fmt::format(" (default: {})", flag.default_text);
-  if (flag.kind == FlagClass::accept) text += " [accepted, no effect]";
+  if (flag.kind == FlagClass::accept) text += flag.set == set_nothing ? " [accepted, no effect]" : " [deprecated]";
   if (flag.kind == FlagClass::refuse) text += " [refused]";
   return text;
 }

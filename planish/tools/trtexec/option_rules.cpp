@@ -59,7 +59,8 @@ void check_sources(ParsedCommandLine& line, const Given& given) {
   const Options& o = line.options;
   const bool has_model = !o.model.onnx_path.empty();
   const bool has_engine = !o.build.engine.load_path.empty();
-  if (!has_model && !has_engine && !o.model.help && !o.tuning.help && !o.tuning.resume && !given.empty()) {
+  if (!has_model && !has_engine && !o.model.help && !o.tuning.help && !o.tuning.resume && !given.empty() &&
+      line.unknown.empty() && line.errors.empty()) {
     complain(line, "", "no model and no engine given", "add --onnx=FILE to build, or --loadEngine=FILE to run");
   }
   if (has_model && has_engine && !o.build.engine.refit_from_onnx) {

@@ -41,7 +41,7 @@ Error flag_error(const FlagSpec& flag, std::string what, std::string fix) {
 
 std::string unknown_line(const Word& word, const std::string& remark) {
   return fmt::format("Unknown option: {} {}{}", word.key, word.value,
-                     remark.empty() ? "" : fmt::format("({})", remark));
+                     remark.empty() ? "" : fmt::format(" ({})", remark));
 }
 
 /// The parser's state over one command line.
@@ -65,7 +65,7 @@ class Reader {
     if (flag == nullptr) return read_unknown(word);
     if (!take_value(*flag, word)) return;
     if (given_.count(std::string(flag->name)) != 0 && !flag->repeatable && flag->argument != Arg::none) {
-      out_.unknown.push_back(unknown_line(word, fmt::format(" given more than once; '{}' counts", given_[word.key])));
+      out_.unknown.push_back(unknown_line(word, fmt::format("given more than once; '{}' counts", given_[word.key])));
       return;
     }
     given_[word.key] = word.value;
@@ -76,9 +76,9 @@ class Reader {
     std::string remark;
     if (word.key.rfind('-', 0) == 0) {
       const std::string near = nearest_flag(word.key);
-      if (!near.empty()) remark = fmt::format(" did you mean {}?", near);
+      if (!near.empty()) remark = fmt::format("did you mean {}?", near);
     } else if (!previous_.empty()) {
-      remark = fmt::format(" a stray word: {} takes no value", previous_);
+      remark = fmt::format("a stray word: {} takes no value", previous_);
     }
     out_.unknown.push_back(unknown_line(word, remark));
   }

@@ -23,8 +23,9 @@ struct TensorRecord {
   std::string name;
   DType dtype = DType::undefined;
   Dims dims;
-  std::string layout = "Row major linear";  ///< words before the type in `Format/Datatype`
-  bool on_host_only = false;                ///< shape tensors
+  int channel_block = 1;       ///< channels stored side by side: 1 row-major, 16 for nChw16c
+  bool channels_last = false;  ///< NHWC and its kin
+  bool holds_shape = false;    ///< a shape tensor
 };
 
 /// `{"Type": ..., "Count": ...}` of a weight or bias.
