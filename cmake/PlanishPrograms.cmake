@@ -54,7 +54,8 @@ function(planish_source_checks)
   add_library(planish_headers OBJECT EXCLUDE_FROM_ALL ${sources})
   target_include_directories(planish_headers PRIVATE "${PROJECT_SOURCE_DIR}")
   target_compile_options(planish_headers PRIVATE ${PLANISH_WARNINGS} -O0)
-  target_link_libraries(planish_headers PRIVATE planish_onednn)
+  # For the <name>_internal.h that include third-party headers.
+  target_link_libraries(planish_headers PRIVATE planish_onednn planish_onnx_proto planish_flatbuffers planish_images)
   add_test(NAME headers COMMAND ${CMAKE_COMMAND} --build "${PROJECT_BINARY_DIR}" --target planish_headers)
 endfunction()
 

@@ -2,7 +2,8 @@
 """Checks that every #include under planish/ is allowed by layers.txt and that CMakeLists.txt names the same folders.
 
 Also: headers may include only the standard library and planish's own headers, so that third-party types stay in .cpp
-files. Prints one line per violation and exits 1, or exits 0.
+files. The exception is <name>_internal.h, which in return only its own folder's .cpp files and internal headers may
+include. Prints one line per violation and exits 1, or exits 0.
 """
 import re
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent)
 # Intrinsics belong to the compiler, not to a third party; kernels need them in their vector headers.
 SYSTEM_HEADERS = {"immintrin.h"}
+INTERNAL = "_internal.h"
 
 
 def read_layers(path):
@@ -47,6 +49,7 @@ def check_includes(rows):
         if folder is None:
             yield f"{shown}:1: its folder has no row in layers.txt; add one or move the file"
             continue
+        public = source.suffix == ".h" and not source.name.endswith(INTERNAL)
         for number, line in enumerate(source.read_text().splitlines(), 1):
             match = re.match(r'\s*#\s*include\s*([<"])([^>"]+)[>"]', line)
             if not match:
@@ -57,7 +60,9 @@ def check_includes(rows):
                 if target not in allowed(folder, rows):
                     names = ", ".join(sorted(allowed(folder, rows)))
                     yield f"{shown}:{number}: {folder}/ may not include {name}; it may include: {names}"
-            elif source.suffix == ".h" and (quote == '"' or re.search(r"[./]", name)) and name not in SYSTEM_HEADERS:
+                elif name.endswith(INTERNAL) and (public or target != folder):
+                    yield f"{shown}:{number}: {name} is internal; include it only in {target}/'s own .cpp files"
+            elif public and (quote == '"' or re.search(r"[./]", name)) and name not in SYSTEM_HEADERS:
                 yield f"{shown}:{number}: {name} is not a planish or standard header; include it in a .cpp file"
 
 
