@@ -31,7 +31,7 @@ std::string Error::message() const {
     if (!out.empty()) out += ", ";
     out.append(label).append(" '").append(name).append("'");
   };
-  part("file", file);
+  part(file.rfind("--", 0) == 0 ? "option" : "file", file);
   part("node", node);
   part("tensor", tensor);
   if (!out.empty()) out += ": ";

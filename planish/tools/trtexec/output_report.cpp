@@ -75,8 +75,8 @@ std::string outputs_json(std::span<const HostTensor> tensors) {
 std::string raw_file_name(const HostTensor& tensor) {
   std::string name = tensor.record.name;
   for (char& c : name) {
-    const bool safe =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::strchr("._-,", c) != nullptr;
+    const bool safe = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      (c != 0 && std::strchr("._-,", c) != nullptr);
     if (!safe) c = '_';
   }
   // A name such as ".." must not leave the folder; the suffix below already makes it an ordinary file name.
