@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "planish/ops/infer_graph.h"
-#include "planish/runtime/alias.h"
+#include "planish/tactics/contiguous_parts.h"
 #include "planish/runtime/executable.h"
 #include "planish/runtime/memory_planner.h"
 

@@ -1,4 +1,4 @@
-#include "planish/runtime/alias.h"
+#include "planish/tactics/contiguous_parts.h"
 
 #include <algorithm>
 

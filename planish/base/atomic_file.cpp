@@ -1,0 +1,103 @@
+#include "planish/base/atomic_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+namespace planish {
+namespace {
+
+Error io_error(const std::filesystem::path& path, std::string_view doing) {
+  const int e = errno;
+  return Error{.code = e == ENOENT ? Code::not_found : Code::io,
+               .file = path.string(),
+               .what = fmt::format("{}: {}", doing, std::strerror(e)),
+               .fix = e == ENOSPC ? "free some disk space" : "check the path and its permissions"};
+}
+
+Status write_all(int fd, std::span<const uint8_t> bytes, const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return io_error(path, "cannot write");
+    bytes = bytes.subspan(static_cast<size_t>(n));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status write_file_atomically(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces) {
+  static std::atomic<int> counter{0};
+  const std::filesystem::path temporary = path.string() + fmt::format(".{}.{}.tmp", ::getpid(), counter++);
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd < 0) return io_error(path, "cannot create");
+  Status status;
+  for (const auto& piece : pieces) {
+    status = write_all(fd, piece, path);
+    if (!status.ok()) break;
+  }
+  if (status.ok() && ::fsync(fd) != 0) status = io_error(path, "cannot flush to disk");
+  if (::close(fd) != 0 && status.ok()) status = io_error(path, "cannot close");
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) status = io_error(path, "cannot rename");
+  if (!status.ok()) ::unlink(temporary.c_str());
+  return status;
+}
+
+Status write_file_atomically(const std::filesystem::path& path, std::string_view text) {
+  const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  return write_file_atomically(path, std::span<const std::span<const uint8_t>>(&bytes, 1));
+}
+
+Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return io_error(path, "cannot open");
+  struct stat info {};
+  std::string out;
+  Status status;
+  if (::fstat(fd, &info) != 0) {
+    status = io_error(path, "cannot read");
+  } else if (S_ISDIR(info.st_mode)) {
+    status = Error{.code = Code::io, .file = path.string(), .what = "is a folder", .fix = "name a file"};
+  } else if (static_cast<uint64_t>(info.st_size) > max_bytes) {
+    status = Error{
+        .code = Code::unsupported, .file = path.string(), .what = fmt::format("is larger than {} bytes", max_bytes)};
+  } else {
+    out.resize(static_cast<size_t>(info.st_size));
+    size_t done = 0;
+    while (done < out.size()) {
+      const ssize_t n = ::read(fd, out.data() + done, out.size() - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) status = io_error(path, "cannot read");
+      if (n <= 0) break;
+      done += static_cast<size_t>(n);
+    }
+    out.resize(done);
+  }
+  ::close(fd);
+  if (!status.ok()) return std::move(status).take_error();
+  return out;
+}
+
+uint64_t checksum64(std::span<const uint8_t> bytes, uint64_t seed) {
+  constexpr uint64_t kPrime = 0x9e3779b97f4a7c15ULL;
+  uint64_t h = 0xcbf29ce484222325ULL ^ (seed * kPrime);
+  size_t i = 0;
+  for (; i + 8 <= bytes.size(); i += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + i, 8);
+    h = (h ^ word) * kPrime;
+    h ^= h >> 29;
+  }
+  for (; i < bytes.size(); ++i) h = (h ^ bytes[i]) * 0x100000001b3ULL;
+  h ^= bytes.size();
+  h = (h ^ (h >> 32)) * kPrime;
+  return h ^ (h >> 29);
+}
+
+}  // namespace planish

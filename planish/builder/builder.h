@@ -1,0 +1,66 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "planish/engine/engine.h"
+#include "planish/passes/pass.h"
+
+namespace planish {
+
+/// How far --layerPrecisions binds the builder.
+enum class PrecisionConstraints : uint8_t { none, prefer, obey };
+
+/// What the user wants from a build. Defaults are trtexec's.
+struct BuildOptions {
+  /// Optimisation profiles: ranges by input name. Inputs that are not named get the model's own shape, unknown
+  /// dimensions 1. Empty: one profile made that way.
+  std::vector<std::map<std::string, ShapeRange>> profiles;
+
+  bool fp16 = false;  ///< let FP16 compete
+  bool bf16 = false;  ///< let BF16 compete
+  PrecisionConstraints precision_constraints = PrecisionConstraints::none;
+  /// (name or pattern with one '*', type) of nodes, by node name or ONNX origin; later entries win.
+  std::vector<std::pair<std::string, DType>> layer_precisions;
+
+  int optimization_level = 3;                 ///< 0: no timing, rules only; 5: every tactic, layout and repetition
+  int avg_timing = 8;                         ///< repetitions per tactic
+  int max_tactics = -1;                       ///< most tactics timed per choice; -1: by level
+  int threads = 0;                            ///< 0: all cores of this process
+  size_t memory_limit_bytes = SIZE_MAX;       ///< cap on workspace and activations together
+  std::vector<std::string> disabled_tactics;  ///< ids or prefixes of ids ("cpu.onednn")
+  PipelineOptions passes;
+
+  bool use_timing_cache = true;
+  std::optional<std::filesystem::path> timing_cache_file;  ///< nullopt: the user's default cache
+  bool error_on_timing_cache_miss = false;
+
+  EngineInfo info;  ///< name, source, verbosity and the like; the builder fills in the rest
+  /// Called as work goes on: stage ("passes", "tactics", "packing"), steps done, steps in all.
+  std::function<void(std::string_view stage, size_t done, size_t total)> progress;
+  /// One sentence per thing that the user should know but that is no error.
+  std::function<void(const std::string&)> warn;
+};
+
+/// What the build did, for people.
+struct BuildReport {
+  std::vector<PassReport> passes;
+  size_t timed = 0;        ///< tactics measured
+  size_t from_cache = 0;   ///< tactics whose time the cache knew
+  double total_ms = 0;     ///< sum of the chosen tactics' times, reformats included
+  double reformat_ms = 0;  ///< the reformats' share of it
+  size_t arena_bytes = 0;
+};
+
+/// Compiles an imported graph into an engine for `device`: runs the passes, chooses layouts and tactics together by
+/// measured time (reformats included), packs weights. Errors name the node, input or option.
+Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& device, const TacticTable& table,
+                            BuildReport* report = nullptr);
+
+}  // namespace planish

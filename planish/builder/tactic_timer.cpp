@@ -1,0 +1,53 @@
+#include "planish/builder/tactic_timer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace planish {
+
+TacticTimer::TacticTimer(const BuildOptions& options, const Target& target) : options_(options), target_(target) {
+  // Higher levels repeat longer: noise, not the number of candidates, is what costs the last percent.
+  const int level = std::clamp(options.optimization_level, 0, 5);
+  effort_.max_runs = std::max(options.avg_timing, 1);
+  effort_.min_runs = std::min(effort_.max_runs, std::max(1, level));
+  effort_.budget_ms = level <= 1 ? 2.0 : 6.0 * level;
+  if (!options.use_timing_cache) return;
+  path_ = options.timing_cache_file ? options.timing_cache_file : TimingCache::default_path();
+  if (!path_) return;
+  auto loaded = TimingCache::load(*path_);
+  if (loaded.ok())
+    cache_ = std::move(loaded).value();
+  else if (options.warn)
+    options.warn("Timing cache not used: " + loaded.error().message());
+  if (cache_.skipped_lines() != 0 && options.warn)
+    options.warn(fmt::format("Timing cache '{}': {} entries are foreign or damaged and were skipped", path_->string(),
+                             cache_.skipped_lines()));
+}
+
+Result<double> TacticTimer::time(const NodeView& view, const Tactic& tactic) {
+  const std::string key = fmt::format("{}|t{}|{}@{}|{}", target_.device->fingerprint(), target_.threads, tactic.id,
+                                      tactic.version, work_key(view));
+  if (const auto known = cache_.find(key)) {
+    ++from_cache_;
+    return *known;
+  }
+  if (options_.error_on_timing_cache_miss)
+    return Error{.code = Code::invalid_argument,
+                 .node = view.node->name,
+                 .file = "--errorOnTimingCacheMiss",
+                 .what = fmt::format("the timing cache has no time for tactic {}", tactic.id),
+                 .fix = "build once without the flag to fill the cache"};
+  const double ms = PLANISH_TRY(time_tactic(view, tactic, target_, effort_));
+  ++timed_;
+  cache_.add(key, ms);
+  return ms;
+}
+
+void TacticTimer::save() {
+  if (!path_ || timed_ == 0) return;
+  Status status = cache_.save(*path_);
+  if (!status.ok() && options_.warn) options_.warn("Timing cache not written: " + status.error().message());
+}
+
+}  // namespace planish

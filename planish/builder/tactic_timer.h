@@ -1,0 +1,33 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "planish/builder/builder.h"
+#include "planish/tactics/timing.h"
+#include "planish/tactics/timing_cache.h"
+
+namespace planish {
+
+/// Measures tactics through the timing cache.
+class TacticTimer {
+ public:
+  TacticTimer(const BuildOptions& options, const Target& target);
+  /// Time in ms, measured or remembered. Error invalid_argument when the cache must know it and does not.
+  Result<double> time(const NodeView& view, const Tactic& tactic);
+  /// Writes new times back. Failing to is only worth a warning: the engine does not depend on it.
+  void save();
+  [[nodiscard]] size_t timed() const { return timed_; }
+  [[nodiscard]] size_t from_cache() const { return from_cache_; }
+
+ private:
+  const BuildOptions& options_;
+  Target target_;
+  TimingEffort effort_;
+  std::optional<std::filesystem::path> path_;
+  TimingCache cache_;
+  size_t timed_ = 0;
+  size_t from_cache_ = 0;
+};
+
+}  // namespace planish

@@ -1,0 +1,102 @@
+#include "planish/tactics/timing.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <random>
+
+namespace planish {
+namespace {
+
+/// Contents matter little for speed, but denormals and NaNs would: values are multiples of 1/64 in [-1, 1).
+void fill(DType dtype, std::vector<uint8_t>& bytes) {
+  std::minstd_rand random(1);
+  const int size = std::max(dtype_bits(dtype) / 8, 1);
+  const auto count = static_cast<int64_t>(bytes.size()) / size;
+  if (!dtype_is_float(dtype) || dtype_bits(dtype) < 16) {
+    std::memset(bytes.data(), 0, bytes.size());
+    return;
+  }
+  // One period is generated and repeated: element conversion is slow for large tensors.
+  constexpr int64_t kPeriod = 4093;
+  const int64_t head = std::min(count, kPeriod);
+  for (int64_t i = 0; i < head; ++i)
+    store_element(dtype, bytes.data(), i, static_cast<double>(static_cast<int>(random() % 128) - 64) / 64.0);
+  const auto unit = static_cast<size_t>(head * size);
+  for (size_t at = unit; at < bytes.size(); at += unit)
+    std::memcpy(bytes.data() + at, bytes.data(), std::min(unit, bytes.size() - at));
+}
+
+Result<DeviceBuffer> make_buffer(Device& device, Stream& stream, const TensorDesc& d, bool content) {
+  DeviceBuffer buffer = PLANISH_TRY(DeviceBuffer::create(device, std::max<size_t>(d.bytes(), 64)));
+  if (content) {
+    std::vector<uint8_t> bytes(d.bytes());
+    fill(d.dtype, bytes);
+    PLANISH_TRY(device.copy_to_device(buffer.get(), bytes.data(), bytes.size(), stream));
+    PLANISH_TRY(stream.synchronize());
+  }
+  return buffer;
+}
+
+}  // namespace
+
+Result<double> time_tactic(const NodeView& view, const Tactic& tactic, const Target& target, const TimingEffort& effort,
+                           std::string* detail) {
+  Device& device = *target.device;
+  std::unique_ptr<Stream> stream = PLANISH_TRY(device.create_stream());
+  std::vector<PackedConstant> packed;
+  if (tactic.pack != nullptr) packed = PLANISH_TRY(tactic.pack(view, target));
+  std::unique_ptr<Kernel> kernel = PLANISH_TRY(tactic.prepare(view, packed, target));
+  if (detail != nullptr) *detail = kernel->detail();
+  if (kernel->workspace_bytes() > target.workspace_limit_bytes)
+    return Error{.code = Code::out_of_memory, .node = view.node->name, .what = "needs more workspace than allowed"};
+
+  std::vector<DeviceBuffer> memory;
+  std::vector<DevicePtr> inputs(view.inputs.size());
+  std::vector<DevicePtr> outputs(view.outputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!view.inputs[i].present()) continue;
+    const auto it = std::ranges::find(packed, static_cast<int32_t>(i), &PackedConstant::input);
+    const Tensor* constant = it != packed.end() ? &it->data : view.constants[i];
+    if (constant != nullptr && constant->raw() != nullptr) {
+      if (device.shares_host_memory()) {
+        inputs[i] = DevicePtr{reinterpret_cast<uintptr_t>(constant->raw())};
+        continue;
+      }
+      memory.push_back(PLANISH_TRY(DeviceBuffer::create(device, std::max<size_t>(constant->bytes(), 64))));
+      PLANISH_TRY(device.copy_to_device(memory.back().get(), constant->raw(), constant->bytes(), *stream));
+      PLANISH_TRY(stream->synchronize());
+    } else {
+      memory.push_back(PLANISH_TRY(make_buffer(device, *stream, view.inputs[i], true)));
+    }
+    inputs[i] = memory.back().get();
+  }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (!view.outputs[i].present()) continue;
+    memory.push_back(PLANISH_TRY(make_buffer(device, *stream, view.outputs[i], false)));
+    outputs[i] = memory.back().get();
+  }
+  const DeviceBuffer workspace =
+      PLANISH_TRY(DeviceBuffer::create(device, std::max<size_t>(kernel->workspace_bytes(), 64)));
+  const Bindings bindings{inputs, outputs, workspace.get(), stream.get()};
+
+  using Clock = std::chrono::steady_clock;
+  const auto ms_since = [](Clock::time_point t) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - t).count();
+  };
+  PLANISH_TRY(kernel->run(bindings));  // warm-up: pages, caches, code generation
+  PLANISH_TRY(stream->synchronize());
+  std::vector<double> times;
+  const auto begin = Clock::now();
+  while (static_cast<int>(times.size()) < effort.max_runs) {
+    if (static_cast<int>(times.size()) >= effort.min_runs && ms_since(begin) > effort.budget_ms) break;
+    const auto start = Clock::now();
+    PLANISH_TRY(kernel->run(bindings));
+    PLANISH_TRY(stream->synchronize());
+    times.push_back(ms_since(start));
+  }
+  std::ranges::sort(times);
+  return times.empty() ? 0.0 : times[times.size() / 2];
+}
+
+}  // namespace planish
