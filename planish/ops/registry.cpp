@@ -13,6 +13,17 @@ namespace {
 /// The table of operator files. A new file is one row here and one line in registry.h.
 constexpr std::array kFiles{
     identity_ops,
+    control_flow_ops,
+    depth_to_space_ops,
+    dropout_ops,
+    one_hot_ops,
+    scan_ops,
+    scatter_ops,
+    select_ops,
+    top_k_ops,
+    quantized_conv_ops,
+    quantized_matmul_ops,
+    quantize_linear_ops,
     cast_ops,
     range_ops,
     softmax_ops,
@@ -38,6 +49,9 @@ constexpr std::array kFiles{
     normalization_ops,
     batch_normalization_ops,
     reformat_ops,
+    attention_ops,
+    rotary_embedding_ops,
+    recurrent_ops,
 };
 
 std::string_view canonical(std::string_view domain) { return domain == "ai.onnx" ? std::string_view{} : domain; }

@@ -9,6 +9,17 @@
 namespace planish {
 
 std::span<const OpDecl> identity_ops();
+std::span<const OpDecl> control_flow_ops();
+std::span<const OpDecl> depth_to_space_ops();
+std::span<const OpDecl> dropout_ops();
+std::span<const OpDecl> one_hot_ops();
+std::span<const OpDecl> scan_ops();
+std::span<const OpDecl> scatter_ops();
+std::span<const OpDecl> select_ops();
+std::span<const OpDecl> top_k_ops();
+std::span<const OpDecl> quantized_conv_ops();
+std::span<const OpDecl> quantized_matmul_ops();
+std::span<const OpDecl> quantize_linear_ops();
 std::span<const OpDecl> cast_ops();
 std::span<const OpDecl> range_ops();
 std::span<const OpDecl> softmax_ops();
@@ -34,5 +45,8 @@ std::span<const OpDecl> matmul_ops();
 std::span<const OpDecl> normalization_ops();
 std::span<const OpDecl> batch_normalization_ops();
 std::span<const OpDecl> reformat_ops();
+std::span<const OpDecl> attention_ops();
+std::span<const OpDecl> rotary_embedding_ops();
+std::span<const OpDecl> recurrent_ops();
 
 }  // namespace planish
