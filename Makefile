@@ -32,7 +32,7 @@ test-tsan:  ## the C++ tests under ThreadSanitizer
 test-onnx:  ## the onnx package's backend tests through built engines; prints passed, failed, excluded
 	@scripts/build.sh release
 	@scripts/setup_venv.sh requirements.txt
-	@.venv/bin/python tests/onnx_backend.py
+	@.venv/bin/python tests/onnx_backend/run.py
 
 bench-peers:  ## speed beside ONNX Runtime and OpenVINO; prints a table and writes a JSON file
 	@scripts/build.sh release
