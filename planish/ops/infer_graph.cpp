@@ -35,9 +35,25 @@ class Inference {
     return {};
   }
 
+  Status run_body(std::span<const InferContext::Known> inputs, std::span<const InferContext::Known> captured) {
+    for (size_t i = 0; i < graph_.inputs.size(); ++i)
+      seed(graph_.inputs[i], i < inputs.size() ? inputs[i] : InferContext::Known{});
+    for (size_t i = 0; i < graph_.captures.size(); ++i)
+      seed(graph_.captures[i].second, i < captured.size() ? captured[i] : InferContext::Known{});
+    for (const Node& node : graph_.nodes) PLANISH_TRY(visit(node));
+    return {};
+  }
+
   ShapeFacts take() && { return std::move(facts_); }
 
  private:
+  void seed(ValueId id, const InferContext::Known& known) {
+    const auto v = static_cast<size_t>(id);
+    if (known.dtype != DType::undefined) facts_.dtypes[v] = known.dtype;
+    facts_.shapes[v] = known.shape ? known.shape : graph_.values[v].shape;
+    if (known.value != nullptr) facts_.values[v] = *known.value;
+  }
+
   [[nodiscard]] const Tensor* known(ValueId v) const {
     if (v == kNoValue) return nullptr;
     // A constant that a tactic packed away has a shape but no data.
@@ -72,6 +88,8 @@ class Inference {
   /// Carries small values along, so that Shape -> Gather -> Concat -> Reshape gives a known shape.
   Status evaluate(const Node& node, const OpDecl& op) {
     if (op.reference == nullptr || (op.traits & kTraitRandom) != 0) return {};
+    // A loop may run long, or for ever: only the run itself may do that.
+    if (node.is("Loop")) return {};
     for (const ValueId v : node.outputs) {
       if (v == kNoValue) continue;
       const auto& shape = facts_.shapes[static_cast<size_t>(v)];
@@ -117,6 +135,13 @@ Result<ShapeFacts> infer_shapes(const Graph& graph, std::span<const std::optiona
                                 std::span<const Tensor> input_values) {
   Inference inference(graph);
   PLANISH_TRY(inference.run(input_shapes, input_values));
+  return std::move(inference).take();
+}
+
+Result<ShapeFacts> infer_body(const Graph& body, std::span<const InferContext::Known> inputs,
+                              std::span<const InferContext::Known> captured) {
+  Inference inference(body);
+  PLANISH_TRY(inference.run_body(inputs, captured));
   return std::move(inference).take();
 }
 

@@ -21,7 +21,12 @@ struct ShapeFacts {
 Result<ShapeFacts> infer_shapes(const Graph& graph, std::span<const std::optional<Shape>> input_shapes = {},
                                 std::span<const Tensor> input_values = {});
 
-/// The same, written into the graph's values (types and shapes only).
+/// Inference over the body of If, Loop or Scan. `inputs` (as many as body.inputs, or none) and `captured` (like
+/// body.captures) say what the owning node knows; where they know no shape, the declared one counts.
+Result<ShapeFacts> infer_body(const Graph& body, std::span<const InferContext::Known> inputs,
+                              std::span<const InferContext::Known> captured);
+
+/// infer_shapes, written into the graph's values (types and shapes only).
 Status annotate_shapes(Graph& graph, std::span<const std::optional<Shape>> input_shapes = {});
 
 /// Numpy broadcasting of two shapes; -1 stays unknown unless the other dimension decides. nullopt: incompatible.
