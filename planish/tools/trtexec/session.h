@@ -107,19 +107,23 @@ struct BuildRequest {
   std::function<void(const BuildProgress&)> progress;  ///< may be empty
 };
 
-/// One execution context with its own activation memory.
+/// An output after a run; `data` stays valid until the next run.
+struct OutputView {
+  Dims dims;
+  std::span<const std::byte> data;
+};
+
+/// One execution context with its own activation memory. Used by one thread at a time.
 class RunContext {
  public:
   virtual ~RunContext() = default;
-  virtual Status set_input_shape(const std::string& name, const Dims& dims) = 0;
-  /// Shape of an input or output; outputs once all input shapes are set (-1 where the values decide).
-  [[nodiscard]] virtual Result<Dims> shape(const std::string& name) const = 0;
-  /// Binds host memory of an input or output; it must outlive the context and hold the shape's bytes.
-  virtual Status bind(const std::string& name, std::span<std::byte> data) = 0;
-  /// One query, returns when the outputs are there.
+  /// Sets shape and values of an input; `data` must hold the shape's bytes and outlive the runs.
+  virtual Status set_input(const std::string& name, const Dims& dims, std::span<const std::byte> data) = 0;
+  /// One query; returns when the outputs are there.
   virtual Status run() = 0;
   /// One query; `layer_ms[i]` becomes the time of EngineRecord::layers[i].
   virtual Status run_profiled(std::vector<double>& layer_ms) = 0;
+  [[nodiscard]] virtual Result<OutputView> output(const std::string& name) const = 0;
 };
 
 class Session {
