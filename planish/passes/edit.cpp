@@ -141,6 +141,13 @@ bool Edit::forward(ValueId from, ValueId to) {
   return true;
 }
 
+void Edit::replace_pattern(int32_t root, Node whole) {
+  const std::vector<ValueId> inputs = node(root).inputs;
+  whole.outputs = node(root).outputs;
+  replace(root, std::move(whole));
+  for (const ValueId v : inputs) remove_if_unused(producer(v));
+}
+
 void Edit::remove_if_unused(int32_t n) {
   std::vector<int32_t> work{n};
   while (!work.empty()) {

@@ -54,6 +54,8 @@ class Edit {
   /// Makes every reader of `from` read `to` instead. When `from` is a graph output, `to` takes over its name; that is
   /// impossible (false, nothing changed) when `to` is a graph input, a constant or a graph output itself.
   bool forward(ValueId from, ValueId to);
+  /// Puts `whole`, which computes the outputs of node `root`, in its place and removes what only `root` needed.
+  void replace_pattern(int32_t root, Node whole);
   /// Removes node `n` if nobody reads its outputs, then its producers in the same way.
   void remove_if_unused(int32_t n);
 

@@ -1,4 +1,5 @@
-// Computes nodes whose inputs are constants, and Shape and Size of what is known of a tensor's shape.
+// Computes nodes whose inputs are constants, and integers that follow from the known
+// dimensions of a shape (Shape -> Gather -> Concat and the like).
 //
 // Not folded: random operators; DequantizeLinear, so that quantised weights stay visible as Q/DQ; results that would
 // make the model much larger (Expand, Tile, ConstantOfShape).
@@ -8,6 +9,7 @@
 #include "planish/ops/op.h"
 #include "planish/passes/edit.h"
 #include "planish/passes/pass.h"
+#include "planish/passes/symbolic_shapes.h"
 
 namespace planish {
 namespace {
@@ -18,19 +20,25 @@ bool may_fold(const Node& node) {
   return !node.is("DequantizeLinear");
 }
 
-/// Shape(x) where the asked dimensions are known even though others may not be.
-std::optional<Tensor> known_shape(const Edit& edit, const Node& node) {
-  const Shape* shape = node.inputs.size() == 1 ? edit.shape(node.in(0)) : nullptr;
-  if (shape == nullptr) return std::nullopt;
-  if (node.is("Size"))
-    return is_static(*shape) ? std::optional(Tensor::scalar_i64(element_count(*shape))) : std::nullopt;
-  if (!node.is("Shape")) return std::nullopt;
-  const auto rank = static_cast<int64_t>(shape->size());
-  const auto bound = [rank](int64_t i) { return std::clamp<int64_t>(i < 0 ? i + rank : i, 0, rank); };
-  const int64_t begin = bound(node.attr_int("start", 0));
-  const int64_t end = std::max(begin, bound(node.attr_int("end", rank)));
-  const std::span<const int64_t> asked(shape->data() + begin, static_cast<size_t>(end - begin));
-  return is_static(asked) ? std::optional(Tensor::from_i64(asked)) : std::nullopt;
+/// Integers that follow from known dimensions, though others of the same shape may be unknown.
+std::optional<Tensor> known_integers(const Edit& edit, const SymbolicShapes& shapes, const Node& node) {
+  if (node.outputs.size() != 1 || node.out(0) == kNoValue) return std::nullopt;
+  const Dims* elements = shapes.elements(node.out(0));
+  const Shape* shape = edit.shape(node.out(0));
+  const DType dtype = edit.dtype(node.out(0));
+  if (elements == nullptr || shape == nullptr || !is_static(*shape)) return std::nullopt;
+  if (element_count(*shape) != static_cast<int64_t>(elements->size())) return std::nullopt;
+  if (dtype != DType::i64 && dtype != DType::i32 && dtype != DType::boolean) return std::nullopt;
+  if (!std::ranges::all_of(*elements, &Dim::known)) return std::nullopt;
+  Tensor out(dtype, *shape);
+  for (size_t i = 0; i < elements->size(); ++i) {
+    const int64_t value = (*elements)[i].value;
+    if (dtype == DType::i64)
+      out.data<int64_t>()[i] = value;
+    else
+      out.set(static_cast<int64_t>(i), static_cast<double>(value));
+  }
+  return out;
 }
 
 /// Upper bound for the result: the inputs' bytes, or the cap.
@@ -61,12 +69,13 @@ std::optional<std::vector<Tensor>> evaluate(const Edit& edit, const Node& node) 
 
 Result<Graph> fold_constants(const Graph& graph, const PassOptions& options) {
   Edit edit(graph);
+  const SymbolicShapes shapes(graph);
   for (int32_t n = 0; n < edit.size(); ++n) {
     const Node& node = edit.node(n);
-    if (auto shape = known_shape(edit, node); shape && node.out(0) != kNoValue) {
+    if (auto integers = known_integers(edit, shapes, node)) {
       const ValueId out = node.out(0);
       edit.remove(n);
-      edit.set_constant(out, std::move(*shape));
+      edit.set_constant(out, std::move(*integers));
       continue;
     }
     const auto constant = [&edit](ValueId v) { return v == kNoValue || edit.constant(v) != nullptr; };

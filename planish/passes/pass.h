@@ -64,5 +64,13 @@ Result<Graph> fold_constants(const Graph& graph, const PassOptions& options);
 Result<Graph> dead_code(const Graph& graph, const PassOptions& options);
 Result<Graph> common_subexpressions(const Graph& graph, const PassOptions& options);
 Result<Graph> fold_batch_norm(const Graph& graph, const PassOptions& options);
+Result<Graph> eliminate_identity(const Graph& graph, const PassOptions& options);
+Result<Graph> static_shape_inputs(const Graph& graph, const PassOptions& options);
+Result<Graph> lower(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_activation(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_residual(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_silu(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_gelu(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_hardswish(const Graph& graph, const PassOptions& options);
 
 }  // namespace planish

@@ -16,10 +16,20 @@ namespace planish {
 namespace {
 
 constexpr std::array kCommonPasses{
+    Pass{"eliminate_identity", eliminate_identity, "removes nodes that hand their input through"},
     Pass{"fold_constants", fold_constants, "computes what depends on constants and known shapes only"},
+    Pass{"static_shape_inputs", static_shape_inputs, "writes shapes that are the input's own as constants"},
     Pass{"dead_code", dead_code, "drops nodes whose results nobody reads"},
     Pass{"common_subexpressions", common_subexpressions, "merges equal nodes and equal constants"},
+    Pass{"eliminate_identity", eliminate_identity, "removes nodes that hand their input through"},
     Pass{"fold_batch_norm", fold_batch_norm, "folds batch norms and per-channel scales into weights"},
+    Pass{"fuse_silu", fuse_silu, "finds Swish and Mish"},
+    Pass{"fuse_gelu", fuse_gelu, "finds Gelu, by erf and by tanh"},
+    Pass{"fuse_hardswish", fuse_hardswish, "finds HardSigmoid and HardSwish"},
+    Pass{"lower", lower, "turns convolutions and matrix products into their fused forms"},
+    Pass{"fuse_activation", fuse_activation, "moves activations into the product in front"},
+    Pass{"fuse_residual", fuse_residual, "moves sums into the product in front"},
+    Pass{"fuse_activation", fuse_activation, "moves activations behind a sum into the product"},
     Pass{"dead_code", dead_code, "drops nodes whose results nobody reads"},
 };
 
