@@ -9,8 +9,8 @@ namespace planish {
 
 /// How pixels between the samples are found.
 enum class Filter {
-  /// Triangle filter whose support grows with the reduction. Bit for bit Pillow's Image.resize(..., BILINEAR), which
-  /// torchvision uses on pictures.
+  /// Triangle filter whose support grows with the reduction. Bit for bit Pillow 13's Image.resize(..., BILINEAR), which
+  /// torchvision uses on pictures (older versions of Pillow differ by 1 where they order the two passes otherwise).
   bilinear_antialias,
   /// Two by two neighbours whatever the reduction, 11-bit weights: OpenCV's cv2.resize(..., INTER_LINEAR), which
   /// YOLO's letterbox uses. An exact halving averages 2x2 pixels, as OpenCV does.
