@@ -13,6 +13,17 @@ namespace {
 /// The table of operator files. A new file is one row here and one line in registry.h.
 constexpr std::array kFiles{
     identity_ops,
+    col2im_ops,
+    grid_sample_ops,
+    non_max_suppression_ops,
+    resize_ops,
+    roi_pool_ops,
+    pointwise_ops,
+    loss_ops,
+    det_ops,
+    mel_weight_matrix_ops,
+    window_function_ops,
+    random_ops,
     control_flow_ops,
     depth_to_space_ops,
     dropout_ops,
@@ -52,6 +63,12 @@ constexpr std::array kFiles{
     attention_ops,
     rotary_embedding_ops,
     recurrent_ops,
+    lp_normalization_ops,
+    max_unpool_ops,
+    fourier_ops,
+    einsum_ops,
+    deform_conv_ops,
+    linear_attention_ops,
 };
 
 std::string_view canonical(std::string_view domain) { return domain == "ai.onnx" ? std::string_view{} : domain; }

@@ -9,6 +9,17 @@
 namespace planish {
 
 std::span<const OpDecl> identity_ops();
+std::span<const OpDecl> col2im_ops();
+std::span<const OpDecl> grid_sample_ops();
+std::span<const OpDecl> non_max_suppression_ops();
+std::span<const OpDecl> resize_ops();
+std::span<const OpDecl> roi_pool_ops();
+std::span<const OpDecl> pointwise_ops();
+std::span<const OpDecl> loss_ops();
+std::span<const OpDecl> det_ops();
+std::span<const OpDecl> mel_weight_matrix_ops();
+std::span<const OpDecl> window_function_ops();
+std::span<const OpDecl> random_ops();
 std::span<const OpDecl> control_flow_ops();
 std::span<const OpDecl> depth_to_space_ops();
 std::span<const OpDecl> dropout_ops();
@@ -48,5 +59,11 @@ std::span<const OpDecl> reformat_ops();
 std::span<const OpDecl> attention_ops();
 std::span<const OpDecl> rotary_embedding_ops();
 std::span<const OpDecl> recurrent_ops();
+std::span<const OpDecl> lp_normalization_ops();
+std::span<const OpDecl> max_unpool_ops();
+std::span<const OpDecl> fourier_ops();
+std::span<const OpDecl> einsum_ops();
+std::span<const OpDecl> deform_conv_ops();
+std::span<const OpDecl> linear_attention_ops();
 
 }  // namespace planish
