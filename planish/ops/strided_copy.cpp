@@ -151,11 +151,39 @@ void strided_copy(int64_t width, std::span<const int64_t> dims, const std::byte*
                  [&](int64_t s, int64_t d) { copy_plane_of(wide, rows, cols, src + s * wide, dst + d * wide); });
 }
 
+namespace {
+
+/// A stretch of a row that is contiguous in source and destination, in elements.
+struct Run {
+  int64_t dst, src, n;
+};
+
+template <typename T>
+void copy_short_runs(std::span<const Run> runs, const std::byte* src, std::byte* dst) {
+  for (const Run& r : runs)
+    for (int64_t i = 0; i < r.n; ++i)
+      std::memcpy(dst + (r.dst + i) * static_cast<int64_t>(sizeof(T)),
+                  src + (r.src + i) * static_cast<int64_t>(sizeof(T)), sizeof(T));
+}
+
+/// Copies the runs of one row; `short_runs`: a call of memcpy per run would cost more than the copying.
+void copy_row(int64_t width, std::span<const Run> runs, bool short_runs, const std::byte* src, std::byte* dst) {
+  if (short_runs) {
+    switch (width) {
+      case 1: return copy_short_runs<uint8_t>(runs, src, dst);
+      case 2: return copy_short_runs<uint16_t>(runs, src, dst);
+      case 4: return copy_short_runs<uint32_t>(runs, src, dst);
+      case 8: return copy_short_runs<uint64_t>(runs, src, dst);
+      default: break;
+    }
+  }
+  for (const Run& r : runs) std::memcpy(dst + r.dst * width, src + r.src * width, static_cast<size_t>(r.n * width));
+}
+
+}  // namespace
+
 void mapped_copy(int64_t width, std::span<const std::vector<int64_t>> maps, const std::byte* src,
                  std::span<const int64_t> src_strides, std::byte* dst) {
-  struct Run {
-    int64_t dst, src, n;
-  };
   if (width <= 0) return;
   for (const auto& map : maps)
     if (map.empty()) return;
@@ -175,6 +203,7 @@ void mapped_copy(int64_t width, std::span<const std::vector<int64_t>> maps, cons
     else
       runs.push_back({d, s, 1});
   }
+  const bool short_runs = runs.size() * 8 > inner.size();
   const size_t outer = maps.size() - 1;
   std::vector<size_t> index(outer, 0);
   std::byte* row = dst;
@@ -186,9 +215,7 @@ void mapped_copy(int64_t width, std::span<const std::vector<int64_t>> maps, cons
       skip = skip || s < 0;
       offset += s * src_strides[d];
     }
-    if (!skip)
-      for (const Run& r : runs)
-        std::memcpy(row + r.dst * width, src + (offset + r.src) * width, static_cast<size_t>(r.n * width));
+    if (!skip) copy_row(width, runs, short_runs, src + offset * width, row);
     row += static_cast<int64_t>(inner.size()) * width;
     size_t d = outer;
     while (d-- > 0) {

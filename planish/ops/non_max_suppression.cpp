@@ -1,0 +1,123 @@
+// NonMaxSuppression: indices [batch, class, box] of boxes kept greedily by score. f32.
+// https://onnx.ai/onnx/operators/onnx__NonMaxSuppression.html
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "planish/ops/checks.h"
+#include "planish/ops/registry.h"
+
+namespace planish {
+namespace {
+
+template <typename Ctx>
+Status check_shapes(const Ctx& ctx, const Shape& boxes, const Shape& scores) {
+  const auto differ = [](int64_t a, int64_t b) { return a >= 0 && b >= 0 && a != b; };
+  if (boxes.size() != 3 || scores.size() != 3 || differ(boxes[2], 4) || differ(boxes[0], scores[0]) ||
+      differ(boxes[1], scores[2]))
+    return ctx.error(fmt::format("boxes {} and scores {} do not fit", to_string(boxes), to_string(scores)));
+  return {};
+}
+
+Status infer(InferContext& ctx) {
+  PLANISH_TRY(require_inputs(ctx, 2));
+  PLANISH_TRY(check_shapes(ctx, ctx.shape(0), ctx.shape(1)));
+  ctx.set(0, DType::i64, Shape{kUnknownDim, 3});
+  return {};
+}
+
+struct Box {
+  double x0, y0, x1, y1;
+  [[nodiscard]] double area() const { return (x1 - x0) * (y1 - y0); }
+};
+
+Box box_at(const Tensor& boxes, int64_t i, bool centred) {
+  const double a = boxes.at(i * 4);
+  const double b = boxes.at(i * 4 + 1);
+  const double c = boxes.at(i * 4 + 2);
+  const double d = boxes.at(i * 4 + 3);
+  if (centred) return {a - c / 2, b - d / 2, a + c / 2, b + d / 2};
+  // Corners [y1, x1, y2, x2] of any diagonal.
+  return {std::min(b, d), std::min(a, c), std::max(b, d), std::max(a, c)};
+}
+
+double intersection_over_union(const Box& a, const Box& b) {
+  const double w = std::min(a.x1, b.x1) - std::max(a.x0, b.x0);
+  const double h = std::min(a.y1, b.y1) - std::max(a.y0, b.y0);
+  if (w <= 0 || h <= 0 || a.area() <= 0 || b.area() <= 0) return 0;
+  const double both = w * h;
+  const double either = a.area() + b.area() - both;
+  return either > 0 ? both / either : 0;
+}
+
+struct Limits {
+  int64_t per_class = 0;
+  double iou = 0;
+  std::optional<double> score;
+};
+
+Result<Limits> limits_of(const RefContext& ctx) {
+  for (size_t i = 2; i < 5; ++i)
+    if (ctx.has(i) && ctx.in(i).size() > 1) return ctx.error(fmt::format("input {} must be one element", i));
+  const auto given = [&](size_t i) { return ctx.has(i) && ctx.in(i).size() == 1; };
+  Limits out;
+  if (given(2)) out.per_class = std::max<int64_t>(ctx.in(2).int_at(0), 0);
+  if (given(3)) out.iou = ctx.in(3).at(0);
+  if (given(4)) out.score = ctx.in(4).at(0);
+  return out;
+}
+
+/// Appends [batch, cls, box] for the boxes of one class that survive.
+void suppress(const std::vector<Box>& boxes, std::span<const double> scores, const Limits& limits, int64_t batch,
+              int64_t cls, std::vector<int64_t>& selected) {
+  std::vector<size_t> order;
+  for (size_t i = 0; i < scores.size(); ++i)
+    if (!limits.score ? scores[i] == scores[i] : scores[i] > *limits.score) order.push_back(i);
+  std::ranges::stable_sort(order, std::ranges::greater{}, [&](size_t i) { return scores[i]; });
+  std::vector<size_t> kept;
+  for (const size_t i : order) {
+    if (static_cast<int64_t>(kept.size()) >= limits.per_class) return;
+    const auto covers = [&](size_t k) { return intersection_over_union(boxes[i], boxes[k]) > limits.iou; };
+    if (std::ranges::any_of(kept, covers)) continue;
+    kept.push_back(i);
+    selected.insert(selected.end(), {batch, cls, static_cast<int64_t>(i)});
+  }
+}
+
+Status reference(RefContext& ctx) {
+  PLANISH_TRY(require_inputs(ctx, 2));
+  PLANISH_TRY(require_real(ctx));
+  const Tensor& boxes = ctx.in(0);
+  const Tensor& scores = ctx.in(1);
+  PLANISH_TRY(check_shapes(ctx, boxes.shape(), scores.shape()));
+  const Limits limits = PLANISH_TRY(limits_of(ctx));
+  const bool centred = ctx.node().attr_int("center_point_box", 0) != 0;
+  const int64_t count = boxes.dim(1);
+  std::vector<int64_t> selected;
+  std::vector<Box> batch_boxes(static_cast<size_t>(count));
+  std::vector<double> class_scores(static_cast<size_t>(count));
+  for (int64_t b = 0; b < boxes.dim(0); ++b) {
+    for (int64_t i = 0; i < count; ++i) batch_boxes[static_cast<size_t>(i)] = box_at(boxes, b * count + i, centred);
+    for (int64_t c = 0; c < scores.dim(1); ++c) {
+      for (int64_t i = 0; i < count; ++i)
+        class_scores[static_cast<size_t>(i)] = scores.at((b * scores.dim(1) + c) * count + i);
+      suppress(batch_boxes, class_scores, limits, b, c, selected);
+    }
+  }
+  Tensor* y = PLANISH_TRY(ctx.output(0, DType::i64, Shape{static_cast<int64_t>(selected.size()) / 3, 3}));
+  std::ranges::copy(selected, y->data<int64_t>());
+  return {};
+}
+
+constexpr std::array kOps{
+    OpDecl{
+        .name = "NonMaxSuppression", .since = 10, .traits = kTraitDynamicShape, .infer = infer, .reference = reference},
+};
+
+}  // namespace
+
+std::span<const OpDecl> non_max_suppression_ops() { return kOps; }
+
+}  // namespace planish
