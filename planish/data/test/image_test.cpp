@@ -20,7 +20,7 @@ Image gradient(int64_t width, int64_t height) {
   return image;
 }
 
-void append(std::vector<uint8_t>& out, uint32_t value, int count) {
+void append(std::vector<uint8_t>& out, uint64_t value, int count) {
   for (int i = 0; i < count; ++i) out.push_back(static_cast<uint8_t>(value >> 8 * i));
 }
 
