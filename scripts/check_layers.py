@@ -2,8 +2,8 @@
 """Checks that every #include under planish/ is allowed by layers.txt and that CMakeLists.txt names the same folders.
 
 Also: headers may include only the standard library and planish's own headers, so that third-party types stay in .cpp
-files. The exception is <name>_internal.h, which in return only its own folder's .cpp files and internal headers may
-include; and headers in test/ folders. Prints one line per violation and exits 1, or exits 0.
+files. Exceptions: headers in test/ folders, and <name>_internal.h, which in return only its own folder's .cpp files and
+internal headers may include. Prints one line per violation and exits 1, or exits 0.
 """
 import re
 import sys
