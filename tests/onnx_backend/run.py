@@ -4,7 +4,7 @@
 usage: run.py [--runner PROGRAM] [--cases FOLDER] [--json FILE] [--jobs N] [-k REGEX] [--kind KIND ...]
 
 Kinds: node, simple, pytorch-converted, pytorch-operator, light. The cases are written to FOLDER once per onnx
-version. exclusions.tsv lists what is out of scope, one name pattern and reason per line.
+version. exclusions.tsv lists what is out of scope, tolerances.tsv what is compared less strictly, with a reason each.
 Exit code: 0 when every case that is not excluded passes.
 """
 
@@ -100,13 +100,10 @@ def collect(cases_root):
     return rows
 
 
-def read_exclusions():
-    rows = []
-    for line in (HERE / "exclusions.tsv").read_text().splitlines():
-        if line.strip() and not line.startswith("#"):
-            pattern, reason = line.split("\t", 1)
-            rows.append((pattern, reason))
-    return rows
+def read_table(name):
+    """Rows of a .tsv file next to this script, comments left out."""
+    lines = (HERE / name).read_text().splitlines()
+    return [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
 
 
 def run(rows, runner, jobs):
@@ -149,10 +146,14 @@ def main():
     if not os.access(args.runner, os.X_OK):
         sys.exit(f"run.py: {args.runner} does not exist. Build it (ninja onnx_backend_runner), or pass --runner")
     rows = [r for r in collect(cases_root) if r["kind"] in args.kind and re.search(args.filter, r["name"])]
-    exclusions = read_exclusions()
+    exclusions = read_table("exclusions.tsv")
+    tolerances = read_table("tolerances.tsv")
     active = []
     for row in rows:
         reason = next((why for pattern, why in exclusions if fnmatch.fnmatchcase(row["name"], pattern)), None)
+        for pattern, rtol, atol, _ in tolerances:
+            if fnmatch.fnmatchcase(row["name"], pattern):
+                row.update(rtol=float(rtol), atol=float(atol))
         if reason:
             row.update(stage="excluded", detail=reason)
         else:
