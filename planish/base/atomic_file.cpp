@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -84,20 +85,58 @@ Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_by
   return out;
 }
 
-uint64_t checksum64(std::span<const uint8_t> bytes, uint64_t seed) {
-  constexpr uint64_t kPrime = 0x9e3779b97f4a7c15ULL;
-  uint64_t h = 0xcbf29ce484222325ULL ^ (seed * kPrime);
-  size_t i = 0;
-  for (; i + 8 <= bytes.size(); i += 8) {
-    uint64_t word = 0;
-    std::memcpy(&word, bytes.data() + i, 8);
-    h = (h ^ word) * kPrime;
-    h ^= h >> 29;
+namespace {
+
+constexpr uint64_t kPrime = 0x9e3779b97f4a7c15ULL;
+
+uint64_t mix(uint64_t lane, uint64_t word) {
+  lane = (lane ^ word) * kPrime;
+  return lane ^ (lane >> 32);
+}
+
+}  // namespace
+
+void Checksum64::absorb(std::span<const uint8_t> bytes) {
+  std::array<uint64_t, 4> lanes = lanes_;
+  for (size_t i = 0; i < bytes.size(); i += 32)
+    for (size_t l = 0; l < lanes.size(); ++l) {
+      uint64_t word = 0;
+      std::memcpy(&word, bytes.data() + i + 8 * l, 8);
+      lanes[l] = mix(lanes[l], word);
+    }
+  lanes_ = lanes;
+}
+
+void Checksum64::update(std::span<const uint8_t> bytes) {
+  length_ += bytes.size();
+  if (pending_size_ != 0) {
+    const size_t take = std::min(bytes.size(), pending_.size() - pending_size_);
+    std::copy_n(bytes.begin(), take, pending_.begin() + static_cast<std::ptrdiff_t>(pending_size_));
+    pending_size_ += take;
+    bytes = bytes.subspan(take);
+    if (pending_size_ < pending_.size()) return;
+    absorb(pending_);
+    pending_size_ = 0;
   }
-  for (; i < bytes.size(); ++i) h = (h ^ bytes[i]) * 0x100000001b3ULL;
-  h ^= bytes.size();
-  h = (h ^ (h >> 32)) * kPrime;
-  return h ^ (h >> 29);
+  const size_t whole = bytes.size() / 32 * 32;
+  absorb(bytes.first(whole));
+  pending_size_ = bytes.size() - whole;
+  std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(whole), pending_size_, pending_.begin());
+}
+
+uint64_t Checksum64::value() const {
+  Checksum64 last = *this;
+  std::fill(last.pending_.begin() + static_cast<std::ptrdiff_t>(pending_size_), last.pending_.end(), uint8_t{0});
+  if (pending_size_ != 0) last.absorb(last.pending_);
+  uint64_t h = length_ * kPrime;
+  for (const uint64_t lane : last.lanes_) h = mix(h, lane);
+  return h;
+}
+
+uint64_t checksum64(std::span<const uint8_t> bytes) {
+  Checksum64 sum;
+  sum.update(bytes);
+  return sum.value();
 }
 
 }  // namespace planish

@@ -410,6 +410,23 @@ Result<std::vector<Tensor>> Context::run_host(std::span<const Tensor> inputs) {
 size_t Context::arena_bytes() const { return plans_.empty() ? 0 : plans_.front()->memory.arena_bytes; }
 size_t Context::largest_live_bytes() const { return plans_.empty() ? 0 : plans_.front()->memory.largest_live_bytes; }
 int32_t Context::largest_live_node() const { return plans_.empty() ? 0 : plans_.front()->memory.largest_live_step; }
+std::vector<StepInfo> Context::steps() const {
+  std::vector<StepInfo> out;
+  if (plans_.empty()) return out;
+  for (const PlanStep& step : plans_.front()->steps) {
+    StepInfo info{.node = step.node};
+    info.copies_only = step.kind == PlanStep::Kind::copies;
+    info.deferred = step.kind == PlanStep::Kind::deferred;
+    if (step.kernel) {
+      info.tactic = std::string(step.tactic->id);
+      info.detail = step.kernel->detail();
+      info.workspace_bytes = step.kernel->workspace_bytes();
+    }
+    out.push_back(std::move(info));
+  }
+  return out;
+}
+
 const std::vector<std::optional<Shape>>& Context::shapes() const {
   static const std::vector<std::optional<Shape>> none;
   return plans_.empty() ? none : plans_.front()->shapes;

@@ -20,6 +20,16 @@ struct LayerTime {
   double ms = 0;
 };
 
+/// One thing that a run executes, for people.
+struct StepInfo {
+  int32_t node = 0;              ///< index into Graph::nodes
+  bool copies_only = false;      ///< moves memory without a kernel
+  bool deferred = false;         ///< its shapes are known during the run only
+  std::string tactic;            ///< id of what really runs ("" for copies and deferred steps)
+  std::string detail;
+  size_t workspace_bytes = 0;
+};
+
 struct ContextOptions {
   int32_t profile = 0;                   ///< optimisation profile whose ranges the shapes must keep
   size_t memory_limit_bytes = SIZE_MAX;  ///< cap on activations and workspace together
@@ -62,6 +72,8 @@ class Context {
   /// Most activation bytes alive at once (lower bound of any arena), and the layer where that is.
   [[nodiscard]] size_t largest_live_bytes() const;
   [[nodiscard]] int32_t largest_live_node() const;
+  /// What a run executes, in order, under the current plan.
+  [[nodiscard]] std::vector<StepInfo> steps() const;
   /// Concrete shapes of all values under the current plan; nullopt where data decides.
   [[nodiscard]] const std::vector<std::optional<Shape>>& shapes() const;
 

@@ -311,6 +311,7 @@ Status prepare_step(const Executable& executable, const NodeView& view, PlanStep
       auto kernel = layer.tactic->prepare(view, layer.packed, executable.target());
       if (kernel.ok()) {
         step.kernel = std::move(kernel).value();
+        step.tactic = layer.tactic;
         return {};
       }
       why = kernel.error().message();
@@ -349,6 +350,7 @@ Status prepare_step(const Executable& executable, const NodeView& view, PlanStep
     PLANISH_TRY(stream->synchronize());
     step.repacked = std::move(packed);
     step.kernel = std::move(kernel).value();
+    step.tactic = tactic;
     return {};
   }
   return no_tactic_error(plain, refusals);

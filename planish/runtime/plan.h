@@ -40,6 +40,7 @@ struct PlanStep {
   int32_t node = 0;
   Kind kind = Kind::kernel;
   std::unique_ptr<Kernel> kernel;
+  const Tactic* tactic = nullptr;        ///< what made the kernel
   std::vector<PackedConstant> repacked;  ///< constants of a tactic that replaced the engine's, kept alive here
   std::vector<DeviceBuffer> repacked_memory;
   std::vector<DevicePtr> constants;  ///< by input, null where it is no constant

@@ -1,0 +1,329 @@
+#include "planish/api/engine.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "planish/api/layer_info.h"
+#include "planish/base/atomic_file.h"
+#include "planish/base/isa.h"
+#include "planish/base/parallel.h"
+#include "planish/builder/builder.h"
+#include "planish/onnx/import.h"
+#include "planish/ops/infer_graph.h"
+#include "planish/ops/op.h"
+#include "planish/runtime/context.h"
+#include "planish/tactics/cpu/cpu_tactics.h"
+
+namespace planish::api {
+namespace {
+
+std::vector<TensorInfo> tensors_of(const Graph& graph, const std::vector<ValueId>& ids) {
+  std::vector<TensorInfo> out;
+  for (const ValueId v : ids) out.push_back(tensor_info(graph, v, std::nullopt, std::nullopt));
+  return out;
+}
+
+int all_cores() { return cpu_features().physical_cores; }
+
+std::string isa_text(const CpuFeatures& f) {
+  if (!f.avx512) return f.avx2 ? (f.avx_vnni ? "AVX2 VNNI" : "AVX2") : "x86-64";
+  std::string out = "AVX-512";
+  if (f.avx512_vnni) out += " VNNI";
+  if (f.avx512_bf16) out += " BF16";
+  if (f.avx512_fp16) out += " FP16";
+  if (f.amx_bf16 || f.amx_int8) out += " AMX";
+  return out;
+}
+
+}  // namespace
+
+std::string_view version() { return "0.1.0"; }
+
+DeviceInfo cpu_device() {
+  const CpuFeatures& f = cpu_features();
+  DeviceInfo info{.name = f.brand, .isa = isa_text(f), .cores = f.physical_cores};
+  info.memory_bytes = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  return info;
+}
+
+// --- Model ------------------------------------------------------------------------------------------------------
+
+struct Model::Impl {
+  ImportedModel model;
+  std::string file_name;
+  uint64_t source_hash = 0;
+  std::vector<TensorInfo> inputs;
+  std::vector<TensorInfo> outputs;
+};
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Model::Model(Model&&) noexcept = default;
+Model& Model::operator=(Model&&) noexcept = default;
+Model::~Model() = default;
+
+Result<Model> Model::read(const std::filesystem::path& onnx_file) {
+  auto impl = std::make_unique<Impl>();
+  impl->model = PLANISH_TRY(import_onnx(onnx_file));
+  impl->file_name = onnx_file.filename().string();
+  if (auto bytes = read_file(onnx_file); bytes.ok())
+    impl->source_hash = checksum64({reinterpret_cast<const uint8_t*>(bytes->data()), bytes->size()});
+  Graph& graph = impl->model.graph;
+  PLANISH_TRY(annotate_shapes(graph));
+  impl->inputs = tensors_of(graph, graph.inputs);
+  impl->outputs = tensors_of(graph, graph.outputs);
+  for (size_t i = 0; i < graph.inputs.size(); ++i)
+    for (const Node& node : graph.nodes) {
+      const OpDecl* op = find_op(node.domain, node.op);
+      for (size_t k = 0; op != nullptr && k < node.inputs.size(); ++k)
+        if (node.inputs[k] == graph.inputs[i] && ((op->shape_inputs >> k) & 1U) != 0)
+          impl->inputs[i].holds_shape = true;
+    }
+  return Model(std::move(impl));
+}
+
+const std::vector<TensorInfo>& Model::inputs() const { return impl_->inputs; }
+const std::vector<TensorInfo>& Model::outputs() const { return impl_->outputs; }
+int64_t Model::node_count() const { return static_cast<int64_t>(impl_->model.graph.nodes.size()); }
+int64_t Model::opset() const { return impl_->model.graph.opset; }
+std::string Model::producer() const {
+  const ImportedModel& m = impl_->model;
+  return m.producer_version.empty() ? m.producer_name : m.producer_name + " " + m.producer_version;
+}
+bool Model::has_quantize_nodes() const {
+  return std::ranges::any_of(impl_->model.graph.nodes, [](const Node& n) {
+    return n.op.find("QuantizeLinear") != std::string::npos || n.op.starts_with("QLinear") || n.op.ends_with("Integer");
+  });
+}
+const std::vector<std::string>& Model::warnings() const { return impl_->model.warnings; }
+
+// --- Engine -----------------------------------------------------------------------------------------------------
+
+struct Engine::Impl {
+  std::shared_ptr<const planish::Engine> engine;
+  std::shared_ptr<const Executable> executable;
+  EngineSummary summary;
+  std::vector<TensorInfo> inputs;
+  std::vector<TensorInfo> outputs;
+  std::vector<ProfileRanges> profiles;
+
+  static Result<std::shared_ptr<const Impl>> create(planish::Engine built);
+};
+
+Result<std::shared_ptr<const Engine::Impl>> Engine::Impl::create(planish::Engine built) {
+  auto impl = std::make_shared<Impl>();
+  impl->engine = std::make_shared<const planish::Engine>(std::move(built));
+  const Graph& graph = impl->engine->graph;
+  const int threads = impl->engine->info.threads > 0 ? std::min(impl->engine->info.threads, all_cores()) : all_cores();
+  impl->executable = PLANISH_TRY(Executable::create(impl->engine, host_device(), cpu_tactics(), threads));
+  impl->inputs = tensors_of(graph, graph.inputs);
+  impl->outputs = tensors_of(graph, graph.outputs);
+  for (const Profile& p : impl->engine->profiles) {
+    ProfileRanges ranges;
+    for (size_t i = 0; i < graph.inputs.size(); ++i)
+      ranges[graph.value(graph.inputs[i]).name] = ShapeRange{p.inputs[i].min, p.inputs[i].opt, p.inputs[i].max};
+    impl->profiles.push_back(std::move(ranges));
+  }
+  const EngineInfo& info = impl->engine->info;
+  impl->summary = {.name = info.name,
+                   .producer = info.producer,
+                   .source = info.source,
+                   .device = info.device,
+                   .device_fingerprint = info.device_fingerprint,
+                   .precision = info.precision,
+                   .calibration = info.calibration,
+                   .build_options = info.build_options,
+                   .profiling_verbosity = info.profiling_verbosity,
+                   .threads = info.threads,
+                   .opset = info.opset,
+                   .refittable = info.refittable,
+                   .build_seconds = info.build_seconds,
+                   .weight_bytes = static_cast<int64_t>(impl->executable->weight_bytes())};
+  return std::shared_ptr<const Impl>(std::move(impl));
+}
+
+Engine::Engine(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
+Result<Engine> Engine::build(Model model, const BuildConfig& config, BuildStats* stats) {
+  BuildOptions o;
+  for (const ProfileRanges& profile : config.profiles) {
+    auto& ranges = o.profiles.emplace_back();
+    for (const auto& [name, r] : profile) ranges[name] = planish::ShapeRange{r.min, r.opt, r.max};
+  }
+  o.fp16 = config.fp16;
+  o.bf16 = config.bf16;
+  o.precision_constraints = static_cast<planish::PrecisionConstraints>(config.precision_constraints);
+  o.layer_precisions = config.layer_precisions;
+  o.optimization_level = config.optimization_level;
+  o.avg_timing = config.avg_timing;
+  o.max_tactics = config.max_tactics;
+  o.threads = config.threads;
+  o.memory_limit_bytes = config.memory_limit_bytes;
+  o.disabled_tactics = config.disabled_tactics;
+  o.passes.disabled = config.disabled_passes;
+  o.passes.stop_after = config.stop_after_pass;
+  o.passes.dump_folder = config.dump_passes_to;
+  o.use_timing_cache = config.use_timing_cache;
+  o.timing_cache_file = config.timing_cache_file;
+  o.error_on_timing_cache_miss = config.error_on_timing_cache_miss;
+  o.progress = config.progress;
+  o.warn = config.warn;
+  ImportedModel& imported = model.impl_->model;
+  o.info.name = imported.graph.name;
+  o.info.source = model.impl_->file_name;
+  o.info.source_hash = model.impl_->source_hash;
+  o.info.profiling_verbosity = config.profiling_verbosity;
+  o.info.build_options = config.options_json;
+  o.info.refittable = config.refittable;
+  BuildReport report;
+  planish::Engine engine =
+      PLANISH_TRY(build_engine(std::move(imported.graph), o, host_device(), cpu_tactics(), &report));
+  if (stats != nullptr) {
+    for (const PassReport& p : report.passes)
+      stats->passes.push_back({std::string(p.name), p.time_ms, p.nodes_before, p.nodes_after});
+    stats->tactics_timed = report.timed;
+    stats->tactics_from_cache = report.from_cache;
+    stats->tuned_total_ms = report.total_ms;
+    stats->tuned_reformat_ms = report.reformat_ms;
+    stats->seconds = engine.info.build_seconds;
+  }
+  return Engine(PLANISH_TRY(Impl::create(std::move(engine))));
+}
+
+Result<Engine> Engine::load(const std::filesystem::path& file) {
+  planish::Engine engine = PLANISH_TRY(load_engine(file));
+  return Engine(PLANISH_TRY(Impl::create(std::move(engine))));
+}
+
+Result<uint64_t> Engine::save(const std::filesystem::path& file) const { return save_engine(*impl_->engine, file); }
+
+const EngineSummary& Engine::summary() const { return impl_->summary; }
+const std::vector<TensorInfo>& Engine::inputs() const { return impl_->inputs; }
+const std::vector<TensorInfo>& Engine::outputs() const { return impl_->outputs; }
+const std::vector<ProfileRanges>& Engine::profiles() const { return impl_->profiles; }
+std::vector<std::string> Engine::warnings() const { return impl_->executable->warnings(); }
+
+Result<std::vector<LayerInfo>> Engine::layers(int profile) const {
+  auto context = PLANISH_TRY(create_context(profile));
+  return context->layers();
+}
+
+// --- ExecutionContext -------------------------------------------------------------------------------------------
+
+struct ExecutionContext::Impl {
+  std::shared_ptr<const Engine::Impl> engine;
+  std::unique_ptr<Context> context;
+  int threads = 0;
+  std::map<std::string, std::pair<std::byte*, size_t>, std::less<>> given_outputs;
+
+  [[nodiscard]] const Graph& graph() const { return engine->engine->graph; }
+};
+
+ExecutionContext::ExecutionContext(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ExecutionContext::~ExecutionContext() = default;
+
+Result<std::unique_ptr<ExecutionContext>> Engine::create_context(int profile, int threads,
+                                                                 size_t memory_limit_bytes) const {
+  auto impl = std::make_unique<ExecutionContext::Impl>();
+  impl->engine = impl_;
+  impl->threads = threads > 0 ? threads : all_cores();
+  impl->context =
+      PLANISH_TRY(Context::create(impl_->executable, {.profile = profile, .memory_limit_bytes = memory_limit_bytes}));
+  return std::unique_ptr<ExecutionContext>(new ExecutionContext(std::move(impl)));
+}
+
+Result<std::pair<int64_t, std::string>> Engine::activation_bytes(int profile) const {
+  auto context = PLANISH_TRY(create_context(profile));
+  Context& c = *context->impl_->context;
+  PLANISH_TRY(c.plan());
+  const auto& nodes = impl_->engine->graph.nodes;
+  const auto n = static_cast<size_t>(c.largest_live_node());
+  return std::pair{static_cast<int64_t>(c.arena_bytes()), n < nodes.size() ? nodes[n].name : std::string()};
+}
+
+Status ExecutionContext::set_input(std::string_view name, std::span<const int64_t> dims,
+                                   std::span<const std::byte> data) {
+  const Graph& graph = impl_->graph();
+  const Shape shape(dims.begin(), dims.end());
+  const auto it = std::ranges::find_if(graph.inputs, [&](ValueId v) { return graph.name_of(v) == name; });
+  if (it == graph.inputs.end()) return impl_->context->set_input_shape(name, shape);
+  const Value& input = graph.value(*it);
+  if (std::ranges::any_of(shape, [](int64_t d) { return d < 0; }))
+    return Error{.code = Code::shape_mismatch,
+                 .tensor = input.name,
+                 .what = "the shape has a negative dimension",
+                 .fix = "give sizes"};
+  const size_t wanted = dtype_bytes(input.dtype, element_count(shape));
+  if (data.size() != wanted)
+    return Error{.code = Code::shape_mismatch,
+                 .tensor = input.name,
+                 .what = fmt::format("{} bytes were given, {} {} takes {}", data.size(), dtype_numpy_name(input.dtype),
+                                     to_string(shape), wanted),
+                 .fix = "pass data of the input's type and shape"};
+  const auto k = static_cast<size_t>(it - graph.inputs.begin());
+  if (impl_->engine->inputs[k].holds_shape || !dtype_is_float(input.dtype)) {
+    // Integer inputs may steer shapes; small ones are shown to the planner so that memory is planned before the run.
+    if (element_count(shape) <= 64 && !dtype_is_float(input.dtype) && impl_->engine->inputs[k].holds_shape)
+      PLANISH_TRY(impl_->context->set_input_value(
+          name, Tensor::borrow(input.dtype, shape, const_cast<std::byte*>(data.data()))));
+  }
+  PLANISH_TRY(impl_->context->set_input_shape(name, shape));
+  return impl_->context->bind(name, DevicePtr{reinterpret_cast<uintptr_t>(data.data())});
+}
+
+Status ExecutionContext::set_output(std::string_view name, std::span<std::byte> data) {
+  impl_->given_outputs[std::string(name)] = {data.data(), data.size()};
+  PLANISH_TRY(impl_->context->plan());
+  if (auto shape = impl_->context->output_shape(name); shape.ok()) {
+    const Graph& graph = impl_->graph();
+    const auto it = std::ranges::find_if(graph.outputs, [&](ValueId v) { return graph.name_of(v) == name; });
+    const size_t wanted = dtype_bytes(graph.value(*it).dtype, element_count(*shape));
+    if (data.size() < wanted)
+      return Error{.code = Code::shape_mismatch,
+                   .tensor = std::string(name),
+                   .what = fmt::format("{} bytes were given, the output takes {}", data.size(), wanted),
+                   .fix = "give more memory"};
+  }
+  return impl_->context->bind(name, DevicePtr{reinterpret_cast<uintptr_t>(data.data())});
+}
+
+Status ExecutionContext::run() {
+  set_num_threads(impl_->threads);
+  return impl_->context->run();
+}
+
+Status ExecutionContext::run_profiled(std::vector<double>& layer_ms) {
+  set_num_threads(impl_->threads);
+  std::vector<LayerTime> times;
+  PLANISH_TRY(impl_->context->run(&times));
+  layer_ms.clear();
+  for (const LayerTime& t : times) layer_ms.push_back(t.ms);
+  return {};
+}
+
+Result<HostTensor> ExecutionContext::output(std::string_view name) const {
+  const Graph& graph = impl_->graph();
+  const Shape shape = PLANISH_TRY(impl_->context->output_shape(name));
+  const auto it = std::ranges::find_if(graph.outputs, [&](ValueId v) { return graph.name_of(v) == name; });
+  const DType dtype = graph.value(*it).dtype;
+  HostTensor t{.dtype = dtype, .dims = shape};
+  const DevicePtr p = PLANISH_TRY(impl_->context->output_address(name));
+  if (p) t.data = {host_ptr<const std::byte>(p), dtype_bytes(dtype, element_count(shape))};
+  return t;
+}
+
+Result<std::vector<LayerInfo>> ExecutionContext::layers() {
+  set_num_threads(impl_->threads);
+  PLANISH_TRY(impl_->context->plan());
+  std::vector<LayerInfo> out;
+  for (const StepInfo& step : impl_->context->steps())
+    out.push_back(layer_info(*impl_->engine->engine, step, impl_->context->shapes()));
+  return out;
+}
+
+size_t ExecutionContext::activation_bytes() const { return impl_->context->arena_bytes(); }
+
+}  // namespace planish::api
