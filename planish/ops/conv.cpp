@@ -2,6 +2,7 @@
 // https://onnx.ai/onnx/operators/onnx__Conv.html, onnx__ConvTranspose.html
 //
 // planish.FusedConv(X, W, B?, R?): y = act(conv(X, W) + B + R), or act(conv(X, W) + B) + R with residual_last = 1.
+// com.microsoft.FusedConv is the same with the parameters in the list `activation_params`.
 
 #include <array>
 
@@ -90,6 +91,11 @@ Status reference_conv(RefContext& ctx) {
 constexpr std::array kOps{
     OpDecl{.name = "Conv", .since = 1, .infer = infer_conv<false>, .reference = reference_conv<false>},
     OpDecl{.name = "ConvTranspose", .since = 1, .infer = infer_conv<true>, .reference = reference_conv<true>},
+    OpDecl{.name = "FusedConv",
+           .domain = "com.microsoft",
+           .since = 1,
+           .infer = infer_conv<false>,
+           .reference = reference_conv<false>},
     OpDecl{.name = "FusedConv",
            .domain = "planish",
            .since = 1,

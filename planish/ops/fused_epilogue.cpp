@@ -24,6 +24,9 @@ Result<FusedEpilogue> read_epilogue(const Node& node) {
   e.params = e.activation->default_params();
   if (node.has_attr("act_alpha")) e.params.alpha = static_cast<double>(node.attr_float("act_alpha", 0));
   if (node.has_attr("act_beta")) e.params.beta = static_cast<double>(node.attr_float("act_beta", 0));
+  const std::vector<float> list = node.attr_floats("activation_params");  // as com.microsoft.FusedConv spells them
+  if (!list.empty()) e.params.alpha = static_cast<double>(list[0]);
+  if (list.size() > 1) e.params.beta = static_cast<double>(list[1]);
   e.params.approximate_tanh = node.attr_string("act_approximate", "none") == "tanh";
   return e;
 }

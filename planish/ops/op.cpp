@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <new>
+#include <stdexcept>
 
 namespace planish {
 namespace {
@@ -63,7 +64,15 @@ Status run_reference(const Node& node, std::span<const Tensor* const> inputs, st
                  .what = fmt::format("operator {} has no implementation", node.op),
                  .fix = fmt::format("nearest known operator: {}", nearest_op(node.domain, node.op))};
   RefContext ctx(node, inputs, outputs);
-  return op->reference(ctx);
+  // References keep intermediate results in vectors, whose sizes follow from the model's shapes.
+  try {
+    return op->reference(ctx);
+  } catch (const std::bad_alloc&) {
+  } catch (const std::length_error&) {
+  }
+  Error e = ctx.error("not enough memory for intermediate results", "use a smaller batch or input");
+  e.code = Code::out_of_memory;
+  return e;
 }
 
 Result<std::vector<Tensor>> interpret(const Graph& graph, std::span<const Tensor> inputs,

@@ -69,6 +69,8 @@ constexpr std::array kFiles{
     einsum_ops,
     deform_conv_ops,
     linear_attention_ops,
+    tf_idf_vectorizer_ops,
+    contrib_ops,
 };
 
 std::string_view canonical(std::string_view domain) { return domain == "ai.onnx" ? std::string_view{} : domain; }
