@@ -22,14 +22,16 @@ Status execute(const ParsedCommandLine& line, const std::vector<std::string>& ar
                const Clock& clock) {
   const Options& options = line.options;
   if (options.tuning.help) {
-    log.plain(PLANISH_TRY(knob_database_json(options.tuning.help_knob)));
+    const std::string knobs = PLANISH_TRY(knob_database_json(options.tuning.help_knob));
+    log.plain(knobs);
     return {};
   }
   if (options.build.engine.plan_version_only) return print_plan_version(session, options, log);
   if (is_tuning(options.tuning)) return run_tuning(options, argv, session, log, clock);
   Options run_options = options;
   if (!options.tuning.fixed_route.empty()) {
-    PLANISH_TRY(apply_route(PLANISH_TRY(parse_route(options.tuning.fixed_route)), run_options));
+    const Route route = PLANISH_TRY(parse_route(options.tuning.fixed_route));
+    PLANISH_TRY(apply_route(route, run_options));
   }
   return Run(session, std::move(run_options), log, clock).all();
 }

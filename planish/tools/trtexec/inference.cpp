@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <optional>
 #include <thread>
 
@@ -11,6 +12,28 @@
 #include "planish/tools/trtexec/text.h"
 
 namespace planish::tools {
+
+namespace {
+
+extern "C" void stop_measuring(int) {
+  g_interrupted.store(true, std::memory_order_relaxed);
+  // A second interrupt ends the program, in case a query hangs.
+  std::signal(SIGINT, SIG_DFL);
+}
+
+/// While alive, the first Ctrl-C ends the measurement instead of the program, so that the report still comes.
+class InterruptEndsMeasuring {
+ public:
+  InterruptEndsMeasuring() : previous_(std::signal(SIGINT, stop_measuring)) {}
+  ~InterruptEndsMeasuring() { std::signal(SIGINT, previous_); }
+  InterruptEndsMeasuring(const InterruptEndsMeasuring&) = delete;
+  InterruptEndsMeasuring& operator=(const InterruptEndsMeasuring&) = delete;
+
+ private:
+  void (*previous_)(int);
+};
+
+}  // namespace
 
 std::atomic<bool> g_interrupted{false};
 
@@ -143,6 +166,7 @@ Result<std::vector<QueryTrace>> Inference::run_stream(size_t stream, double orig
 }
 
 Result<std::vector<QueryTrace>> Inference::run_timed() {
+  const InterruptEndsMeasuring guard;
   const double origin_ms = clock_.now_ms();
   if (contexts_.size() == 1) return run_stream(0, origin_ms);
   std::vector<std::optional<Result<std::vector<QueryTrace>>>> results(contexts_.size());

@@ -38,6 +38,8 @@ class Inference {
   Result<std::vector<QueryTrace>> run_timed();
   /// Runs with the profiler; one vector of layer times in ms per run.
   Result<std::vector<std::vector<double>>> run_profiled();
+  /// Layers that the profiled runs executed.
+  [[nodiscard]] Result<std::vector<LayerRecord>> layers() const { return contexts_.front()->layers(); }
   /// One query with inputs from `files` (random where a name is missing).
   Status run_with(const PairList& files);
   /// Inputs and the outputs of the last query of the first stream.

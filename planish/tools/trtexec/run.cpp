@@ -215,7 +215,8 @@ Status Run::report_layers_profile(Inference& inference) {
   const ReportingOptions& r = options_.reporting;
   if (!r.dump_profile && r.profile_path.empty()) return {};
   const auto runs = PLANISH_TRY(inference.run_profiled());
-  const auto records = profile_records(session_.engine().layers, runs, r.extra_profile_columns);
+  const auto layers = PLANISH_TRY(inference.layers());
+  const auto records = profile_records(layers, runs, r.extra_profile_columns);
   if (r.dump_profile) report_profile(log_, records);
   if (!r.profile_path.empty()) {
     PLANISH_TRY(write_text_file(r.profile_path, profile_json(records)));

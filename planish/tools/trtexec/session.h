@@ -34,7 +34,8 @@ struct WeightsRecord {
   int64_t count = 0;
 };
 
-using AttributeValue = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, WeightsRecord>;
+using AttributeValue = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>,
+                                    std::vector<std::string>, WeightsRecord>;
 
 /// One executable layer of an engine.
 struct LayerRecord {
@@ -121,9 +122,11 @@ class RunContext {
   virtual Status set_input(const std::string& name, const Dims& dims, std::span<const std::byte> data) = 0;
   /// One query; returns when the outputs are there.
   virtual Status run() = 0;
-  /// One query; `layer_ms[i]` becomes the time of EngineRecord::layers[i].
+  /// One query; `layer_ms[i]` becomes the time of layers()[i].
   virtual Status run_profiled(std::vector<double>& layer_ms) = 0;
   [[nodiscard]] virtual Result<OutputView> output(const std::string& name) const = 0;
+  /// The layers that a run executes at the current shapes, in execution order.
+  virtual Result<std::vector<LayerRecord>> layers() = 0;
 };
 
 class Session {

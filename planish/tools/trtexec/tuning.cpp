@@ -197,7 +197,8 @@ Status run_tuning(const Options& given, const std::vector<std::string>& argv, Se
   } else if (!given.tuning.dry_run) {
     PLANISH_TRY(cache.start(argv));
   }
-  const RouteSpace space = PLANISH_TRY(parse_route_space(PLANISH_TRY(route_expression(options.tuning))));
+  const std::string expression = PLANISH_TRY(route_expression(options.tuning));
+  const RouteSpace space = PLANISH_TRY(parse_route_space(expression));
   const std::vector<Route> routes = options.tuning.search == "full" ? full_routes(space) : fast_routes(space);
   if (options.tuning.dry_run) {
     log.info(fmt::format("{} routes:", routes.size()));

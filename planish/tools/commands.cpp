@@ -1,0 +1,76 @@
+#include "planish/tools/commands.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "planish/tools/trtexec/flags.h"
+#include "planish/tools/trtexec/text.h"
+#include "planish/tools/trtexec/trtexec.h"
+
+namespace planish::tools {
+namespace {
+
+std::vector<std::string> no_words() { return {}; }
+
+constexpr Command kCommands[] = {
+    {"trtexec", "build, run, time and inspect engines with trtexec's command line",
+     "planish trtexec --onnx=model.onnx --saveEngine=model.engine --dumpProfile", trtexec_main, completion_words},
+    {"completion", "print shell completion: bash",
+     "planish completion bash > ~/.local/share/bash-completion/completions/planish", completion_main,
+     completion_shells},
+    {"flags-doc", "print the table of trtexec flags as Markdown", "planish flags-doc > docs/trtexec_flags.md",
+     flags_doc_main, no_words},
+};
+
+std::string_view base_name(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+}  // namespace
+
+std::span<const Command> command_table() { return kCommands; }
+
+const Command* find_command(std::string_view name) {
+  for (const Command& command : kCommands) {
+    if (command.name == name) return &command;
+  }
+  return nullptr;
+}
+
+std::string command_listing() {
+  std::string out =
+      "planish builds, runs and inspects neural network engines.\n\nUsage: planish COMMAND [arguments]\n\n";
+  for (const Command& command : kCommands) {
+    out += fmt::format("  {:<12} {}\n  {:<12}   {}\n", command.name, command.summary, "", command.example);
+  }
+  return out + "\n`planish COMMAND --help` explains a command.\n";
+}
+
+int dispatch(int argc, char** argv) {
+  constexpr int kUsageError = 2;
+  const std::string_view program = argc > 0 ? base_name(argv[0]) : "planish";
+  if (const Command* command = find_command(program); command != nullptr && program != "completion") {
+    return command->run(argc, argv);
+  }
+  const std::string_view name = argc > 1 ? argv[1] : "";
+  if (name.empty() || name == "--help" || name == "-h" || name == "help") {
+    fmt::print("{}", command_listing());
+    return 0;
+  }
+  if (const Command* command = find_command(name)) return command->run(argc - 1, argv + 1);
+  std::vector<std::string> names;
+  for (const Command& command : kCommands) names.emplace_back(command.name);
+  const std::string near = nearest_word(name, names);
+  fmt::print(stderr, "planish: '{}' is not a command{}\n{}", name,
+             near.empty() ? "." : fmt::format("; did you mean '{}'?", near), command_listing());
+  return kUsageError;
+}
+
+int flags_doc_main(int, char**) {
+  fmt::print("{}", flags_markdown());
+  return 0;
+}
+
+}  // namespace planish::tools

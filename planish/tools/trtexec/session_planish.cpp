@@ -1,0 +1,229 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <optional>
+#include <tuple>
+
+#include "planish/api/engine.h"
+#include "planish/tools/trtexec/layer_names.h"
+#include "planish/tools/trtexec/text.h"
+#include "planish/tools/trtexec/trtexec.h"
+
+namespace planish::tools {
+namespace {
+
+Error unsupported(std::string flag, std::string what, std::string fix) {
+  Error error;
+  error.code = Code::unsupported;
+  error.file = std::move(flag);
+  error.what = std::move(what);
+  error.fix = std::move(fix);
+  return error;
+}
+
+TensorRecord tensor_record(const api::TensorInfo& info) {
+  return {.name = info.name,
+          .dtype = info.dtype,
+          .dims = info.dims,
+          .channel_block = info.channel_block,
+          .channels_last = info.layout == "channels_last",
+          .holds_shape = info.holds_shape};
+}
+
+std::vector<TensorRecord> tensor_records(const std::vector<api::TensorInfo>& infos) {
+  std::vector<TensorRecord> records;
+  for (const api::TensorInfo& info : infos) records.push_back(tensor_record(info));
+  return records;
+}
+
+api::ProfileRanges ranges_of(const ProfileShapes& profile) {
+  api::ProfileRanges ranges;
+  for (const auto& [name, opt] : profile.opt) {
+    const Dims* min = find_shape(profile.min, name);
+    const Dims* max = find_shape(profile.max, name);
+    ranges[name] = {.min = min == nullptr ? opt : *min, .opt = opt, .max = max == nullptr ? opt : *max};
+  }
+  return ranges;
+}
+
+ProfileShapes shapes_of(const api::ProfileRanges& ranges) {
+  ProfileShapes profile;
+  for (const auto& [name, range] : ranges) {
+    profile.min.emplace_back(name, range.min);
+    profile.opt.emplace_back(name, range.opt);
+    profile.max.emplace_back(name, range.max);
+  }
+  return profile;
+}
+
+/// Tactics that a signed list of `--tacticSources` switches off; TensorRT's own names have no counterpart.
+std::vector<std::string> disabled_tactics(const std::string& sources) {
+  std::vector<std::string> prefixes;
+  for (const std::string& source : split_list(sources, ',')) {
+    if (source == "-ONEDNN") prefixes.push_back("cpu.onednn");
+    if (source == "-PLANISH") prefixes.push_back("cpu.own");
+    if (source == "-REFERENCE") prefixes.push_back("reference");
+  }
+  return prefixes;
+}
+
+api::BuildConfig build_config(const BuildRequest& request, BuildResult& result) {
+  const BuildOptions& b = request.options.build;
+  api::BuildConfig config;
+  for (const ProfileShapes& profile : request.profiles) config.profiles.push_back(ranges_of(profile));
+  config.fp16 = b.precision.fp16;
+  config.bf16 = b.precision.bf16;
+  const std::string& constraints = b.precision.constraints;
+  config.precision_constraints = constraints == "obey"     ? api::PrecisionConstraints::obey
+                                 : constraints == "prefer" ? api::PrecisionConstraints::prefer
+                                                           : api::PrecisionConstraints::none;
+  for (const auto& [layer, type] : b.precision.layer_precisions) {
+    if (const auto dtype = dtype_from_name(type)) config.layer_precisions.emplace_back(layer, *dtype);
+  }
+  config.optimization_level = b.tactics.optimization_level;
+  config.avg_timing = b.tactics.avg_timing_runs;
+  config.max_tactics = b.tactics.max_tactics;
+  config.threads = request.options.system.cpu_threads;
+  if (b.pools.workspace_bytes) config.memory_limit_bytes = static_cast<size_t>(*b.pools.workspace_bytes);
+  config.disabled_tactics = disabled_tactics(b.tactics.sources);
+  config.disabled_passes = b.tactics.disabled_passes;
+  config.use_timing_cache = b.tactics.use_timing_cache;
+  if (!b.tactics.timing_cache_path.empty()) config.timing_cache_file = b.tactics.timing_cache_path;
+  config.error_on_timing_cache_miss = b.tactics.error_on_timing_cache_miss;
+  config.profiling_verbosity = b.profiling_verbosity;
+  config.refittable = b.engine.refit;
+  if (request.progress) {
+    config.progress = [&request](std::string_view stage, size_t done, size_t total) {
+      request.progress({std::string(stage), static_cast<int64_t>(done), static_cast<int64_t>(total)});
+    };
+  }
+  config.warn = [&result](const std::string& text) { result.warnings.push_back(text); };
+  return config;
+}
+
+class PlanishContext final : public RunContext {
+ public:
+  explicit PlanishContext(std::unique_ptr<api::ExecutionContext> context) : context_(std::move(context)) {}
+  Status set_input(const std::string& name, const Dims& dims, std::span<const std::byte> data) override {
+    return context_->set_input(name, dims, data);
+  }
+  Status run() override { return context_->run(); }
+  Status run_profiled(std::vector<double>& layer_ms) override { return context_->run_profiled(layer_ms); }
+  [[nodiscard]] Result<OutputView> output(const std::string& name) const override {
+    const api::HostTensor tensor = PLANISH_TRY(context_->output(name));
+    return OutputView{tensor.dims, tensor.data};
+  }
+  Result<std::vector<LayerRecord>> layers() override {
+    const auto infos = PLANISH_TRY(context_->layers());
+    return layer_records(infos);
+  }
+
+ private:
+  std::unique_ptr<api::ExecutionContext> context_;
+};
+
+class PlanishSession final : public Session {
+ public:
+  [[nodiscard]] DeviceRecord device() const override {
+    const api::DeviceInfo info = api::cpu_device();
+    return {.name = info.name,
+            .isa = info.isa,
+            .cores = info.cores,
+            .memory_bytes = info.memory_bytes,
+            .library_version = std::string(api::version())};
+  }
+
+  Result<ModelRecord> read_model(const std::string& path) override {
+    model_.emplace(PLANISH_TRY(api::Model::read(path)));
+    ModelRecord record;
+    record.inputs = tensor_records(model_->inputs());
+    record.outputs = tensor_records(model_->outputs());
+    record.has_quantize_nodes = model_->has_quantize_nodes();
+    record.node_count = model_->node_count();
+    record.producer = model_->producer();
+    record.opset = model_->opset();
+    return record;
+  }
+
+  Result<BuildResult> build(const BuildRequest& request) override {
+    const EngineFileOptions& file = request.options.build.engine;
+    if (file.strip_weights) {
+      return unsupported("--stripWeights", "engines without weights cannot be written yet", "drop the flag");
+    }
+    if (!model_) return unsupported("--onnx", "no model was read", "give --onnx=FILE");
+    BuildResult result;
+    result.warnings = model_->warnings();
+    api::BuildStats stats;
+    const api::BuildConfig config = build_config(request, result);
+    auto built = api::Engine::build(*std::move(model_), config, &stats);
+    model_.reset();
+    engine_.emplace(PLANISH_TRY(std::move(built)));
+    result.timing_cache_hits = static_cast<int64_t>(stats.tactics_from_cache);
+    result.timing_cache_misses = static_cast<int64_t>(stats.tactics_timed);
+    PLANISH_TRY(describe());
+    return result;
+  }
+
+  Status save(const std::string& path) override {
+    record_.size_bytes = static_cast<int64_t>(PLANISH_TRY(engine_->save(path)));
+    return {};
+  }
+
+  Status load(const std::string& path) override {
+    engine_.emplace(PLANISH_TRY(api::Engine::load(path)));
+    PLANISH_TRY(describe());
+    std::error_code error;
+    const auto size = std::filesystem::file_size(path, error);
+    if (!error) record_.size_bytes = static_cast<int64_t>(size);
+    return {};
+  }
+
+  Result<std::string> engine_version(const std::string& path) override {
+    const api::Engine engine = PLANISH_TRY(api::Engine::load(path));
+    return fmt::format("planish {}, tuned for {}", engine.summary().producer, engine.summary().device);
+  }
+
+  Status retune(const Options&) override {
+    return unsupported("--retune", "an engine cannot be tuned again yet", "build it again from its ONNX file here");
+  }
+  Status refit(const std::string&) override {
+    return unsupported("--refitFromOnnx", "engines cannot be refitted yet",
+                       "build the engine again from the ONNX file");
+  }
+  [[nodiscard]] std::vector<std::string> refittable_weights() const override { return {}; }
+  [[nodiscard]] const EngineRecord& engine() const override { return record_; }
+
+  Result<std::unique_ptr<RunContext>> create_context(int profile_index, int thread_count) override {
+    auto context = PLANISH_TRY(engine_->create_context(profile_index, thread_count));
+    return std::unique_ptr<RunContext>(std::make_unique<PlanishContext>(std::move(context)));
+  }
+
+ private:
+  Status describe() {
+    const api::EngineSummary& summary = engine_->summary();
+    record_ = {};
+    record_.inputs = tensor_records(engine_->inputs());
+    record_.outputs = tensor_records(engine_->outputs());
+    for (const api::ProfileRanges& ranges : engine_->profiles()) record_.profiles.push_back(shapes_of(ranges));
+    const auto layers = PLANISH_TRY(engine_->layers());
+    record_.layers = layer_records(layers);
+    record_.weight_bytes = summary.weight_bytes;
+    record_.size_bytes = summary.weight_bytes;
+    std::tie(record_.activation_bytes, record_.activation_peak_layer) = PLANISH_TRY(engine_->activation_bytes());
+    record_.precision = summary.precision;
+    record_.calibration = summary.calibration.empty() ? "none" : summary.calibration;
+    if (!summary.profiling_verbosity.empty()) record_.verbosity = summary.profiling_verbosity;
+    record_.notes = engine_->warnings();
+    return {};
+  }
+
+  std::optional<api::Model> model_;
+  std::optional<api::Engine> engine_;
+  EngineRecord record_;
+};
+
+}  // namespace
+
+std::unique_ptr<Session> make_planish_session() { return std::make_unique<PlanishSession>(); }
+
+}  // namespace planish::tools
