@@ -6,13 +6,14 @@
 
 #include "onnx.pb.h"
 #include "planish/onnx/graph_builder.h"
+#include "planish/onnx/signature.h"
 #include "planish/ops/op.h"
 
 namespace planish {
 namespace {
 
 /// Bounds on what function calls may multiply a file to; far above what exporters write.
-constexpr int64_t kMaxInlinedNodes = 300'000;
+constexpr int64_t kMaxInlinedNodes = 200'000;
 constexpr int64_t kMaxInlinedBytes = int64_t{1} << 30;
 constexpr int64_t kMaxDepth = 128;
 
@@ -132,7 +133,9 @@ Status GraphBuilder::add_node(const onnx::NodeProto& proto, size_t index, Frame&
   }
   if (is_legacy_softmax(node, opset)) legacy_softmax_.push_back(node.name);
   while (!node.outputs.empty() && node.outputs.back() == kNoValue) node.outputs.pop_back();
+  if (node.outputs.empty()) return {};  // ONNX operators have no effect but their outputs
   graph_.nodes.push_back(std::move(node));
+  for (size_t i = first_node; i < graph_.nodes.size(); ++i) PLANISH_TRY(check_signature(graph_.nodes[i]));
   check_supported(first_node, opset);
   return {};
 }
@@ -140,7 +143,8 @@ Status GraphBuilder::add_node(const onnx::NodeProto& proto, size_t index, Frame&
 Status GraphBuilder::add_attributes(const onnx::NodeProto& proto, Node& node, Frame& frame) {
   for (const auto& formal : proto.attribute()) {
     const onnx::AttributeProto* actual = resolve_attribute(formal, frame.bindings);
-    if (actual == nullptr) continue;  // the caller relies on the operator's default
+    if (actual == nullptr) continue;              // the caller relies on the operator's default
+    if (formal.name() == "own_inputs") continue;  // ours: see Graph::captures
     if (is_graph_attribute(*actual)) {
       if (actual != &formal)
         return Error{.code = Code::unsupported,

@@ -55,50 +55,47 @@ std::vector<double> elements(const Tensor& t) {
 }
 
 TEST(TensorReader, PackedTypesInInt32Data) {
-  TensorReader reader{fs::path()};
   auto i4 = typed(DType::i4, {3});
   i4.add_int32_data(0x2f);  // -1, 2
   i4.add_int32_data(0x08);  // -8
-  auto r = reader.read(i4);
+  auto r = TensorReader{fs::path()}.read(i4);
   ASSERT_TRUE(r.ok()) << r.error().message();
   EXPECT_EQ(elements(*r), (std::vector<double>{-1, 2, -8}));
 
   auto u2 = typed(DType::u2, {5});
   u2.add_int32_data(0b11100100);  // 0, 1, 2, 3
   u2.add_int32_data(0b10);
-  r = reader.read(u2);
+  r = TensorReader{fs::path()}.read(u2);
   ASSERT_TRUE(r.ok()) << r.error().message();
   EXPECT_EQ(elements(*r), (std::vector<double>{0, 1, 2, 3, 2}));
 
   auto half = typed(DType::f16, {1});
   half.add_int32_data(0x3c00);
-  r = reader.read(half);
+  r = TensorReader{fs::path()}.read(half);
   ASSERT_TRUE(r.ok());
   EXPECT_EQ(elements(*r), std::vector<double>{1});
 
   auto f8 = typed(DType::f8e4m3fn, {1});
   f8.add_int32_data(0xb8);
-  r = reader.read(f8);
+  r = TensorReader{fs::path()}.read(f8);
   ASSERT_TRUE(r.ok());
   EXPECT_EQ(elements(*r), std::vector<double>{-1});
 }
 
 TEST(TensorReader, RawData) {
-  TensorReader reader{fs::path()};
   auto t = typed(DType::i16, {2});
   t.set_raw_data(std::string("\x01\x00\xff\xff", 4));
-  auto r = reader.read(t);
+  auto r = TensorReader{fs::path()}.read(t);
   ASSERT_TRUE(r.ok());
   EXPECT_EQ(elements(*r), (std::vector<double>{1, -1}));
   auto b = typed(DType::boolean, {2});
   b.set_raw_data(std::string("\x00\x07", 2));
-  r = reader.read(b);
+  r = TensorReader{fs::path()}.read(b);
   ASSERT_TRUE(r.ok());
   EXPECT_EQ(r->data<uint8_t>()[1], 1);
 }
 
 TEST(TensorReader, SizesMustFit) {
-  TensorReader reader{fs::path()};
   const auto refused = [&](const onnx::TensorProto& t, Code code) {
     const auto r = TensorReader{fs::path()}.read(t);
     EXPECT_FALSE(r.ok());
@@ -121,13 +118,12 @@ TEST(TensorReader, SizesMustFit) {
 }
 
 TEST(TensorReader, EmptyTensorsAndScalars) {
-  TensorReader reader{fs::path()};
-  const auto empty = reader.read(typed(DType::i64, {0}));
+  const auto empty = TensorReader{fs::path()}.read(typed(DType::i64, {0}));
   ASSERT_TRUE(empty.ok());
   EXPECT_EQ(empty->size(), 0);
   auto scalar = typed(DType::i64, {});
   scalar.add_int64_data(7);
-  const auto r = reader.read(scalar);
+  const auto r = TensorReader{fs::path()}.read(scalar);
   ASSERT_TRUE(r.ok());
   EXPECT_EQ(r->int_at(0), 7);
 }
@@ -136,19 +132,19 @@ TEST(TensorReader, ExternalData) {
   const TempFolder folder;
   const float values[] = {0, 1, 2, 3};
   write(folder.path / "w.bin", std::string(reinterpret_cast<const char*>(values), sizeof(values)));
-  TensorReader reader(folder.path);
-  auto r = reader.read(external("w.bin", 8, 8));
+  const auto read = [&folder](const onnx::TensorProto& t) { return TensorReader(folder.path).read(t); };
+  auto r = read(external("w.bin", 8, 8));
   ASSERT_TRUE(r.ok()) << r.error().message();
   EXPECT_EQ(elements(*r), (std::vector<double>{2, 3}));
-  r = reader.read(external("w.bin", 1, -1));  // not aligned: copied
+  r = read(external("w.bin", 1, -1));  // not aligned: copied
   ASSERT_TRUE(r.ok()) << r.error().message();
-  const auto beyond = reader.read(external("w.bin", 12, 8));
+  const auto beyond = read(external("w.bin", 12, 8));
   ASSERT_FALSE(beyond.ok());
   EXPECT_EQ(beyond.error().code, Code::corrupt);
-  const auto wrong = reader.read(external("w.bin", 0, 4));
+  const auto wrong = read(external("w.bin", 0, 4));
   ASSERT_FALSE(wrong.ok());
   EXPECT_EQ(wrong.error().tensor, "t");
-  EXPECT_FALSE(reader.read(external("missing.bin", 0, 8)).ok());
+  EXPECT_FALSE(read(external("missing.bin", 0, 8)).ok());
   EXPECT_FALSE(TensorReader{fs::path()}.read(external("w.bin", 0, 8)).ok());
 }
 
@@ -159,12 +155,12 @@ TEST(TensorReader, ExternalDataStaysInTheFolder) {
   fs::create_symlink(outside.path / "secret", folder.path / "link");
   fs::create_directory(folder.path / "sub");
   write(folder.path / "sub" / "w.bin", std::string(8, '\0'));
-  TensorReader reader(folder.path);
-  EXPECT_TRUE(reader.read(external("sub/w.bin", 0, 8)).ok());
+  const auto read = [&folder](const onnx::TensorProto& t) { return TensorReader(folder.path).read(t); };
+  EXPECT_TRUE(read(external("sub/w.bin", 0, 8)).ok());
   for (const std::string& location :
        {(outside.path / "secret").string(), "../" + outside.path.filename().string() + "/secret", std::string("link"),
         std::string("sub/../../" + outside.path.filename().string() + "/secret"), std::string()}) {
-    const auto r = reader.read(external(location, 0, 8));
+    const auto r = read(external(location, 0, 8));
     ASSERT_FALSE(r.ok()) << location;
     EXPECT_EQ(r.error().code, Code::invalid_model) << r.error().message();
   }
@@ -180,16 +176,15 @@ TEST(TensorReader, Sparse) {
   for (const int64_t i : {0, 1, 1, 2}) indices->add_int64_data(i);
   sparse.add_dims(2);
   sparse.add_dims(3);
-  TensorReader reader{fs::path()};
-  const auto r = reader.read_sparse(sparse);
+  const auto r = TensorReader{fs::path()}.read_sparse(sparse);
   ASSERT_TRUE(r.ok()) << r.error().message();
   EXPECT_EQ(elements(*r), (std::vector<double>{0, 5, 0, 0, 0, 6}));
   auto out_of_range = sparse;
   out_of_range.mutable_indices()->set_int64_data(0, 2);
-  EXPECT_FALSE(reader.read_sparse(out_of_range).ok());
+  EXPECT_FALSE(TensorReader{fs::path()}.read_sparse(out_of_range).ok());
   auto huge = sparse;
   huge.set_dims(0, int64_t{1} << 33);
-  EXPECT_FALSE(reader.read_sparse(huge).ok());
+  EXPECT_FALSE(TensorReader{fs::path()}.read_sparse(huge).ok());
 }
 
 }  // namespace
