@@ -240,6 +240,7 @@ Status copy_to_output(RefContext& ctx, size_t i, const Tensor& value) {
 Status stack_to_output(RefContext& ctx, size_t i, std::span<const Tensor> slices, int64_t axis, const Value& declared) {
   if (!ctx.wants(i)) return {};
   const DType dtype = slices.empty() ? declared.dtype : slices[0].dtype();
+  if (dtype == DType::undefined) return ctx.error(fmt::format("the type of output {} is not known", i));
   Shape slice = slices.empty() ? declared.shape.value_or(Shape{}) : slices[0].shape();
   for (int64_t& d : slice) d = std::max<int64_t>(d, 0);
   const int64_t at = PLANISH_TRY(normalize_axis(ctx, axis, static_cast<int64_t>(slice.size()) + 1));

@@ -1,12 +1,10 @@
-// Scan: a body run once per slice of the scan inputs, with state handed from one run to the next. Also the batched form
-// of opset 8 (a leading sequence_lens input, dimension 0 is the batch), told apart by its one input more than the body
-// has. https://onnx.ai/onnx/operators/onnx__Scan.html
+// Scan: a body run once per slice of the scan inputs, with state handed from one run to the next.
+// https://onnx.ai/onnx/operators/onnx__Scan.html
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "planish/ops/checks.h"
 #include "planish/ops/control_flow.h"
@@ -22,14 +20,12 @@ using Known = InferContext::Known;
 /// A Scan node with its counts and attribute lists checked.
 struct ScanPlan {
   std::shared_ptr<const Graph> body;
-  bool batched;
-  size_t first;  ///< input index of the first state
   size_t states;
   size_t scan_inputs;
   size_t scan_outputs;
   std::vector<int64_t> in_axes, in_directions, out_axes, out_directions;
 
-  [[nodiscard]] size_t scan_input(size_t i) const { return first + states + i; }
+  [[nodiscard]] size_t scan_input(size_t i) const { return states + i; }
 };
 
 template <typename Ctx>
@@ -47,21 +43,18 @@ Result<ScanPlan> plan_of(const Ctx& ctx) {
   if (body == nullptr || scanned < 1) return ctx.error("body or num_scan_inputs is missing");
   const size_t own = own_inputs(ctx.node());
   const size_t count = body->inputs.size();
-  if ((own != count && own != count + 1) || static_cast<size_t>(scanned) > count)
+  if (own != count || static_cast<size_t>(scanned) > count)
     return ctx.error(fmt::format("{} inputs do not fit a body with {}", own, count));
   ScanPlan p{.body = body,
-             .batched = own == count + 1,
-             .first = own - count,
              .states = count - static_cast<size_t>(scanned),
              .scan_inputs = static_cast<size_t>(scanned),
              .scan_outputs = 0};
   if (body->outputs.size() < p.states || ctx.num_outputs() != body->outputs.size())
     return ctx.error(fmt::format("the body has {} outputs, the node {}", body->outputs.size(), ctx.num_outputs()));
   p.scan_outputs = body->outputs.size() - p.states;
-  for (size_t i = p.first; i < own; ++i) PLANISH_TRY(require_inputs_at(ctx, i));
+  for (size_t i = 0; i < own; ++i) PLANISH_TRY(require_inputs_at(ctx, i));
   p.in_axes = PLANISH_TRY(list_attr(ctx, "scan_input_axes", p.scan_inputs));
-  const char* directions = p.batched ? "directions" : "scan_input_directions";
-  p.in_directions = PLANISH_TRY(list_attr(ctx, directions, p.scan_inputs));
+  p.in_directions = PLANISH_TRY(list_attr(ctx, "scan_input_directions", p.scan_inputs));
   p.out_axes = PLANISH_TRY(list_attr(ctx, "scan_output_axes", p.scan_outputs));
   p.out_directions = PLANISH_TRY(list_attr(ctx, "scan_output_directions", p.scan_outputs));
   return p;
@@ -78,17 +71,14 @@ Result<int64_t> remove_axis(const Ctx& ctx, Shape& shape, int64_t axis) {
 
 Status infer(InferContext& ctx) {
   const ScanPlan p = PLANISH_TRY(plan_of(ctx));
-  int64_t batch = kUnknownDim;
   int64_t length = kUnknownDim;
   std::vector<Known> in;
   for (size_t i = 0; i < p.states; ++i) {
-    Known state{ctx.dtype(p.first + i), ctx.shape(p.first + i), nullptr};
-    if (p.batched) batch = std::max(batch, PLANISH_TRY(remove_axis(ctx, *state.shape, 0)));
+    Known state{ctx.dtype(i), ctx.shape(i), nullptr};
     in.push_back(std::move(state));
   }
   for (size_t i = 0; i < p.scan_inputs; ++i) {
     Known slice{ctx.dtype(p.scan_input(i)), ctx.shape(p.scan_input(i)), nullptr};
-    if (p.batched) batch = std::max(batch, PLANISH_TRY(remove_axis(ctx, *slice.shape, 0)));
     length = std::max(length, PLANISH_TRY(remove_axis(ctx, *slice.shape, p.in_axes[i])));
     in.push_back(std::move(slice));
   }
@@ -97,14 +87,13 @@ Status infer(InferContext& ctx) {
     std::optional<Shape> shape = out[i].shape;
     if (i < p.states) {
       // States keep their type and shape from one iteration to the next.
-      ctx.set(i, ctx.dtype(p.first + i), ctx.shape(p.first + i));
+      ctx.set(i, ctx.dtype(i), ctx.shape(i));
       continue;
     }
     if (shape) {
       const auto rank = static_cast<int64_t>(shape->size()) + 1;
       const int64_t at = PLANISH_TRY(normalize_axis(ctx, p.out_axes[i - p.states], rank));
       shape->insert(shape->begin() + at, length);
-      if (p.batched) shape->insert(shape->begin(), batch);
     }
     ctx.set(i, out[i].dtype, shape);
   }
@@ -126,14 +115,14 @@ Tensor slice_at(const Tensor& x, int64_t axis, int64_t index) {
   return y;
 }
 
-/// States and scan outputs (one list of slices each) of one sequence.
+/// Final states, and the slices of each scan output.
 struct ScanResult {
   std::vector<Tensor> states;
   std::vector<std::vector<Tensor>> scans;
 };
 
 Result<ScanResult> run_sequence(RefContext& ctx, const ScanPlan& p, std::vector<Tensor> states,
-                                std::span<const Tensor> scanned, std::optional<int64_t> limit) {
+                                std::span<const Tensor> scanned) {
   ScanResult r{std::move(states), std::vector<std::vector<Tensor>>(p.scan_outputs)};
   std::vector<int64_t> axes;
   std::optional<int64_t> length;
@@ -143,12 +132,10 @@ Result<ScanResult> run_sequence(RefContext& ctx, const ScanPlan& p, std::vector<
     if (length && *length != dim) return ctx.error(fmt::format("scan inputs have lengths {} and {}", *length, dim));
     length = dim;
   }
-  const int64_t steps = limit ? *limit : *length;
-  if (steps < 0 || steps > *length) return ctx.error(fmt::format("sequence length {} is out of range", steps));
-  for (int64_t t = 0; t < steps; ++t) {
+  for (int64_t t = 0; t < *length; ++t) {
     std::vector<Tensor> in = r.states;
     for (size_t i = 0; i < scanned.size(); ++i)
-      in.push_back(slice_at(scanned[i], axes[i], p.in_directions[i] != 0 ? steps - 1 - t : t));
+      in.push_back(slice_at(scanned[i], axes[i], p.in_directions[i] != 0 ? *length - 1 - t : t));
     auto out = PLANISH_TRY(run_body(ctx, *p.body, in));
     for (size_t i = 0; i < out.size(); ++i) {
       if (i < p.states)
@@ -162,59 +149,13 @@ Result<ScanResult> run_sequence(RefContext& ctx, const ScanPlan& p, std::vector<
   return r;
 }
 
-/// One tensor from slices of equal shape along a new axis 0, zero-padded to `length` slices.
-Result<Tensor> stack(const RefContext& ctx, std::span<const Tensor> slices, int64_t length) {
-  Shape shape = slices[0].shape();
-  shape.insert(shape.begin(), length);
-  Tensor out(slices[0].dtype(), shape);
-  if (!dtype_is_byte_sized(out.dtype())) return ctx.error("packed types cannot be batched");
-  for (size_t i = 0; i < slices.size(); ++i) {
-    if (slices[i].shape() != slices[0].shape() || slices[i].dtype() != slices[0].dtype())
-      return ctx.error("slices of one output differ in shape or type");
-    if (slices[i].bytes() != 0)
-      std::memcpy(static_cast<std::byte*>(out.raw()) + i * slices[i].bytes(), slices[i].raw(), slices[i].bytes());
-  }
-  return out;
-}
-
-Status run_batched(RefContext& ctx, const ScanPlan& p) {
-  const Tensor& leader = ctx.in(p.scan_input(0));
-  if (leader.rank() < 2) return ctx.error("scan inputs need a batch and a sequence dimension");
-  const int64_t batch = leader.dim(0);
-  const int64_t length = leader.dim(1);
-  for (size_t i = p.first; i < own_inputs(ctx.node()); ++i)
-    if (ctx.in(i).rank() < 1 || ctx.in(i).dim(0) != batch) return ctx.error("inputs differ in their batch dimension");
-  if (batch == 0 || length == 0 || (ctx.has(0) && ctx.in(0).size() != batch))
-    return ctx.error("the batch is empty or sequence_lens does not fit it");
-  std::vector<std::vector<Tensor>> outputs(ctx.num_outputs());
-  for (int64_t b = 0; b < batch; ++b) {
-    std::vector<Tensor> states;
-    std::vector<Tensor> scanned;
-    for (size_t i = 0; i < p.states; ++i) states.push_back(slice_at(ctx.in(p.first + i), 0, b));
-    for (size_t i = 0; i < p.scan_inputs; ++i) scanned.push_back(slice_at(ctx.in(p.scan_input(i)), 0, b));
-    const auto limit = ctx.has(0) ? std::optional(ctx.in(0).int_at(b)) : std::nullopt;
-    ScanResult r = PLANISH_TRY(run_sequence(ctx, p, std::move(states), scanned, limit));
-    for (size_t i = 0; i < p.states; ++i) outputs[i].push_back(std::move(r.states[i]));
-    for (size_t i = 0; i < p.scan_outputs; ++i) {
-      if (r.scans[i].empty()) return ctx.error("a sequence is empty");
-      outputs[p.states + i].push_back(PLANISH_TRY(stack(ctx, r.scans[i], length)));
-    }
-  }
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    const Tensor joined = PLANISH_TRY(stack(ctx, outputs[i], batch));
-    PLANISH_TRY(copy_to_output(ctx, i, joined));
-  }
-  return {};
-}
-
 Status reference(RefContext& ctx) {
   const ScanPlan p = PLANISH_TRY(plan_of(ctx));
-  if (p.batched) return run_batched(ctx, p);
   std::vector<Tensor> states;
   std::vector<Tensor> scanned;
-  for (size_t i = 0; i < p.states; ++i) states.push_back(ctx.in(p.first + i));
+  for (size_t i = 0; i < p.states; ++i) states.push_back(ctx.in(i));
   for (size_t i = 0; i < p.scan_inputs; ++i) scanned.push_back(ctx.in(p.scan_input(i)));
-  const ScanResult r = PLANISH_TRY(run_sequence(ctx, p, std::move(states), scanned, std::nullopt));
+  const ScanResult r = PLANISH_TRY(run_sequence(ctx, p, std::move(states), scanned));
   for (size_t i = 0; i < p.states; ++i) PLANISH_TRY(copy_to_output(ctx, i, r.states[i]));
   for (size_t i = 0; i < p.scan_outputs; ++i) {
     const Value& declared = p.body->value(p.body->outputs[p.states + i]);
