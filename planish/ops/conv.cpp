@@ -25,28 +25,11 @@ Shape output_shape(const ConvShape& s, bool transposed) {
   return y;
 }
 
-/// Weights that are computed while the model runs may have unknown taps; kernel_shape says them where it is given.
-Shape weight_shape(const InferContext& ctx) {
-  Shape w = ctx.shape(1);
-  const std::vector<int64_t> kernel = ctx.node().attr_ints("kernel_shape");
-  for (size_t i = 2; i < w.size(); ++i)
-    if (w[i] < 0 && kernel.size() == w.size() - 2) w[i] = kernel[i - 2];
-  return w;
-}
-
 template <bool kTransposed>
 Status infer_conv(InferContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 2));
   constexpr Resolve resolve = kTransposed ? resolve_conv_transpose : resolve_conv;
-  const Shape w = weight_shape(ctx);
-  if (w.size() == ctx.shape(0).size() && w.size() > 2 && !is_static(std::span(w).subspan(2))) {
-    Shape y(w.size(), kUnknownDim);
-    y[0] = ctx.shape(0)[0];
-    y[1] = kTransposed ? dim_mul(w[1], ctx.node().attr_int("group", 1)) : w[0];
-    ctx.set(0, ctx.dtype(0), std::move(y));
-    return {};
-  }
-  const ConvShape s = PLANISH_TRY(resolve(ctx.node(), ctx.shape(0), w));
+  const ConvShape s = PLANISH_TRY(resolve(ctx.node(), ctx.shape(0), ctx.shape(1)));
   ctx.set(0, ctx.dtype(0), output_shape(s, kTransposed));
   return {};
 }

@@ -97,11 +97,23 @@ Status check_ranks(const Node& node, const Shape& x, const Shape& w) {
     return window_error(
         node, Code::shape_mismatch,
         fmt::format("input {} and weight {} must have the same rank, at least 3", to_string(x), to_string(w)));
-  for (size_t i = 2; i < w.size(); ++i)
-    if (w[i] < 0)
-      return window_error(node, Code::unsupported, fmt::format("the weight's shape {} is not known", to_string(w)),
-                          "make the weight an initialiser or give it a static shape");
   return {};
+}
+
+/// The weight's taps. Weights that are computed while the model runs may have unknown ones; kernel_shape says them
+/// where it is given.
+std::vector<int64_t> weight_taps(const Node& node, const Shape& w) {
+  std::vector<int64_t> taps(w.begin() + 2, w.end());
+  const std::vector<int64_t> kernel = node.attr_ints("kernel_shape");
+  for (size_t a = 0; a < taps.size(); ++a)
+    if (taps[a] < 0 && kernel.size() == taps.size()) taps[a] = kernel[a];
+  return taps;
+}
+
+/// A window about which nothing is known but the number of its axes.
+WindowGeometry unknown_window(size_t axes) {
+  const std::vector<int64_t> unknown(axes, kUnknownDim);
+  return {.in = unknown, .out = unknown, .kernel = unknown};
 }
 
 }  // namespace
@@ -163,7 +175,11 @@ Result<ConvShape> resolve_conv(const Node& node, const Shape& x, const Shape& w)
   PLANISH_TRY(check_ranks(node, x, w));
   ConvShape s{.n = x[0], .c = x[1], .k = w[0], .groups = node.attr_int("group", 1)};
   PLANISH_TRY(check_channels(node, s, s.groups < 1 ? kUnknownDim : dim_mul(w[1], s.groups)));
-  const std::span<const int64_t> kernel = std::span(w).subspan(2);
+  const std::vector<int64_t> kernel = weight_taps(node, w);
+  if (!is_static(kernel)) {
+    s.window = unknown_window(kernel.size());
+    return s;
+  }
   s.window = PLANISH_TRY(resolve_window(node, std::span(x).subspan(2), kernel));
   if (!std::ranges::equal(s.window.kernel, kernel))
     return window_error(node, Code::shape_mismatch,
@@ -178,8 +194,12 @@ Result<ConvShape> resolve_conv_transpose(const Node& node, const Shape& x, const
   s.k = dim_mul(w[1], s.groups);
   PLANISH_TRY(check_channels(node, s, w[0]));
   const size_t axes = x.size() - 2;
-  const std::span<const int64_t> kernel = std::span(w).subspan(2);
+  const std::vector<int64_t> kernel = weight_taps(node, w);
   WindowGeometry& g = s.window;
+  if (!is_static(kernel)) {
+    g = unknown_window(axes);
+    return s;
+  }
   g.kernel = PLANISH_TRY(read_kernel(node, kernel, axes));
   if (!std::ranges::equal(g.kernel, kernel))
     return window_error(node, Code::shape_mismatch,

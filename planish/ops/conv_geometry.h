@@ -54,7 +54,7 @@ struct ConvShape {
 };
 
 /// Checks `x` [N,C,...] against `w` [K,C/G,...] and the attributes of `node` (Conv, FusedConv, ConvInteger,
-/// QLinearConv, DeformConv). Dimensions may be -1.
+/// QLinearConv, DeformConv). Dimensions may be -1; with unknown taps all of `window.in`, `out` and `kernel` are -1.
 Result<ConvShape> resolve_conv(const Node& node, const Shape& x, const Shape& w);
 
 /// A resolved transposed convolution: input [N,C,in...], weight [C,K/G,kernel...], output [N,K,out...]. In `window`
