@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "planish/tools/trtexec/json_text.h"
 #include "planish/tools/trtexec/parse.h"
 #include "planish/tools/trtexec/run.h"
 #include "planish/tools/trtexec/text.h"
@@ -62,7 +63,8 @@ class TuningCache {
   void add(const std::string& route, double median_ms) {
     if (path_.empty()) return;
     nlohmann::ordered_json record{{"route", route}};
-    record["medianMs"] = median_ms < 0 ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(median_ms);
+    record["medianMs"] =
+        median_ms < 0 ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(to_nanoseconds(median_ms));
     std::ofstream(path_, std::ios::app) << record.dump() << '\n' << std::flush;
   }
 
