@@ -144,6 +144,19 @@ Status infer(InferContext& ctx) {
   return {};
 }
 
+/// Resamples contiguous elements.
+template <typename T>
+void resample_row(const ResizeAxis& axis, T extrapolation, const T* from, T* to) {
+  const int64_t* index = axis.index.data();
+  const double* weight = axis.weight.data();
+  const auto n = static_cast<int64_t>(axis.outside.size());
+  for (int64_t i = 0; i < n; ++i, index += axis.taps, weight += axis.taps) {
+    double sum = 0;
+    for (int64_t t = 0; t < axis.taps; ++t) sum += weight[t] * static_cast<double>(from[index[t]]);
+    to[i] = axis.outside[static_cast<size_t>(i)] ? extrapolation : static_cast<T>(sum);
+  }
+}
+
 /// Resamples the middle dimension of [outer, axis.in, inner] to [outer, axis.out, inner].
 template <typename T>
 std::vector<T> resample(const std::vector<T>& in, int64_t outer, int64_t inner, const ResizeAxis& axis,
@@ -155,6 +168,10 @@ std::vector<T> resample(const std::vector<T>& in, int64_t outer, int64_t inner, 
     for (int64_t o = b; o < e; ++o) {
       const T* from = in.data() + o * axis.in * inner;
       T* to = out.data() + o * out_len * inner;
+      if (inner == 1) {
+        resample_row(axis, extrapolation, from, to);
+        continue;
+      }
       for (int64_t i = 0; i < out_len; ++i, to += inner) {
         const size_t first = static_cast<size_t>(i) * taps;
         if (axis.outside[static_cast<size_t>(i)]) {
