@@ -1,6 +1,7 @@
 #include "planish/tactics/cpu/cpu_tactics.h"
 
 #include "planish/tactics/cpu/onednn_tactics.h"
+#include "planish/tactics/cpu/own_tactics.h"
 
 namespace planish {
 
@@ -10,6 +11,13 @@ const TacticTable& cpu_tactics() {
       &kOneDnnMatMul,
       &kOneDnnPool,
       &kOneDnnReformat,
+      &kCpuPointwise,
+      &kCpuMove,
+      &kCpuNormalize,
+      &kCpuSoftmax,
+      &kCpuAttention,
+      &kCpuResize,
+      &kCpuReduceMean,
       &kHostReferenceTactic,
   }};
   return table;

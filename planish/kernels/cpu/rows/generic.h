@@ -1,0 +1,98 @@
+#pragma once
+
+// The loops behind every instruction set; included by one file per instruction set and nothing else. W lanes of
+// partial results make the reductions vectorisable without reordering beyond what is written here.
+
+#include <cstdint>
+
+#include "planish/base/macros.h"
+#include "planish/base/simd/math.h"
+#include "planish/kernels/cpu/rows/rows.h"
+
+namespace planish::kernels {
+namespace {
+
+template <int W>
+struct Rows {
+  static constexpr int kLanes = 2 * W;  // two vectors in flight hide the latency of the additions
+
+  template <typename F>
+  PLANISH_INLINE static float reduce(int64_t n, const float* x, F f) {
+    float lanes[kLanes] = {};
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes)
+      for (int l = 0; l < kLanes; ++l) lanes[l] += f(x[i + l]);
+    float tail = 0;
+    for (; i < n; ++i) tail += f(x[i]);
+    for (int step = kLanes / 2; step > 0; step /= 2)
+      for (int l = 0; l < step; ++l) lanes[l] += lanes[l + step];
+    return lanes[0] + tail;
+  }
+
+  PLANISH_INLINE static float max_of(int64_t n, const float* x) {
+    float lanes[kLanes];
+    for (int l = 0; l < kLanes; ++l) lanes[l] = -__builtin_inff();
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes)
+      for (int l = 0; l < kLanes; ++l) lanes[l] = lanes[l] < x[i + l] ? x[i + l] : lanes[l];
+    float best = -__builtin_inff();
+    for (; i < n; ++i) best = best < x[i] ? x[i] : best;
+    for (int l = 0; l < kLanes; ++l) best = best < lanes[l] ? lanes[l] : best;
+    return best;
+  }
+
+  static float sum(int64_t n, const float* x) {
+    return reduce(n, x, [](float v) { return v; });
+  }
+
+  static void layer_norm(int64_t n, const float* x, const float* scale, const float* bias, float epsilon, float* y) {
+    const float mean = sum(n, x) / static_cast<float>(n);
+    const float variance = reduce(n, x, [mean](float v) { return (v - mean) * (v - mean); }) / static_cast<float>(n);
+    const float inverse = 1.0F / __builtin_sqrtf(variance + epsilon);
+    if (bias != nullptr) {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * inverse * scale[i] + bias[i];
+    } else {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - mean) * inverse * scale[i];
+    }
+  }
+
+  static void rms_norm(int64_t n, const float* x, const float* scale, float epsilon, float* y) {
+    const float square = reduce(n, x, [](float v) { return v * v; }) / static_cast<float>(n);
+    const float inverse = 1.0F / __builtin_sqrtf(square + epsilon);
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * inverse * scale[i];
+  }
+
+  static void softmax(int64_t n, const float* x, float* y) {
+    const float top = max_of(n, x);
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) y[i] = simd::exp_f32(x[i] - top);
+    const float inverse = 1.0F / sum(n, y);
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) y[i] *= inverse;
+  }
+
+  static void softmax_columns(int64_t n, int64_t columns, int64_t stride, const float* x, float* y) {
+    float top[kMaxColumns];
+    float total[kMaxColumns] = {};
+    for (int64_t c = 0; c < columns; ++c) top[c] = x[c];
+    for (int64_t i = 1; i < n; ++i)
+      for (int64_t c = 0; c < columns; ++c) top[c] = top[c] < x[i * stride + c] ? x[i * stride + c] : top[c];
+    for (int64_t i = 0; i < n; ++i)
+#pragma GCC ivdep
+      for (int64_t c = 0; c < columns; ++c) {
+        const float e = simd::exp_f32(x[i * stride + c] - top[c]);
+        y[i * stride + c] = e;
+        total[c] += e;
+      }
+    for (int64_t c = 0; c < columns; ++c) total[c] = 1.0F / total[c];
+    for (int64_t i = 0; i < n; ++i)
+#pragma GCC ivdep
+      for (int64_t c = 0; c < columns; ++c) y[i * stride + c] *= total[c];
+  }
+};
+
+}  // namespace
+}  // namespace planish::kernels

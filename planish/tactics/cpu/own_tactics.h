@@ -1,0 +1,15 @@
+#pragma once
+
+#include "planish/tactics/tactic.h"
+
+namespace planish {
+
+extern const Tactic kCpuPointwise;
+extern const Tactic kCpuMove;
+extern const Tactic kCpuNormalize;
+extern const Tactic kCpuSoftmax;
+extern const Tactic kCpuAttention;
+extern const Tactic kCpuResize;
+extern const Tactic kCpuReduceMean;
+
+}  // namespace planish

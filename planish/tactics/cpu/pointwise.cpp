@@ -1,0 +1,253 @@
+// Elementwise functions and fused chains of them (planish.Pointwise) by our own vector loops, in every layout.
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "planish/base/parallel.h"
+#include "planish/kernels/cpu/pointwise/pointwise.h"
+#include "planish/ops/pointwise.h"
+#include "planish/tactics/cpu/loop_nest.h"
+#include "planish/tactics/cpu/own_tactics.h"
+
+namespace planish {
+namespace {
+
+using kernels::PointwiseOp;
+
+constexpr int64_t kTile = 1024;     // elements; a handful of tiles fits in the first-level cache
+constexpr size_t kMaxBuffers = 24;  // inputs and steps together
+
+struct Step {
+  PointwiseOp op = PointwiseOp::identity;
+  float alpha = 0;
+  float beta = 0;
+  size_t a = 0;  ///< operand: input, or inputs + step
+  size_t b = 0;
+};
+
+/// A single elementwise node in the notation of planish.Pointwise, so that both take one path.
+Result<std::vector<Step>> steps_of(const NodeView& view) {
+  const Node& node = *view.node;
+  const auto refuse = [&node](std::string what) {
+    return Error{.code = Code::unsupported, .node = node.name, .what = std::move(what)};
+  };
+  std::vector<Step> steps;
+  if (node.domain == "planish") {
+    const PointwiseProgram program = PLANISH_TRY(parse_pointwise(node));
+    for (const PointwiseStep& s : program.steps) {
+      if (s.where) return refuse("has no selection");
+      const std::string_view name = s.unary != nullptr ? s.unary->op : s.binary->op;
+      const auto op = kernels::find_pointwise_op(name, s.params.approximate_tanh);
+      if (!op) return refuse(fmt::format("has no function {}", name));
+      steps.push_back({*op, static_cast<float>(s.params.alpha), static_cast<float>(s.params.beta),
+                       static_cast<size_t>(s.operands[0]),
+                       static_cast<size_t>(s.operands[std::min(1, s.operand_count - 1)])});
+    }
+    return steps;
+  }
+  const bool tanh_form = node.op == "Gelu" && node.attr_string("approximate", "none") == "tanh";
+  const auto op = kernels::find_pointwise_op(node.op, tanh_form);
+  if (!op) return refuse(fmt::format("has no function {}", node.op));
+  Step step{*op};
+  if (*op == PointwiseOp::clip) {
+    // Without constant bounds the minimum and maximum would have to be read during the run.
+    step.alpha = -3.4028235e38F;
+    step.beta = 3.4028235e38F;
+    for (const size_t i : {size_t{1}, size_t{2}}) {
+      if (!view.has_input(i)) continue;
+      if (view.constants[i] == nullptr) return refuse("needs constant bounds");
+      (i == 1 ? step.alpha : step.beta) = static_cast<float>(view.constants[i]->at(0));
+    }
+    return std::vector<Step>{step};
+  }
+  if (const UnaryFunction* f = find_unary_function(node.op); f != nullptr) {
+    if (!f->alpha_attr.empty()) step.alpha = node.attr_float(std::string(f->alpha_attr), static_cast<float>(f->alpha));
+    if (!f->beta_attr.empty()) step.beta = node.attr_float(std::string(f->beta_attr), static_cast<float>(f->beta));
+    return std::vector<Step>{step};
+  }
+  if (view.inputs.size() == 1) return std::vector<Step>{Step{PointwiseOp::identity}};
+  step.b = 1;
+  steps.push_back(step);
+  for (size_t i = 2; i < view.inputs.size(); ++i)
+    steps.push_back({*op, 0, 0, view.inputs.size() + i - 2, i});  // Max, Min, Sum of many
+  return steps;
+}
+
+size_t operand_count(const NodeView& view) { return view.node->op == "Clip" ? 1 : view.inputs.size(); }
+
+class PointwiseRunner final : public Kernel {
+ public:
+  PointwiseRunner(std::vector<Step> steps, LoopNest nest)
+      : steps_(std::move(steps)), nest_(std::move(nest)), fn_(kernels::best_pointwise_kernel().fn) {
+    const size_t rank = nest_.dims.size();
+    inner_ = nest_.dims[rank - 1];
+    rows_ = rank > 1 ? nest_.dims[rank - 2] : 1;
+    outer_ = nest_.size() / std::max<int64_t>(inner_ * rows_, 1);
+    segment_ = std::min(inner_, kTile);
+    rows_per_tile_ = std::clamp<int64_t>(kTile / std::max<int64_t>(segment_, 1), 1, rows_);
+    row_tiles_ = (rows_ + rows_per_tile_ - 1) / rows_per_tile_;
+    segments_ = (inner_ + segment_ - 1) / segment_;
+  }
+
+  Status run(const Bindings& b) override {
+    constexpr int64_t kElementsPerThread = 8192;  // below this a second thread costs more than it brings
+    const int64_t grain = std::max<int64_t>(1, kElementsPerThread / (segment_ * rows_per_tile_));
+    parallel_for(outer_ * row_tiles_ * segments_, grain, [&](int64_t begin, int64_t end) { run_items(b, begin, end); });
+    return {};
+  }
+
+  [[nodiscard]] std::string detail() const override { return std::string(kernels::best_pointwise_kernel().name); }
+
+ private:
+  struct Operand {
+    const float* tile = nullptr;
+    const float* cached = nullptr;  ///< source that the buffer holds, when it holds one
+    int64_t cached_count = 0;
+  };
+  using Buffers = std::array<std::array<float, kTile>, kMaxBuffers>;
+
+  int64_t outer_offset(size_t operand, int64_t index) const {
+    const auto& strides = nest_.strides[operand];
+    int64_t offset = 0;
+    for (size_t d = nest_.dims.size() > 2 ? nest_.dims.size() - 2 : 0; d-- > 0;) {
+      offset += index % nest_.dims[d] * strides[d];
+      index /= nest_.dims[d];
+    }
+    return offset;
+  }
+
+  /// Points the operand at `rows` x `count` contiguous elements, copying them into the buffer where they are not.
+  void load(size_t operand, Operand& o, std::array<float, kTile>& buffer, const float* source, int64_t rows,
+            int64_t count) const {
+    const auto& strides = nest_.strides[operand];
+    const int64_t inner_stride = strides.back();
+    const int64_t row_stride = strides.size() > 1 ? strides[strides.size() - 2] : 0;
+    if (inner_stride == 1 && (rows == 1 || row_stride == count)) {
+      o.tile = source;
+      return;
+    }
+    o.tile = buffer.data();
+    const bool repeats = row_stride == 0;
+    if (repeats && o.cached == source && o.cached_count == rows * count) return;
+    for (int64_t r = 0; r < rows; ++r) {
+      const float* from = source + r * row_stride;
+      float* to = buffer.data() + r * count;
+      if (inner_stride == 1)
+        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+      else if (inner_stride == 0)
+        std::fill_n(to, count, *from);
+      else
+        for (int64_t i = 0; i < count; ++i) to[i] = from[i * inner_stride];
+    }
+    o.cached = repeats ? source : nullptr;
+    o.cached_count = rows * count;
+  }
+
+  void run_items(const Bindings& b, int64_t begin, int64_t end) const {
+    Buffers buffers;
+    const size_t inputs = nest_.strides.size() - 1;  // the output is the last operand
+    std::array<Operand, kMaxBuffers> operands{};
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t segment = item % segments_;
+      const int64_t row_tile = item / segments_ % row_tiles_;
+      const int64_t outer = item / segments_ / row_tiles_;
+      const int64_t row = row_tile * rows_per_tile_;
+      const int64_t rows = std::min(rows_per_tile_, rows_ - row);
+      const int64_t at = segment * segment_;
+      const int64_t count = std::min(segment_, inner_ - at);
+      const auto offset = [&](size_t k) {
+        const auto& s = nest_.strides[k];
+        return outer_offset(k, outer) + (s.size() > 1 ? row * s[s.size() - 2] : 0) + at * s.back();
+      };
+      for (size_t i = 0; i < inputs; ++i)
+        load(i, operands[i], buffers[i], host_ptr<const float>(b.inputs[i]) + offset(i), rows, count);
+      float* out = host_ptr<float>(b.outputs[0]) + offset(inputs);
+      for (size_t s = 0; s < steps_.size(); ++s) {
+        const Step& step = steps_[s];
+        float* to = s + 1 == steps_.size() ? out : buffers[inputs + s].data();
+        fn_(step.op, rows * count, operands[step.a].tile, operands[step.b].tile, to, step.alpha, step.beta);
+        operands[inputs + s].tile = to;
+      }
+    }
+  }
+
+  std::vector<Step> steps_;
+  LoopNest nest_;
+  kernels::PointwiseFn fn_;
+  int64_t inner_ = 0;
+  int64_t rows_ = 0;
+  int64_t outer_ = 0;
+  int64_t segment_ = 0;
+  int64_t rows_per_tile_ = 0;
+  int64_t row_tiles_ = 0;
+  int64_t segments_ = 0;
+};
+
+std::optional<LoopNest> nest_of(const NodeView& view) {
+  std::vector<TensorDesc> operands(view.inputs.begin(),
+                                   view.inputs.begin() + static_cast<std::ptrdiff_t>(operand_count(view)));
+  operands.push_back(view.outputs[0]);
+  return make_loop_nest(view.outputs[0], operands);
+}
+
+WhyNot supports(const NodeView& view, const Target&) {
+  for (size_t i = 0; i < operand_count(view); ++i)
+    if (view.inputs[i].dtype != DType::f32)
+      return fmt::format("computes in f32, got {}", dtype_name(view.inputs[i].dtype));
+  if (view.outputs[0].dtype != DType::f32) return "writes f32 only";
+  auto steps = steps_of(view);
+  if (!steps.ok()) return steps.error().what;
+  if (operand_count(view) + steps->size() > kMaxBuffers)
+    return fmt::format("takes {} inputs and steps together at most", kMaxBuffers);
+  if (!nest_of(view)) return "an operand lies in a layout that does not go with the output's";
+  return std::nullopt;
+}
+
+Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant>, const Target&) {
+  std::vector<Step> steps = PLANISH_TRY(steps_of(view));
+  auto nest = nest_of(view);
+  if (!nest) return Error{.code = Code::unsupported, .node = view.node->name, .what = "layouts do not go together"};
+  return std::unique_ptr<Kernel>(new PointwiseRunner(std::move(steps), std::move(*nest)));
+}
+
+constexpr std::array<std::string_view, 31> kOps{"planish.Pointwise",
+                                                "Abs",
+                                                "Neg",
+                                                "Reciprocal",
+                                                "Sqrt",
+                                                "Exp",
+                                                "Log",
+                                                "Floor",
+                                                "Ceil",
+                                                "Round",
+                                                "Sign",
+                                                "Erf",
+                                                "Relu",
+                                                "Elu",
+                                                "LeakyRelu",
+                                                "Sigmoid",
+                                                "Tanh",
+                                                "Softplus",
+                                                "Swish",
+                                                "HardSigmoid",
+                                                "HardSwish",
+                                                "Gelu",
+                                                "Mish",
+                                                "Clip",
+                                                "Add",
+                                                "Sub",
+                                                "Mul",
+                                                "Div",
+                                                "Max",
+                                                "Min",
+                                                "Pow"};
+
+}  // namespace
+
+constinit const Tactic kCpuPointwise{
+    .id = "cpu.pointwise", .ops = kOps, .supports = supports, .pack = nullptr, .prepare = prepare, .unpack = nullptr};
+
+}  // namespace planish

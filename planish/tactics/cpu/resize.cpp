@@ -1,0 +1,162 @@
+// Resize of the spatial axes (nearest and linear, and whatever else is a table of taps per axis) in every layout.
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "planish/base/parallel.h"
+#include "planish/ops/resize_axis.h"
+#include "planish/tactics/cpu/own_tactics.h"
+
+namespace planish {
+namespace {
+
+enum Input : size_t { kX, kRoi, kScales, kSizes };
+
+/// Taps along one axis in f32, and the image geometry: `lanes` neighbouring floats are resampled together (1 for
+/// row-major, the channels or a block of them otherwise).
+struct Axis {
+  int64_t in = 1;
+  int64_t out = 1;
+  int64_t taps = 1;
+  std::vector<int64_t> index;
+  std::vector<float> weight;
+};
+
+Error refuse(const NodeView& view, std::string what) {
+  return Error{.code = Code::unsupported, .node = view.node->name, .what = std::move(what)};
+}
+
+Result<Axis> make_axis(const NodeView& view, const ResizeRule& rule, size_t dim) {
+  Axis a;
+  a.in = view.inputs[kX].shape[dim];
+  a.out = view.outputs[0].shape[dim];
+  double scale = static_cast<double>(a.out) / static_cast<double>(a.in);
+  if (view.has_input(kScales) && view.inputs[kScales].size() != 0) {
+    const Tensor* scales = view.constants[kScales];
+    if (scales == nullptr) return refuse(view, "needs scales that are known before the run");
+    const auto axes = view.node->attr_ints("axes");
+    int64_t at = static_cast<int64_t>(dim);
+    if (!axes.empty()) {
+      at = -1;
+      for (size_t i = 0; i < axes.size(); ++i)
+        if ((axes[i] < 0 ? axes[i] + view.inputs[kX].rank() : axes[i]) == static_cast<int64_t>(dim))
+          at = static_cast<int64_t>(i);
+    }
+    if (at >= 0 && at < scales->size()) scale = scales->at(at);
+  }
+  ResizeAxis table = PLANISH_TRY(resize_axis(rule, a.in, a.out, scale, 0.0, 1.0));
+  if (table.taps == 0) {
+    for (int64_t i = 0; i < a.out; ++i) a.index.push_back(i);
+    a.weight.assign(static_cast<size_t>(a.out), 1.0F);
+    return a;
+  }
+  if (std::ranges::any_of(table.outside, [](char c) { return c != 0; })) return refuse(view, "does not extrapolate");
+  a.taps = table.taps;
+  a.index = std::move(table.index);
+  a.weight.assign(table.weight.begin(), table.weight.end());
+  return a;
+}
+
+class ResizeKernel final : public Kernel {
+ public:
+  ResizeKernel(int64_t images, int64_t lanes, Axis rows, Axis columns)
+      : images_(images), lanes_(lanes), rows_(std::move(rows)), columns_(std::move(columns)) {}
+
+  Status run(const Bindings& b) override {
+    const auto* x = host_ptr<const float>(b.inputs[kX]);
+    auto* y = host_ptr<float>(b.outputs[0]);
+    const int64_t row_elements = columns_.out * lanes_;
+    const int64_t grain = std::max<int64_t>(1, 8192 / std::max<int64_t>(row_elements, 1));
+    parallel_for(images_ * rows_.out, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const float* image = x + i / rows_.out * rows_.in * columns_.in * lanes_;
+        resize_row(image, i % rows_.out, y + i * row_elements);
+      }
+    });
+    return {};
+  }
+
+ private:
+  void resize_row(const float* image, int64_t row, float* y) const {
+    for (int64_t c = 0; c < columns_.out; ++c) {
+      float* to = y + c * lanes_;
+      if (rows_.taps == 1 && columns_.taps == 1) {
+        std::copy_n(
+            image +
+                (rows_.index[static_cast<size_t>(row)] * columns_.in + columns_.index[static_cast<size_t>(c)]) * lanes_,
+            lanes_, to);
+        continue;
+      }
+      std::fill_n(to, lanes_, 0.0F);
+      for (int64_t r = 0; r < rows_.taps; ++r)
+        for (int64_t s = 0; s < columns_.taps; ++s) {
+          const auto ri = static_cast<size_t>(row * rows_.taps + r);
+          const auto ci = static_cast<size_t>(c * columns_.taps + s);
+          const float w = rows_.weight[ri] * columns_.weight[ci];
+          const float* from = image + (rows_.index[ri] * columns_.in + columns_.index[ci]) * lanes_;
+          for (int64_t l = 0; l < lanes_; ++l) to[l] += w * from[l];
+        }
+    }
+  }
+
+  int64_t images_;
+  int64_t lanes_;
+  Axis rows_;
+  Axis columns_;
+};
+
+struct Planned {
+  int64_t images = 0;
+  int64_t lanes = 1;
+  Axis rows;
+  Axis columns;
+};
+
+Result<Planned> plan(const NodeView& view) {
+  const TensorDesc& x = view.inputs[kX];
+  const TensorDesc& y = view.outputs[0];
+  if (x.dtype != DType::f32) return refuse(view, fmt::format("computes in f32, got {}", dtype_name(x.dtype)));
+  if (x.rank() != 4 || x.layout != y.layout) return refuse(view, "takes images [N,C,H,W] in one layout on both sides");
+  if (x.shape[0] != y.shape[0] || x.shape[1] != y.shape[1]) return refuse(view, "resizes the spatial axes only");
+  if (x.size() == 0 || y.size() == 0) return refuse(view, "the tensor is empty");
+  const Node& n = *view.node;
+  ResizeRule rule;
+  rule.mode = n.attr_string("mode", "nearest");
+  rule.nearest_mode = n.attr_string("nearest_mode", "round_prefer_floor");
+  rule.transform = n.attr_string("coordinate_transformation_mode", "half_pixel");
+  rule.antialias = n.attr_int("antialias", 0) != 0;
+  rule.exclude_outside = n.attr_int("exclude_outside", 0) != 0;
+  rule.cubic_coeff_a = static_cast<double>(n.attr_float("cubic_coeff_a", -0.75F));
+  if (rule.transform == "tf_crop_and_resize") return refuse(view, "does not crop");
+  if (n.attr_string("keep_aspect_ratio_policy", "stretch") != "stretch") return refuse(view, "stretches only");
+  Planned p;
+  p.rows = PLANISH_TRY(make_axis(view, rule, 2));
+  p.columns = PLANISH_TRY(make_axis(view, rule, 3));
+  const int64_t block = layout_block(x.layout);
+  if (block > 1 && x.shape[1] % block != 0) return refuse(view, "needs whole blocks of channels");
+  p.lanes = x.layout == Layout::channels_last ? x.shape[1] : block;
+  p.images = x.shape[0] * x.shape[1] / p.lanes;
+  return p;
+}
+
+WhyNot supports(const NodeView& view, const Target&) {
+  auto p = plan(view);
+  if (!p.ok()) return p.error().what;
+  return std::nullopt;
+}
+
+Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant>, const Target&) {
+  Planned p = PLANISH_TRY(plan(view));
+  return std::unique_ptr<Kernel>(new ResizeKernel(p.images, p.lanes, std::move(p.rows), std::move(p.columns)));
+}
+
+constexpr std::array<std::string_view, 1> kOps{"Resize"};
+
+}  // namespace
+
+constinit const Tactic kCpuResize{
+    .id = "cpu.resize", .ops = kOps, .supports = supports, .pack = nullptr, .prepare = prepare, .unpack = nullptr};
+
+}  // namespace planish

@@ -1,0 +1,147 @@
+// LayerNormalization, RMSNormalization and Softmax by our own vector loops, one row (or a strip of columns) at a time.
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "planish/base/parallel.h"
+#include "planish/kernels/cpu/rows/rows.h"
+#include "planish/tactics/cpu/own_tactics.h"
+
+namespace planish {
+namespace {
+
+int64_t product(const Shape& s, size_t begin, size_t end) {
+  return std::accumulate(s.begin() + static_cast<std::ptrdiff_t>(begin), s.begin() + static_cast<std::ptrdiff_t>(end),
+                         int64_t{1}, std::multiplies<>());
+}
+
+size_t axis_of(const NodeView& view) {
+  const int64_t axis = view.node->attr_int("axis", -1);
+  return static_cast<size_t>(axis < 0 ? axis + view.inputs[0].rank() : axis);
+}
+
+WhyNot plain_f32(const NodeView& view) {
+  for (const TensorDesc& d : view.inputs) {
+    if (!d.present()) continue;
+    if (d.dtype != DType::f32) return fmt::format("computes in f32, got {}", dtype_name(d.dtype));
+    if (d.layout != Layout::row_major) return "takes row-major tensors only";
+  }
+  if (view.outputs[0].dtype != DType::f32 || view.outputs[0].layout != Layout::row_major)
+    return "writes row-major f32 only";
+  if (axis_of(view) >= view.inputs[0].shape.size()) return "the axis does not exist";
+  return std::nullopt;
+}
+
+/// Rows that make a thread worth waking.
+int64_t row_grain(int64_t n) { return std::max<int64_t>(1, 4096 / std::max<int64_t>(n, 1)); }
+
+class NormalizeKernel final : public Kernel {
+ public:
+  NormalizeKernel(int64_t rows, int64_t n, float epsilon, bool rms)
+      : rows_(rows), n_(n), epsilon_(epsilon), rms_(rms) {}
+  Status run(const Bindings& b) override {
+    const auto* x = host_ptr<const float>(b.inputs[0]);
+    const auto* scale = host_ptr<const float>(b.inputs[1]);
+    const auto* bias = b.inputs.size() > 2 ? host_ptr<const float>(b.inputs[2]) : nullptr;
+    auto* y = host_ptr<float>(b.outputs[0]);
+    parallel_for(rows_, row_grain(n_), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        if (rms_)
+          kernels_.rms_norm(n_, x + r * n_, scale, epsilon_, y + r * n_);
+        else
+          kernels_.layer_norm(n_, x + r * n_, scale, bias, epsilon_, y + r * n_);
+      }
+    });
+    return {};
+  }
+  [[nodiscard]] std::string detail() const override { return std::string(kernels_.name); }
+
+ private:
+  const kernels::RowKernels& kernels_ = kernels::best_row_kernels();
+  int64_t rows_;
+  int64_t n_;
+  float epsilon_;
+  bool rms_;
+};
+
+WhyNot supports_normalize(const NodeView& view, const Target&) {
+  if (WhyNot why = plain_f32(view)) return why;
+  for (size_t i = 1; i < view.outputs.size(); ++i)
+    if (view.outputs[i].present()) return "does not return mean and deviation";
+  const auto& s = view.inputs[0].shape;
+  const int64_t n = product(s, axis_of(view), s.size());
+  for (size_t i = 1; i < view.inputs.size(); ++i)
+    if (view.has_input(i) && view.inputs[i].size() != n) return "needs scale and bias of the normalised shape";
+  return std::nullopt;
+}
+
+Result<std::unique_ptr<Kernel>> prepare_normalize(const NodeView& view, std::span<const PackedConstant>,
+                                                  const Target&) {
+  const auto& s = view.inputs[0].shape;
+  const size_t axis = axis_of(view);
+  return std::unique_ptr<Kernel>(new NormalizeKernel(product(s, 0, axis), product(s, axis, s.size()),
+                                                     view.node->attr_float("epsilon", 1e-5F),
+                                                     view.node->op == "RMSNormalization"));
+}
+
+class SoftmaxKernel final : public Kernel {
+ public:
+  SoftmaxKernel(int64_t outer, int64_t n, int64_t inner) : outer_(outer), n_(n), inner_(inner) {}
+  Status run(const Bindings& b) override {
+    const auto* x = host_ptr<const float>(b.inputs[0]);
+    auto* y = host_ptr<float>(b.outputs[0]);
+    if (inner_ == 1) {
+      parallel_for(outer_, row_grain(n_), [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) kernels_.softmax(n_, x + r * n_, y + r * n_);
+      });
+      return {};
+    }
+    const int64_t strips = (inner_ + kernels::kMaxColumns - 1) / kernels::kMaxColumns;
+    parallel_for(outer_ * strips, row_grain(n_ * kernels::kMaxColumns), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t column = i % strips * kernels::kMaxColumns;
+        const int64_t at = i / strips * n_ * inner_ + column;
+        kernels_.softmax_columns(n_, std::min(kernels::kMaxColumns, inner_ - column), inner_, x + at, y + at);
+      }
+    });
+    return {};
+  }
+  [[nodiscard]] std::string detail() const override { return std::string(kernels_.name); }
+
+ private:
+  const kernels::RowKernels& kernels_ = kernels::best_row_kernels();
+  int64_t outer_;
+  int64_t n_;
+  int64_t inner_;
+};
+
+WhyNot supports_softmax(const NodeView& view, const Target&) { return plain_f32(view); }
+
+Result<std::unique_ptr<Kernel>> prepare_softmax(const NodeView& view, std::span<const PackedConstant>, const Target&) {
+  const auto& s = view.inputs[0].shape;
+  const size_t axis = axis_of(view);
+  return std::unique_ptr<Kernel>(new SoftmaxKernel(product(s, 0, axis), s[axis], product(s, axis + 1, s.size())));
+}
+
+constexpr std::array<std::string_view, 2> kNormalizeOps{"LayerNormalization", "RMSNormalization"};
+constexpr std::array<std::string_view, 1> kSoftmaxOps{"Softmax"};
+
+}  // namespace
+
+constinit const Tactic kCpuNormalize{.id = "cpu.normalize",
+                                     .ops = kNormalizeOps,
+                                     .supports = supports_normalize,
+                                     .pack = nullptr,
+                                     .prepare = prepare_normalize,
+                                     .unpack = nullptr};
+constinit const Tactic kCpuSoftmax{.id = "cpu.softmax",
+                                   .ops = kSoftmaxOps,
+                                   .supports = supports_softmax,
+                                   .pack = nullptr,
+                                   .prepare = prepare_softmax,
+                                   .unpack = nullptr};
+
+}  // namespace planish
