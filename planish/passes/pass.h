@@ -72,5 +72,10 @@ Result<Graph> fuse_residual(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_silu(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_gelu(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_hardswish(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_layer_norm(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_attention(const Graph& graph, const PassOptions& options);
+Result<Graph> simplify_views(const Graph& graph, const PassOptions& options);
+Result<Graph> sink_views(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_pointwise(const Graph& graph, const PassOptions& options);
 
 }  // namespace planish

@@ -51,6 +51,17 @@ bool keeps_shape(const Node& node) {
 
 int64_t wrapped(int64_t axis, size_t rank) { return axis < 0 ? axis + static_cast<int64_t>(rank) : axis; }
 
+/// Which of `rank` axes are listed; nullopt when one is unknown or out of range.
+std::optional<std::vector<bool>> marked_axes(const Dims& axes, size_t rank) {
+  std::vector<bool> marked(rank, false);
+  for (const Dim& a : axes) {
+    const int64_t axis = a.known ? wrapped(a.value, rank) : -1;
+    if (axis < 0 || axis >= static_cast<int64_t>(rank)) return std::nullopt;
+    marked[static_cast<size_t>(axis)] = true;
+  }
+  return marked;
+}
+
 }  // namespace
 
 SymbolicShapes::SymbolicShapes(const Graph& graph)
@@ -68,11 +79,15 @@ SymbolicShapes::SymbolicShapes(const Graph& graph)
 }
 
 const Dims* SymbolicShapes::dims(ValueId v) const {
-  return v != kNoValue && dims_[static_cast<size_t>(v)] ? &*dims_[static_cast<size_t>(v)] : nullptr;
+  return v >= 0 && static_cast<size_t>(v) < dims_.size() && dims_[static_cast<size_t>(v)]
+             ? &*dims_[static_cast<size_t>(v)]
+             : nullptr;
 }
 
 const Dims* SymbolicShapes::elements(ValueId v) const {
-  return v != kNoValue && elements_[static_cast<size_t>(v)] ? &*elements_[static_cast<size_t>(v)] : nullptr;
+  return v >= 0 && static_cast<size_t>(v) < elements_.size() && elements_[static_cast<size_t>(v)]
+             ? &*elements_[static_cast<size_t>(v)]
+             : nullptr;
 }
 
 bool SymbolicShapes::same_shape(ValueId a, ValueId b) const {
@@ -178,16 +193,72 @@ std::optional<Dims> SymbolicShapes::reshape(const Node& node) const {
   return out;
 }
 
-std::optional<Dims> SymbolicShapes::shape_of_output(const Node& node) const {
+std::optional<Dims> SymbolicShapes::squeeze(const Node& node) const {
   const Dims* x = dims(node.in(0));
-  const OpDecl* op = find_op(node.domain, node.op);
-  if (node.domain == "planish" && node.op == "FusedMatMul") return matmul(node);
-  if (op != nullptr && (op->traits & kTraitPointwise) != 0) return broadcast(node);
-  if (keeps_shape(node)) return x != nullptr ? std::optional(*x) : std::nullopt;
-  if (node.is("MatMul") || node.is("Gemm")) return matmul(node);
-  if (node.is("Reshape")) return reshape(node);
-  if (node.is("ConstantOfShape")) return elements(node.in(0)) ? std::optional(*elements(node.in(0))) : std::nullopt;
-  if (x == nullptr) return std::nullopt;
+  const Dims* axes = elements(node.in(1));
+  const Value& y = graph_.value(node.out(0));
+  if (axes == nullptr || !y.shape) return std::nullopt;
+  const bool insert = node.is("Unsqueeze");
+  const auto marked = marked_axes(*axes, insert ? y.shape->size() : x->size());
+  if (!marked) return std::nullopt;
+  Dims out;
+  size_t from = 0;
+  for (const bool mark : *marked) {
+    if (insert && mark) {
+      out.push_back(Dim::of(1));
+      continue;
+    }
+    if (!mark && from < x->size()) out.push_back((*x)[from]);
+    ++from;
+  }
+  return out;
+}
+
+/// Operators that change single axes only: Reduce* with keepdims, Slice.
+std::optional<Dims> SymbolicShapes::all_but(const Node& node, ValueId axes_input) const {
+  const Dims* x = dims(node.in(0));
+  const Dims* axes = elements(axes_input);
+  if (axes == nullptr) return std::nullopt;
+  const auto marked = marked_axes(*axes, x->size());
+  if (!marked) return std::nullopt;
+  const bool reduce = node.op.starts_with("Reduce");
+  const bool keep = !reduce || node.attr_int("keepdims", 1) != 0;
+  Dims out;
+  for (size_t i = 0; i < x->size(); ++i) {
+    if (!(*marked)[i])
+      out.push_back((*x)[i]);
+    else if (keep)
+      out.push_back(reduce ? Dim::of(1) : Dim{});
+  }
+  return out;
+}
+
+std::optional<Dims> SymbolicShapes::gather(const Node& node) const {
+  const Dims* x = dims(node.in(0));
+  const Dims* index = dims(node.in(1));
+  const int64_t axis = wrapped(node.attr_int("axis", 0), x->size());
+  if (index == nullptr || axis < 0 || axis >= static_cast<int64_t>(x->size())) return std::nullopt;
+  Dims out(x->begin(), x->begin() + axis);
+  out.insert(out.end(), index->begin(), index->end());
+  out.insert(out.end(), x->begin() + axis + 1, x->end());
+  return out;
+}
+
+std::optional<Dims> SymbolicShapes::expand(const Node& node) const {
+  const Dims* x = dims(node.in(0));
+  const Dims* target = elements(node.in(1));
+  if (target == nullptr || x->size() > target->size()) return std::nullopt;
+  Dims out = *target;
+  for (size_t i = 0; i < x->size(); ++i) {
+    Dim& d = out[out.size() - x->size() + i];
+    if (d.is(1)) d = (*x)[i];
+  }
+  return out;
+}
+
+/// Operators of the default domain whose output follows from the dimensions of input 0, which are known.
+std::optional<Dims> SymbolicShapes::shape_from_first(const Node& node) const {
+  const Dims* x = dims(node.in(0));
   if (node.is("Transpose")) {
     const auto perm = node.attr_ints("perm");
     Dims out(x->rbegin(), x->rend());
@@ -202,15 +273,11 @@ std::optional<Dims> SymbolicShapes::shape_of_output(const Node& node) const {
     out[3] = v != nullptr && v->size() == 4 ? (*v)[3] : Dim{};
     return out;
   }
-  if (node.is("Gather")) {
-    const Dims* index = dims(node.in(1));
-    const int64_t axis = wrapped(node.attr_int("axis", 0), x->size());
-    if (index == nullptr || axis < 0 || axis >= static_cast<int64_t>(x->size())) return std::nullopt;
-    Dims out(x->begin(), x->begin() + axis);
-    out.insert(out.end(), index->begin(), index->end());
-    out.insert(out.end(), x->begin() + axis + 1, x->end());
-    return out;
-  }
+  if (node.is("Gather")) return gather(node);
+  if (node.is("Expand")) return expand(node);
+  if (node.is("Slice") && node.in(3) != kNoValue) return all_but(node, node.in(3));
+  if (node.op.starts_with("Reduce") && node.in(1) != kNoValue) return all_but(node, node.in(1));
+  if (node.is("Unsqueeze") || node.is("Squeeze")) return squeeze(node);
   if (node.is("Concat") || node.is("Split")) {
     Dims out = *x;
     const int64_t axis = wrapped(node.attr_int("axis", 0), x->size());
@@ -218,45 +285,25 @@ std::optional<Dims> SymbolicShapes::shape_of_output(const Node& node) const {
       out[static_cast<size_t>(axis)] = Dim{};
     return out;
   }
-  if (node.is("Unsqueeze") || node.is("Squeeze")) {
-    const Value& y = graph_.value(node.out(0));
-    const Dims* axes = elements(node.in(1));
-    if (axes == nullptr || !y.shape) return std::nullopt;
-    const bool insert = node.is("Unsqueeze");
-    std::vector<bool> marked(insert ? y.shape->size() : x->size(), false);
-    for (const Dim& a : *axes) {
-      const int64_t axis = a.known ? wrapped(a.value, marked.size()) : -1;
-      if (axis < 0 || axis >= static_cast<int64_t>(marked.size())) return std::nullopt;
-      marked[static_cast<size_t>(axis)] = true;
-    }
-    Dims out;
-    size_t from = 0;
-    for (const bool mark : marked) {
-      if (insert && mark)
-        out.push_back(Dim::of(1));
-      else if (from < x->size())
-        out.push_back((*x)[from]);
-      from += insert && mark ? 0 : 1;
-      if (!insert && mark) out.pop_back();
-    }
-    return out;
-  }
-  if (node.is("Expand")) {
-    const Dims* target = elements(node.in(1));
-    if (target == nullptr) return std::nullopt;
-    Dims out = *target;
-    if (x->size() > out.size()) return std::nullopt;
-    for (size_t i = 0; i < x->size(); ++i) {
-      Dim& d = out[out.size() - x->size() + i];
-      if (d.is(1)) d = (*x)[i];
-    }
-    return out;
-  }
-  // Convolutions, pools and resizes keep the batch.
+  if (node.is("Flatten") && x->size() > 0 && wrapped(node.attr_int("axis", 1), x->size()) == 1)
+    return Dims{(*x)[0], remaining_dim(*x, {(*x)[0], Dim::of(-1)}).value_or(Dim{})};
+  return std::nullopt;
+}
+
+std::optional<Dims> SymbolicShapes::shape_of_output(const Node& node) const {
+  const Dims* x = dims(node.in(0));
+  const OpDecl* op = find_op(node.domain, node.op);
+  if (node.is("FusedMatMul", "planish") || node.is("MatMul") || node.is("Gemm")) return matmul(node);
+  if (op != nullptr && (op->traits & kTraitPointwise) != 0) return broadcast(node);
+  if (keeps_shape(node)) return x != nullptr ? std::optional(*x) : std::nullopt;
+  if (node.is("Reshape")) return reshape(node);
+  if (node.is("ConstantOfShape")) return elements(node.in(0)) ? std::optional(*elements(node.in(0))) : std::nullopt;
+  if (x == nullptr) return std::nullopt;
+  const bool keeps_batch = node.is("Conv") || node.is("MaxPool") || node.is("AveragePool") ||
+                           node.is("GlobalAveragePool") || node.is("ConvTranspose") || node.is("FusedConv", "planish");
   const Value& y = graph_.value(node.out(0));
-  const bool batched = node.is("Conv") || node.is("MaxPool") || node.is("AveragePool") ||
-                       node.is("GlobalAveragePool") || node.is("ConvTranspose") || node.is("FusedConv", "planish");
-  if (!batched || !y.shape || y.shape->empty() || x->empty()) return std::nullopt;
+  if (!keeps_batch || !y.shape || y.shape->empty() || x->empty())
+    return node.domain.empty() ? shape_from_first(node) : std::nullopt;
   Dims out(y.shape->size());
   out[0] = (*x)[0];
   return out;

@@ -42,6 +42,11 @@ class SymbolicShapes {
  private:
   void visit(const Node& node);
   [[nodiscard]] std::optional<Dims> shape_of_output(const Node& node) const;
+  [[nodiscard]] std::optional<Dims> shape_from_first(const Node& node) const;
+  [[nodiscard]] std::optional<Dims> squeeze(const Node& node) const;
+  [[nodiscard]] std::optional<Dims> all_but(const Node& node, ValueId axes_input) const;
+  [[nodiscard]] std::optional<Dims> gather(const Node& node) const;
+  [[nodiscard]] std::optional<Dims> expand(const Node& node) const;
   [[nodiscard]] std::optional<Dims> elements_of_output(const Node& node) const;
   [[nodiscard]] std::optional<Dims> broadcast(const Node& node) const;
   [[nodiscard]] std::optional<Dims> matmul(const Node& node) const;

@@ -1,0 +1,153 @@
+// Trees and chains of elementwise float operators of one shape -> planish.Pointwise. A node joins when everybody who
+// reads it has joined and its result has the shape of the whole, so that nothing is computed twice; what is smaller
+// (a scalar, a vector along the channels, a gate of squeeze and excitation) stays an input and is broadcast.
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "planish/ops/elementwise.h"
+#include "planish/ops/pointwise.h"
+#include "planish/passes/match.h"
+#include "planish/passes/pass.h"
+#include "planish/passes/symbolic_shapes.h"
+
+namespace planish {
+namespace {
+
+/// Longer programs and more inputs would spill the registers of the kernels that run them.
+constexpr size_t kMaxSteps = 16;
+constexpr size_t kMaxInputs = 8;
+
+/// One node as a step: the function's name, its operands and parameters.
+struct Step {
+  std::string_view op;
+  std::vector<ValueId> operands;
+  ScalarParams params;
+  bool has_params = false;
+};
+
+bool clip_bounds(const Edit& edit, const Node& clip, ScalarParams& params) {
+  params.alpha = -std::numeric_limits<double>::infinity();
+  params.beta = std::numeric_limits<double>::infinity();
+  for (size_t i = 1; i < 3; ++i) {
+    if (clip.in(i) == kNoValue) continue;
+    const auto bound = scalar_of(edit, clip.in(i));
+    if (!bound) return false;
+    (i == 1 ? params.alpha : params.beta) = *bound;
+  }
+  return true;
+}
+
+std::optional<Step> step_of(const Edit& edit, const Node& node) {
+  if (!node.domain.empty() || node.outputs.size() != 1) return std::nullopt;
+  Step step;
+  step.operands = node.inputs;
+  if (node.op == "Where") {
+    step.op = "Where";
+  } else if (const UnaryFunction* unary = find_unary_function(node.op); unary != nullptr && unary->block != nullptr) {
+    step.op = unary->op;
+    step.params = params_of(*unary, node);
+    step.has_params = true;
+    if (node.op == "Clip" && !clip_bounds(edit, node, step.params)) return std::nullopt;
+    step.operands.resize(1);
+  } else if (const BinaryFunction* binary = binary_function_of(node); binary != nullptr && binary->block != nullptr) {
+    step.op = binary->op;
+    if (node.inputs.size() != 2) return std::nullopt;
+  } else {
+    return std::nullopt;
+  }
+  for (size_t i = 0; i < step.operands.size(); ++i) {
+    if (step.operands[i] == kNoValue) return std::nullopt;
+    const DType t = edit.dtype(step.operands[i]);
+    if (!dtype_is_float(t) && t != DType::boolean) return std::nullopt;
+  }
+  return step;
+}
+
+class Cluster {
+ public:
+  Cluster(const Edit& edit, const SymbolicShapes& shapes, int32_t root) : edit_(edit), shapes_(shapes), root_(root) {
+    nodes_.insert(root);
+  }
+
+  /// Takes in producers until none fits any more.
+  void grow() {
+    for (bool grown = true; grown && nodes_.size() < kMaxSteps;) {
+      grown = false;
+      for (const ValueId v : inputs()) {
+        if (!may_join(v)) continue;
+        nodes_.insert(edit_.producer(v));
+        if (inputs().size() > kMaxInputs)
+          nodes_.erase(edit_.producer(v));
+        else
+          grown = true;
+        if (grown) break;
+      }
+    }
+  }
+
+  [[nodiscard]] size_t size() const { return nodes_.size(); }
+  [[nodiscard]] std::vector<int32_t> nodes() const { return {nodes_.begin(), nodes_.end()}; }
+
+  [[nodiscard]] Node fused() const {
+    Node whole = fused_node("Pointwise", "planish", parts(edit_, nodes()));
+    whole.inputs = inputs();
+    std::vector<ValueId> known = whole.inputs;
+    std::vector<std::string> steps;
+    for (const int32_t n : nodes_) {
+      const Step step = *step_of(edit_, edit_.node(n));
+      std::vector<int32_t> at;
+      for (const ValueId v : step.operands)
+        at.push_back(static_cast<int32_t>(std::ranges::find(known, v) - known.begin()));
+      const ScalarParams* params = step.has_params ? &step.params : nullptr;
+      steps.push_back(at.size() == 1   ? pointwise_step(step.op, {at[0]}, params)
+                      : at.size() == 2 ? pointwise_step(step.op, {at[0], at[1]}, params)
+                                       : pointwise_step(step.op, {at[0], at[1], at[2]}, params));
+      known.push_back(edit_.node(n).out(0));
+    }
+    whole.attrs["steps"] = std::move(steps);
+    return whole;
+  }
+
+ private:
+  /// Values that come from outside, each once, in the order of their use.
+  [[nodiscard]] std::vector<ValueId> inputs() const {
+    std::vector<ValueId> out;
+    for (const int32_t n : nodes_) {
+      const Step step = *step_of(edit_, edit_.node(n));
+      for (const ValueId v : step.operands)
+        if (!nodes_.contains(edit_.producer(v)) && std::ranges::find(out, v) == out.end()) out.push_back(v);
+    }
+    return out;
+  }
+
+  [[nodiscard]] bool may_join(ValueId v) const {
+    const int32_t n = edit_.producer(v);
+    if (n < 0 || edit_.is_output(v) || !step_of(edit_, edit_.node(n))) return false;
+    const auto joined = [this](int32_t reader) { return nodes_.contains(reader); };
+    return std::ranges::all_of(edit_.consumers(v), joined) && shapes_.same_shape(v, edit_.node(root_).out(0));
+  }
+
+  const Edit& edit_;
+  const SymbolicShapes& shapes_;
+  int32_t root_;
+  std::set<int32_t> nodes_;  ///< in graph order
+};
+
+}  // namespace
+
+Result<Graph> fuse_pointwise(const Graph& graph, const PassOptions&) {
+  Edit edit(graph);
+  const SymbolicShapes shapes(graph);
+  // From the end, so that a chain is taken whole from its last node.
+  for (int32_t n = edit.size() - 1; n >= 0; --n) {
+    if (!edit.alive(n) || !step_of(edit, edit.node(n)) || !dtype_is_float(edit.dtype(edit.node(n).out(0)))) continue;
+    Cluster cluster(edit, shapes, n);
+    cluster.grow();
+    if (cluster.size() > 1) edit.replace_pattern(n, cluster.fused());
+  }
+  return std::move(edit).finish();
+}
+
+}  // namespace planish
