@@ -71,6 +71,7 @@ constexpr std::array kFiles{
     linear_attention_ops,
     tf_idf_vectorizer_ops,
     contrib_ops,
+    flex_attention_ops,
 };
 
 std::string_view canonical(std::string_view domain) { return domain == "ai.onnx" ? std::string_view{} : domain; }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <complex>
+#include <memory>
 #include <numbers>
 
 #include "planish/ops/fourier.h"
@@ -105,6 +106,21 @@ TEST(Attention, RowsWithoutAnyVisibleKeyAreZero) {
   const Tensor mask = tensor_of({2, 2}, {0, 0, 1, 0}, DType::boolean);
   const Tensor y = run_one({.op = "Attention"}, {x, x, x, mask});
   expect_near(y, tensor_of({1, 1, 2, 2}, {0, 0, x.at(0), x.at(1)}), 1e-6);
+}
+
+TEST(FlexAttention, WithoutSubgraphsIsAttentionAndAppliesThemOtherwise) {
+  const Tensor q = random_tensor({1, 4, 3, 4}, 1);
+  const Tensor k = random_tensor({1, 2, 5, 4}, 2);
+  const Tensor v = random_tensor({1, 2, 5, 4}, 3);
+  Node node{.op = "FlexAttention", .domain = "ai.onnx.preview"};
+  expect_near(run_one(node, {q, k, v}), run_one({.op = "Attention"}, {q, k, v}), 1e-6);
+  Graph negate;
+  negate.inputs = {negate.add_value({.name = "p", .dtype = DType::f32})};
+  negate.outputs = {negate.add_value({.name = "y"})};
+  negate.nodes = {{.op = "Neg", .inputs = negate.inputs, .outputs = negate.outputs}};
+  const Tensor plain = run_one(node, {q, k, v});
+  node.attrs["prob_mod"] = std::make_shared<const Graph>(negate);
+  expect_near(run_one(node, {q, k, v}), run_one({.op = "Neg"}, {plain}), 1e-6);
 }
 
 TEST(RotaryEmbedding, TurnsPairsByTheirAngle) {
