@@ -79,7 +79,7 @@ class FakeSession final : public Session {
   Status refit(const std::string&) override { return {}; }
   [[nodiscard]] std::vector<std::string> refittable_weights() const override { return {"conv1.weight", "fc1.weight"}; }
   [[nodiscard]] const EngineRecord& engine() const override { return engine_; }
-  Result<std::unique_ptr<RunContext>> create_context(int, int thread_count) override;
+  Result<std::unique_ptr<RunContext>> create_context(int, int thread_count, std::optional<int64_t>) override;
   int last_thread_count = 0;
 
  private:
@@ -176,7 +176,7 @@ class FakeContext final : public RunContext {
   int runs_ = 0;
 };
 
-inline Result<std::unique_ptr<RunContext>> FakeSession::create_context(int, int thread_count) {
+inline Result<std::unique_ptr<RunContext>> FakeSession::create_context(int, int thread_count, std::optional<int64_t>) {
   last_thread_count = thread_count;
   return std::unique_ptr<RunContext>(std::make_unique<FakeContext>(*this));
 }

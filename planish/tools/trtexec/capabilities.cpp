@@ -16,6 +16,33 @@ Error refuse(std::string flag, Code code, std::string what, std::string fix) {
   return error;
 }
 
+/// Warnings for what is parsed and not there yet, so that nothing is left out in silence.
+void warn_of_missing_parts(const Options& options, std::vector<std::string>& warnings) {
+  const BuildOptions& b = options.build;
+  const InferenceOptions& i = options.inference;
+  if (!b.debug_tensors.empty() || b.mark_unfused_debug || !i.debug_tensor_files.empty() ||
+      !i.all_debug_tensor_formats.empty()) {
+    warnings.push_back(
+        "debug tensors are not available yet: nothing is marked or written; polygraphy surgeon extract cuts a model at "
+        "any "
+        "tensor");
+  }
+  if (!b.precision.layer_output_types.empty() && b.precision.constraints != "none") {
+    warnings.push_back("--layerOutputTypes is not applied yet; --layerPrecisions is");
+  }
+  if (!b.precision.calibration_shapes.empty()) {
+    warnings.push_back("calibration shapes are not used: calibration is not available yet");
+  }
+  for (const auto* formats : {&b.input_formats, &b.output_formats}) {
+    for (const std::string& entry : *formats) {
+      const size_t colon = entry.find(':');
+      if (colon == std::string::npos || entry.substr(0, colon) == "fp32") continue;
+      warnings.push_back(fmt::format("IO type '{}' is not applied: inputs and outputs keep the model's types",
+                                     entry.substr(0, colon)));
+    }
+  }
+}
+
 }  // namespace
 
 Result<CapabilityReport> check_system_capabilities(Options& options) {
@@ -63,6 +90,7 @@ Result<CapabilityReport> check_system_capabilities(Options& options) {
   } else if (options.build.tactics.sparsity == "enable") {
     report.notes.push_back("--sparsity=enable: no sparse kernel exists on the CPU, dense ones compete alone");
   }
+  warn_of_missing_parts(options, report.warnings);
   return report;
 }
 

@@ -113,7 +113,8 @@ Status Inference::prepare(const ShapeList& shapes) {
   int threads = options_.system.cpu_threads > 0 ? options_.system.cpu_threads : session_.device().cores;
   threads = std::max(1, threads / streams);
   for (int i = 0; i < streams; ++i) {
-    contexts_.push_back(PLANISH_TRY(session_.create_context(options_.inference.profile_index, threads)));
+    contexts_.push_back(PLANISH_TRY(
+        session_.create_context(options_.inference.profile_index, threads, options_.build.pools.workspace_bytes)));
   }
   PLANISH_TRY(bind_inputs());
   PLANISH_TRY(first_run());

@@ -74,7 +74,7 @@ Status Run::build() {
                           engine.activation_peak_layer));
   }
   if (options_.build.monitor_memory) {
-    log_.info("Peak memory of the build: " + mib_text(built->peak_memory_bytes));
+    log_.info("Peak memory of the process after the build: " + mib_text(built->peak_memory_bytes));
   }
   if (!options_.build.engine.save_path.empty()) return save(options_.build.engine.save_path);
   return {};
@@ -150,8 +150,9 @@ Status Run::describe_engine() {
   const EngineRecord& engine = session_.engine();
   if (engine.calibration != "none") log_.info("Calibration of this engine: " + engine.calibration);
   if (r.dump_refit) {
-    log_.info("Refittable weights:");
-    for (const std::string& name : session_.refittable_weights()) log_.info("  " + name);
+    const std::vector<std::string> names = session_.refittable_weights();
+    log_.info(names.empty() ? "Refittable weights: none, engines cannot be refitted yet" : "Refittable weights:");
+    for (const std::string& name : names) log_.info("  " + name);
   }
   if (r.dump_layer_info) log_.info("Layer Information:\n" + layer_info_text(engine, verbosity()));
   if ((r.dump_layer_info || !r.layer_info_path.empty()) && verbosity() != "detailed") {

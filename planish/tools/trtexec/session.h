@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -148,8 +149,9 @@ class Session {
   [[nodiscard]] virtual std::vector<std::string> refittable_weights() const = 0;
   /// The built or loaded engine.
   [[nodiscard]] virtual const EngineRecord& engine() const = 0;
-  /// `thread_count` 0: all cores.
-  virtual Result<std::unique_ptr<RunContext>> create_context(int profile_index, int thread_count) = 0;
+  /// `thread_count` 0: all cores. The limit caps activations and workspace of the context; absent: no cap.
+  virtual Result<std::unique_ptr<RunContext>> create_context(int profile_index, int thread_count,
+                                                             std::optional<int64_t> memory_limit_bytes) = 0;
 };
 
 }  // namespace planish::tools

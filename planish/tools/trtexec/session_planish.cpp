@@ -1,5 +1,7 @@
 #include <fmt/format.h>
+#include <sys/resource.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <tuple>
@@ -61,8 +63,8 @@ std::vector<std::string> disabled_tactics(const std::string& sources) {
   std::vector<std::string> prefixes;
   for (const std::string& source : split_list(sources, ',')) {
     if (source == "-ONEDNN") prefixes.push_back("cpu.onednn");
-    if (source == "-PLANISH") prefixes.push_back("cpu.own");
-    if (source == "-REFERENCE") prefixes.push_back("reference");
+    if (source == "-PLANISH") prefixes.push_back("cpu.planish");
+    if (source == "-REFERENCE") prefixes.push_back("cpu.reference");
   }
   return prefixes;
 }
@@ -158,6 +160,8 @@ class PlanishSession final : public Session {
     auto built = api::Engine::build(*std::move(model_), config, &stats);
     model_.reset();
     engine_.emplace(PLANISH_TRY(std::move(built)));
+    rusage usage{};
+    if (getrusage(RUSAGE_SELF, &usage) == 0) result.peak_memory_bytes = int64_t{usage.ru_maxrss} * 1024;
     result.timing_cache_hits = static_cast<int64_t>(stats.tactics_from_cache);
     result.timing_cache_misses = static_cast<int64_t>(stats.tactics_timed);
     PLANISH_TRY(describe());
@@ -193,8 +197,10 @@ class PlanishSession final : public Session {
   [[nodiscard]] std::vector<std::string> refittable_weights() const override { return {}; }
   [[nodiscard]] const EngineRecord& engine() const override { return record_; }
 
-  Result<std::unique_ptr<RunContext>> create_context(int profile_index, int thread_count) override {
-    auto context = PLANISH_TRY(engine_->create_context(profile_index, thread_count));
+  Result<std::unique_ptr<RunContext>> create_context(int profile_index, int thread_count,
+                                                     std::optional<int64_t> memory_limit_bytes) override {
+    const size_t limit = memory_limit_bytes ? static_cast<size_t>(*memory_limit_bytes) : SIZE_MAX;
+    auto context = PLANISH_TRY(engine_->create_context(profile_index, thread_count, limit));
     return std::unique_ptr<RunContext>(std::make_unique<PlanishContext>(std::move(context)));
   }
 

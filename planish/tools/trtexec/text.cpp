@@ -120,7 +120,7 @@ Result<int64_t> parse_integer(std::string_view text, int64_t low, int64_t high, 
                      fmt::format("for example {}={}", flag, low));
   }
   if (value < low || value > high) {
-    const std::string range = high == std::numeric_limits<int64_t>::max() || high == std::numeric_limits<int>::max()
+    const std::string range = high >= std::numeric_limits<int>::max() && value < low
                                   ? fmt::format("{} or more", low)
                                   : fmt::format("{} to {}", low, high);
     return bad_value(flag, fmt::format("{} is out of range", value), "allowed: " + range);
