@@ -37,7 +37,6 @@ struct ImportState {
   std::map<std::string, const onnx::FunctionProto*> functions;  ///< by function_key()
   std::map<const onnx::FunctionProto*, OpsetMap> function_opsets;
   std::vector<std::string> unsupported;  ///< one line per node that planish has no operator for
-  std::vector<std::string> warnings;
   std::vector<const onnx::FunctionProto*> call_stack;
   int64_t depth = 0;          ///< subgraphs and functions around the node at hand
   int64_t inlined_nodes = 0;  ///< made from functions, which can multiply a small file

@@ -1,10 +1,9 @@
 #include "planish/onnx/import.h"
 
 #include <fmt/format.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include <algorithm>
-#include <limits>
+#include <exception>
 #include <new>
 
 #include "onnx.pb.h"
@@ -95,7 +94,6 @@ Result<ImportedModel> import_model(onnx::ModelProto& proto, const std::filesyste
   PLANISH_TRY(builder.build(proto.graph(), frame, proto.mutable_graph()));
   if (!state.unsupported.empty()) return unsupported_error(state.unsupported);
   model.graph = std::move(builder).take();
-  std::ranges::move(state.warnings, std::back_inserter(model.warnings));
   PLANISH_TRY(verify(model.graph));
   return model;
 }
@@ -108,6 +106,8 @@ Result<ImportedModel> import_onnx(std::span<const std::byte> bytes, const std::f
     return import_model(*proto, folder);
   } catch (const std::bad_alloc&) {
     return Error{.code = Code::out_of_memory, .what = "not enough memory to import the model"};
+  } catch (const std::exception& e) {
+    return Error{.code = Code::internal, .what = fmt::format("importing failed: {}", e.what())};
   }
 }
 

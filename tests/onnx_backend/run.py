@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the backend tests of the installed onnx package through planish and counts what passes.
 
-usage: run.py [--runner PROGRAM] [--cases FOLDER] [--json FILE] [--jobs N] [-k REGEX] [--kind KIND ...]
+usage: run.py [--runner PROGRAM] [--cases FOLDER] [--json FILE] [--jobs N] [-k REGEX] [--kind KIND ...] [--round-trip]
 
 Kinds: node, simple, pytorch-converted, pytorch-operator, light. The cases are written to FOLDER once per onnx
 version. exclusions.tsv lists what is out of scope, tolerances.tsv what is compared less strictly, with a reason each.
@@ -106,7 +106,7 @@ def read_table(name):
     return [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
 
 
-def run(rows, runner, jobs):
+def run(rows, runner, options, jobs):
     """Adds 'stage' and 'detail' to every row; the work is split over `jobs` processes."""
     by_key = {f"{r['kind']}/{r['name']}": r for r in rows}
     parts = [list(by_key)[i::jobs] for i in range(jobs)]
@@ -117,7 +117,7 @@ def run(rows, runner, jobs):
             listing.write_text("".join(
                 f"{k}\t{by_key[k]['folder']}\t{by_key[k]['rtol']}\t{by_key[k]['atol']}\n" for k in keys))
             output = open(pathlib.Path(scratch) / f"result_{i}.tsv", "w+")
-            processes.append((subprocess.Popen([runner, str(listing)], stdout=output), output))
+            processes.append((subprocess.Popen([runner, str(listing), *options], stdout=output), output))
         for process, output in processes:
             process.wait()
             output.seek(0)
@@ -137,6 +137,7 @@ def main():
     ap.add_argument("--jobs", type=int, default=os.cpu_count())
     ap.add_argument("-k", dest="filter", default="", help="only cases whose name matches this regular expression")
     ap.add_argument("--kind", nargs="*", choices=KINDS, default=KINDS)
+    ap.add_argument("--round-trip", action="store_true", help="export and import every model before it runs")
     ap.add_argument("--quiet", action="store_true", help="do not list the failures")
     args = ap.parse_args()
 
@@ -158,7 +159,7 @@ def main():
             row.update(stage="excluded", detail=reason)
         else:
             active.append(row)
-    run(active, args.runner, max(1, args.jobs))
+    run(active, args.runner, ["--round-trip"] if args.round_trip else [], max(1, args.jobs))
 
     counts = {}
     for row in rows:

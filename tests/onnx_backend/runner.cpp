@@ -1,4 +1,6 @@
-// Runs the onnx package's backend test cases: onnx_backend_runner CASES
+// Runs the onnx package's backend test cases: onnx_backend_runner CASES [--round-trip]
+//
+// --round-trip exports every model and imports it again before it runs.
 //
 // CASES has one line per case: name, folder, rtol, atol, separated by tabs. A folder holds model.onnx and
 // test_data_set_*/{input,output}_*.pb. Prints per case: name, "pass" or the stage that failed, detail.
@@ -15,12 +17,15 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "compare.h"
 #include "onnx.pb.h"
+#include "planish/onnx/export.h"
 #include "planish/onnx/import.h"
 #include "planish/onnx/tensor_proto.h"
 #include "planish/ops/infer_graph.h"
@@ -112,8 +117,15 @@ Outcome run_data_set(const ImportedModel& model, const Case& c, const fs::path& 
   return {};
 }
 
-Outcome run_case(const Case& c) {
-  const auto model = import_onnx(c.folder / "model.onnx");
+Result<ImportedModel> load(const Case& c, bool round_trip) {
+  auto model = PLANISH_TRY(import_onnx(c.folder / "model.onnx"));
+  if (!round_trip) return model;
+  const std::string bytes = PLANISH_TRY(export_onnx(model.graph));
+  return import_onnx(std::as_bytes(std::span(bytes)));
+}
+
+Outcome run_case(const Case& c, bool round_trip) {
+  const auto model = load(c, round_trip);
   if (!model.ok()) return failed("import", model.error());
   if (const auto status = verify(model->graph); !status.ok()) return failed("verify", status.error());
   int data_sets = 0;
@@ -127,16 +139,16 @@ Outcome run_case(const Case& c) {
   return {};
 }
 
-Outcome run_case_guarded(const Case& c) {
+Outcome run_case_guarded(const Case& c, bool round_trip) {
   try {
-    return run_case(c);
+    return run_case(c, round_trip);
   } catch (const std::exception& e) {
     return {"exception", e.what()};
   }
 }
 
 /// Runs the case in a child process and collects what it writes.
-Outcome run_isolated(const Case& c) {
+Outcome run_isolated(const Case& c, bool round_trip) {
   int ends[2];
   if (pipe(ends) != 0) return {"system", "no pipe"};
   const pid_t child = fork();
@@ -144,7 +156,7 @@ Outcome run_isolated(const Case& c) {
   if (child == 0) {
     close(ends[0]);
     alarm(kCaseTimeoutSeconds);
-    const Outcome o = run_case_guarded(c);
+    const Outcome o = run_case_guarded(c, round_trip);
     const std::string text = o.stage + "\t" + o.detail;
     const ssize_t written = write(ends[1], text.data(), std::min<size_t>(text.size(), 4096));
     _exit(written < 0 ? 1 : 0);
@@ -189,13 +201,14 @@ std::vector<Case> read_cases(const char* file) {
 }  // namespace planish
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fputs("usage: onnx_backend_runner CASES (see tests/onnx_backend/run.py)\n", stderr);
+  const bool round_trip = argc == 3 && std::string_view(argv[2]) == "--round-trip";
+  if (argc != 2 && !round_trip) {
+    std::fputs("usage: onnx_backend_runner CASES [--round-trip] (see tests/onnx_backend/run.py)\n", stderr);
     return 2;
   }
   bool all = true;
   for (const auto& c : planish::read_cases(argv[1])) {
-    planish::Outcome o = planish::run_isolated(c);
+    planish::Outcome o = planish::run_isolated(c, round_trip);
     std::ranges::replace(o.detail, '\n', ' ');
     std::ranges::replace(o.detail, '\t', ' ');
     std::printf("%s\t%s\t%s\n", c.name.c_str(), o.stage.c_str(), o.detail.c_str());

@@ -148,6 +148,19 @@ TEST(TensorReader, ExternalData) {
   EXPECT_FALSE(TensorReader{fs::path()}.read(external("w.bin", 0, 8)).ok());
 }
 
+TEST(TensorReader, ExternalDataBeyondTwoGigabytes) {
+  const TempFolder folder;
+  const float values[] = {4, 5};
+  constexpr int64_t kOffset = (int64_t{5} << 29);  // 2.5 GiB, a hole in the file that takes no disk space
+  write(folder.path / "w.bin", "");
+  fs::resize_file(folder.path / "w.bin", kOffset);
+  std::ofstream(folder.path / "w.bin", std::ios::binary | std::ios::app)
+      .write(reinterpret_cast<const char*>(values), sizeof(values));
+  const auto r = TensorReader(folder.path).read(external("w.bin", kOffset, 8));
+  ASSERT_TRUE(r.ok()) << r.error().message();
+  EXPECT_EQ(elements(*r), (std::vector<double>{4, 5}));
+}
+
 TEST(TensorReader, ExternalDataStaysInTheFolder) {
   const TempFolder outside;
   const TempFolder folder;
