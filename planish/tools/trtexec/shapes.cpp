@@ -40,20 +40,31 @@ Status check_names(const ShapeList& shapes, const std::vector<TensorRecord>& inp
   return {};
 }
 
-/// A given shape must agree with every dimension that the model fixes.
-Status check_against_model(const TensorRecord& input, const Dims& given) {
+/// Who fixes a shape decides what the user can do about it.
+enum class Owner { model, engine };
+
+/// A given shape must agree with every dimension that the owner fixes.
+Status check_fixed_dims(const TensorRecord& input, const Dims& given, Owner owner) {
   const bool same_rank = given.size() == input.dims.size();
   bool fits = same_rank;
   for (size_t i = 0; same_rank && i < given.size(); ++i) {
     fits = fits && (input.dims[i] < 0 || input.dims[i] == given[i]);
   }
   if (fits) return {};
-  return shape_error(
-      input.name,
-      fmt::format("shape {} was asked for, but the model fixes {}", dims_text(given), dims_text(input.dims)),
-      is_dynamic(input) ? "keep the dimensions that are not -1"
-                        : "drop the shape, or export the model again with that axis dynamic "
-                          "(torch.onnx.export: dynamic_axes or dynamic_shapes)");
+  std::string fix =
+      "drop the shape, or export the model again with that axis dynamic (torch.onnx.export: dynamic_axes or "
+      "dynamic_shapes)";
+  if (is_dynamic(input)) fix = "keep the dimensions that are not -1";
+  if (owner == Owner::engine) {
+    fix = fmt::format(
+        "drop the shape, or build the engine with --minShapes={0}:{1} --maxShapes={0}:{2}, if the model leaves "
+        "that axis open",
+        input.name, dims_text(input.dims), dims_text(given));
+  }
+  return shape_error(input.name,
+                     fmt::format("shape {} was asked for, but the {} fixes {}", dims_text(given),
+                                 owner == Owner::model ? "model" : "engine", dims_text(input.dims)),
+                     std::move(fix));
 }
 
 Dims with_batch(const TensorRecord& input, int64_t batch) {
@@ -101,7 +112,8 @@ Result<Bounds> bounds_of(const Options& options, const TensorRecord& input, cons
   const Dims* opt = profile == nullptr ? nullptr : find_shape(profile->opt, input.name);
   if (opt == nullptr) return bounds_without_shapes(options, input, log);
   Bounds bounds{*find_shape(profile->min, input.name), *opt, *find_shape(profile->max, input.name)};
-  for (const Dims* dims : {&bounds.min, &bounds.opt, &bounds.max}) PLANISH_TRY(check_against_model(input, *dims));
+  for (const Dims* dims : {&bounds.min, &bounds.opt, &bounds.max})
+    PLANISH_TRY(check_fixed_dims(input, *dims, Owner::model));
   if (!is_dynamic(input)) {
     log.notes.push_back(
         fmt::format("input '{}' is static: the given shape {} is the model's own", input.name, dims_text(*opt)));
@@ -149,7 +161,7 @@ Result<ShapeList> resolve_run_shapes(const Options& options, const EngineRecord&
       PLANISH_TRY(check_batch(options, input, log));
       if (!input.dims.empty() && input.dims[0] < 0) dims[0] = batch;
     }
-    PLANISH_TRY(check_against_model(input, dims));
+    PLANISH_TRY(check_fixed_dims(input, dims, Owner::engine));
     const Dims* low = profile == nullptr ? nullptr : find_shape(profile->min, input.name);
     const Dims* high = profile == nullptr ? nullptr : find_shape(profile->max, input.name);
     for (size_t axis = 0; low != nullptr && high != nullptr && axis < dims.size(); ++axis) {
