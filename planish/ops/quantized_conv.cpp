@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <vector>
 
 #include "planish/ops/checks.h"
@@ -28,6 +29,15 @@ Status check_per_channel(const RefContext& ctx, size_t input, int64_t channels) 
   if (!ctx.has(input) || ctx.in(input).size() == 1 || ctx.in(input).size() == channels) return {};
   return ctx.error("input " + std::to_string(input) + " has shape " + to_string(ctx.in(input).shape()) +
                    ", expected a scalar or one value for each of the " + std::to_string(channels) + " output channels");
+}
+
+/// Operands and zero points of the given inputs must be 8-bit integers, whose sums of products are exact.
+Status require_bytes(const RefContext& ctx, std::initializer_list<size_t> inputs) {
+  for (const size_t i : inputs)
+    if (ctx.has(i) && (!dtype_is_integer(ctx.in(i).dtype()) || dtype_bits(ctx.in(i).dtype()) != 8))
+      return ctx.error("input " + std::to_string(i) + " has type " + std::string(dtype_name(ctx.in(i).dtype())) +
+                       ", expected int8 or uint8");
+  return {};
 }
 
 /// operand - zero point of the channel; a channel is `channel_elems` consecutive elements.
@@ -62,6 +72,7 @@ Status infer_conv_integer(InferContext& ctx) {
 Status reference_conv_integer(RefContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 2));
   PLANISH_TRY(require_real(ctx));
+  PLANISH_TRY(require_bytes(ctx, {0, 1, 2, 3}));
   const ConvShape s = PLANISH_TRY(resolve_conv(ctx.node(), ctx.in(0).shape(), ctx.in(1).shape()));
   PLANISH_TRY(check_per_channel(ctx, 2, 1));
   PLANISH_TRY(check_per_channel(ctx, 3, s.k));
@@ -82,6 +93,7 @@ Status infer_qlinear_conv(InferContext& ctx) {
 Status reference_qlinear_conv(RefContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 8));
   PLANISH_TRY(require_real(ctx));
+  PLANISH_TRY(require_bytes(ctx, {0, 2, 3, 5}));
   const ConvShape s = PLANISH_TRY(resolve_conv(ctx.node(), ctx.in(0).shape(), ctx.in(3).shape()));
   for (const size_t scalar : {1, 2, 6, 7}) PLANISH_TRY(check_per_channel(ctx, scalar, 1));
   for (const size_t vector : {4, 5}) PLANISH_TRY(check_per_channel(ctx, vector, s.k));

@@ -39,7 +39,7 @@ Result<Tensor> aligned(const RefContext& ctx, const Tensor& parameter, const Sha
   return t;
 }
 
-/// operand - zero point, in type T; `zero_point` may be nullptr.
+/// operand - zero point, in type T; `zero_point` may be nullptr. Wide is double, or uint64_t for arithmetic that wraps.
 template <typename T, typename Wide>
 Result<std::vector<T>> centred(const RefContext& ctx, const Tensor& operand, const Tensor* zero_point, bool per_row) {
   std::vector<Wide> values(static_cast<size_t>(operand.size()));
@@ -81,8 +81,8 @@ Status reference_matmul_integer(RefContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 2));
   PLANISH_TRY(require_real(ctx));
   const MatMulShape s = PLANISH_TRY(shape_of(ctx, ctx.in(0).shape(), ctx.in(1).shape()));
-  const auto a = PLANISH_TRY((centred<uint32_t, int64_t>(ctx, ctx.in(0), ctx.has(2) ? &ctx.in(2) : nullptr, true)));
-  const auto b = PLANISH_TRY((centred<uint32_t, int64_t>(ctx, ctx.in(1), ctx.has(3) ? &ctx.in(3) : nullptr, false)));
+  const auto a = PLANISH_TRY((centred<uint32_t, uint64_t>(ctx, ctx.in(0), ctx.has(2) ? &ctx.in(2) : nullptr, true)));
+  const auto b = PLANISH_TRY((centred<uint32_t, uint64_t>(ctx, ctx.in(1), ctx.has(3) ? &ctx.in(3) : nullptr, false)));
   Tensor* y = PLANISH_TRY(ctx.output(0, DType::i32, s.y));
   std::fill_n(y->data<uint32_t>(), y->size(), 0U);
   multiply(s, a, b, y->data<uint32_t>());  // modulo 2^32: the two's complement of the signed sum
