@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 declare -A packages=(
   [build]="g++ cmake ninja-build ccache pkg-config git ca-certificates python3 python3-pip
-    libprotobuf-dev protobuf-compiler libflatbuffers-dev flatbuffers-compiler nlohmann-json3-dev libfmt-dev
+    libprotobuf-dev protobuf-compiler libflatbuffers-dev flatbuffers-compiler nlohmann-json3-dev libfmt-dev libcli11-dev
     libjpeg-dev libpng-dev libwebp-dev libstb-dev zlib1g-dev libgtest-dev"
   [python]="python3-venv"
   [fuzz]="clang"

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "planish/tools/planish_commands.h"
 #include "planish/tools/trtexec/flags.h"
 #include "planish/tools/trtexec/text.h"
 #include "planish/tools/trtexec/trtexec.h"
@@ -16,6 +17,14 @@ std::vector<std::string> no_words() { return {}; }
 constexpr Command kCommands[] = {
     {"trtexec", "build, run, time and inspect engines with trtexec's command line",
      "planish trtexec --onnx=model.onnx --saveEngine=model.engine --dumpProfile", trtexec_main, completion_words},
+    {"build", "build an engine from an ONNX model", "planish build model.onnx -o model.engine --fp16", build_main,
+     build_words},
+    {"bench", "time an engine: latency percentiles and throughput", "planish bench model.engine --duration=10",
+     bench_main, bench_words},
+    {"compare", "join two engines' layers on their ONNX nodes, with times",
+     "planish compare fp32.engine bf16.engine --sort=delta", compare_main, compare_words},
+    {"eval", "measure accuracy: top-1 and top-5, or COCO mAP",
+     "planish eval model.engine --data=images/labels.csv --preset=imagenet", eval_main, eval_words},
     {"completion", "print shell completion: bash",
      "planish completion bash > ~/.local/share/bash-completion/completions/planish", completion_main,
      completion_shells},

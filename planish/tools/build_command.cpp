@@ -1,0 +1,159 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "planish/api/engine.h"
+#include "planish/tools/command_line.h"
+#include "planish/tools/console.h"
+#include "planish/tools/layer_list.h"
+#include "planish/tools/open_engine.h"
+#include "planish/tools/planish_commands.h"
+
+namespace planish::tools {
+namespace {
+
+constexpr size_t kSlowestShown = 5;
+
+struct BuildCommand {
+  std::string model_path;
+  std::string output_path;
+  std::string retune_path;
+  BuildArguments build;
+  CommandLine line;
+
+  BuildCommand()
+      : line("build",
+             "Builds an engine from an ONNX model: optimises the graph, times the implementations of every "
+             "layer on this machine and keeps the fastest combination.",
+             "  planish build resnet50.onnx -o resnet50.engine --minShapes=input:1x3x224x224 \\\n"
+             "      --optShapes=input:4x3x224x224 --maxShapes=input:8x3x224x224 --fp16\n"
+             "  planish inspect resnet50.engine --layers\n\n"
+             "  planish build resnet50.onnx --retune=resnet50.engine    # tune an engine that came from elsewhere") {
+    line.positional("MODEL.onnx", model_path, "The model; not needed with --retune when it lies beside the engine",
+                    false);
+    line.text("-o,--output", output_path, "FILE",
+              "Engine file to write; an existing one is replaced when all went well");
+    build.declare_all(line);
+    line.text(
+        "--retune", retune_path, "E.engine",
+        "Time the tactics again on this machine: builds anew with the engine's shapes and precisions and replaces it");
+  }
+};
+
+Error missing(std::string what, std::string fix) {
+  return Error{.code = Code::invalid_argument, .what = std::move(what), .fix = std::move(fix)};
+}
+
+/// What to do with the precisions of an engine that is tuned again: its own summary says "FP32+FP16".
+void take_precisions(const api::EngineSummary& summary, api::BuildConfig& config) {
+  config.fp16 = config.fp16 || summary.precision.find("FP16") != std::string::npos;
+  config.bf16 = config.bf16 || summary.precision.find("BF16") != std::string::npos;
+}
+
+/// The model an engine was built from: as given, else the file of the recorded name beside the engine.
+Result<std::string> source_model(const BuildCommand& command, const api::EngineSummary& summary) {
+  if (!command.model_path.empty()) return command.model_path;
+  const auto beside = std::filesystem::path(command.retune_path).parent_path() / summary.source;
+  std::error_code error;
+  if (!summary.source.empty() && std::filesystem::is_regular_file(beside, error)) return beside.string();
+  Error failure{.code = Code::not_found, .file = beside.string()};
+  failure.what =
+      "an engine holds its weights in the form of the tactics of one machine, so tuning it needs the ONNX model";
+  failure.fix = fmt::format("planish build {} --retune={}", summary.source.empty() ? "MODEL.onnx" : summary.source,
+                            command.retune_path);
+  return failure;
+}
+
+std::string options_json(const api::BuildConfig& config) {
+  nlohmann::ordered_json json;
+  json["fp16"] = config.fp16;
+  json["bf16"] = config.bf16;
+  json["builderOptimizationLevel"] = config.optimization_level;
+  json["avgTiming"] = config.avg_timing;
+  if (!config.disabled_passes.empty()) json["disabled_passes"] = config.disabled_passes;
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+std::string profile_text(const api::ShapeRange& range) {
+  if (range.min == range.max) return extents_text(range.opt);
+  return fmt::format("{} to {}, tuned for {}", extents_text(range.min), extents_text(range.max),
+                     extents_text(range.opt));
+}
+
+/// Layers that compute in FP32 although another type was allowed, with the reason where the builder gave one.
+std::string kept_in_fp32(const std::vector<api::LayerInfo>& layers) {
+  constexpr size_t kShown = 8;
+  std::string out;
+  size_t count = 0;
+  for (const api::LayerInfo& layer : layers) {
+    if (layer.precision != "fp32") continue;
+    if (++count <= kShown) out += fmt::format("  {}{}\n", layer.name, layer.note.empty() ? "" : ": " + layer.note);
+  }
+  if (count > kShown) out += fmt::format("  and {} more (planish inspect --layers)\n", count - kShown);
+  return fmt::format("{} of {} layers compute in FP32\n{}", count, layers.size(), out);
+}
+
+Status print_summary(const api::Engine& engine, const api::BuildConfig& config, const api::BuildStats& stats,
+                     const std::string& path, uint64_t file_bytes) {
+  const auto layers = PLANISH_TRY(engine.layers());
+  const LayerTimes times = tuned_times(layers);
+  const auto [activation_bytes, peak_layer] = PLANISH_TRY(engine.activation_bytes());
+  fmt::print("{}: {}, {} layers, {} of weights\n", path, bytes_text(static_cast<int64_t>(file_bytes)), layers.size(),
+             bytes_text(engine.summary().weight_bytes));
+  for (const auto& [name, range] : engine.profiles()[0]) fmt::print("  input {}: {}\n", name, profile_text(range));
+  fmt::print("Built in {:.1f} s for {} ({}): {} timings, {} from the cache\n", stats.seconds, engine.summary().device,
+             engine.summary().precision, stats.tactics_timed, stats.tactics_from_cache);
+  fmt::print("Activations: {} at the tuned shapes{}\n", bytes_text(activation_bytes),
+             peak_layer.empty() ? "" : ", most at " + peak_layer);
+  if (stats.tuned_total_ms > 0) {
+    fmt::print("Estimated time: {}, {:.1f} % of it changes layouts. Slowest layers:\n{}",
+               milliseconds_text(stats.tuned_total_ms), reformat_share(layers, times) * 100,
+               slowest_layers_text(layers, times, kSlowestShown));
+  }
+  if (config.fp16 || config.bf16) fmt::print("{}", kept_in_fp32(layers));
+  return {};
+}
+
+Status build(BuildCommand& command) {
+  if (command.model_path.empty() && command.retune_path.empty())
+    return missing("MODEL.onnx is missing", "planish build --help shows an example");
+  if (command.output_path.empty() && command.retune_path.empty())
+    return missing("no engine file to write was named", "add -o model.engine");
+  std::string path = command.output_path;
+  std::string model_path = command.model_path;
+  std::optional<api::Engine> old;
+  if (!command.retune_path.empty()) {
+    old.emplace(PLANISH_TRY(api::Engine::load(command.retune_path)));
+    model_path = PLANISH_TRY(source_model(command, old->summary()));
+    if (path.empty()) path = command.retune_path;
+  }
+  api::Model model = PLANISH_TRY(api::Model::read(model_path));
+  std::vector<std::string> warnings;
+  // The shapes of an engine that is tuned again are its own; none have to be made up.
+  if (old) command.build.default_batch = 1;
+  api::BuildConfig config = PLANISH_TRY(build_config(command.build, model, warnings));
+  for (const std::string& text : warnings) warn("build", text);
+  if (old) {
+    config.profiles = old->profiles();
+    take_precisions(old->summary(), config);
+  }
+  config.options_json = options_json(config);
+  api::BuildStats stats;
+  const api::Engine engine = PLANISH_TRY(build_with_progress("build", std::move(model), config, &stats));
+  const uint64_t file_bytes = PLANISH_TRY(engine.save(path));
+  return print_summary(engine, config, stats, path, file_bytes);
+}
+
+}  // namespace
+
+int build_main(int argc, char** argv) {
+  BuildCommand command;
+  if (const auto code = command.line.parse(argc, argv)) return *code;
+  const Status status = build(command);
+  return status.ok() ? 0 : fail("build", status.error());
+}
+
+std::vector<std::string> build_words() { return BuildCommand().line.words(); }
+
+}  // namespace planish::tools
