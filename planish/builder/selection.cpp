@@ -29,7 +29,7 @@ class Selector {
     }
     std::vector<size_t> best;
     double best_ms = std::numeric_limits<double>::max();
-    for (const Layout layout : kLayouts) {
+    for (const Layout layout : table_.layouts) {
       std::vector<size_t> picked = start_from(layout);
       const double ms = descend(picked);
       if (ms >= best_ms) continue;
@@ -53,10 +53,10 @@ class Selector {
         std::ranges::any_of(view.inputs, has_layout_choice) || std::ranges::any_of(view.outputs, has_layout_choice);
     if (!flexible) return {{Layout::row_major, Layout::row_major}};
     std::vector<std::pair<Layout, Layout>> pairs;
-    for (const Layout l : kLayouts) pairs.emplace_back(l, l);
+    for (const Layout l : table_.layouts) pairs.emplace_back(l, l);
     // The first layer of an image network reads three planes; a blocked input would be mostly padding.
     if (view.node->is("FusedConv", "planish"))
-      for (const Layout l : kLayouts)
+      for (const Layout l : table_.layouts)
         if (l != Layout::row_major) pairs.emplace_back(Layout::row_major, l);
     return pairs;
   }
@@ -65,34 +65,58 @@ class Selector {
     if (!views_[n]) return std::vector<Choice>{Choice{}};
     std::vector<Choice> out;
     std::vector<Refusal> refusals;
+    std::vector<std::pair<Layout, Layout>> reference_only;
     for (const auto& [in, layout_out] : layout_pairs(*views_[n])) {
       const NodeView view = with_layouts(*views_[n], in, layout_out);
       if (contiguous_parts(view)) {
         out.push_back(Choice{nullptr, in, layout_out, 0.0, {}});
         continue;
       }
-      Choice c = PLANISH_TRY(best_tactic(view, refusals));
-      if (c.tactic == nullptr) continue;
-      c.in = in;
-      c.out = layout_out;
-      out.push_back(std::move(c));
+      const std::vector<const Tactic*> tactics = candidates(view, refusals);
+      if (tactics.empty()) continue;
+      if (is_reference(*tactics.front()))
+        reference_only.emplace_back(in, layout_out);
+      else
+        PLANISH_TRY(add_choice(view, tactics, in, layout_out, refusals, out));
     }
+    // A layout that only the reference can do is no choice where a real kernel has another one.
+    if (out.empty() || options_.optimization_level >= 5)
+      for (const auto& [in, layout_out] : reference_only) {
+        const NodeView view = with_layouts(*views_[n], in, layout_out);
+        PLANISH_TRY(add_choice(view, candidates(view, refusals), in, layout_out, refusals, out));
+      }
     if (out.empty()) return no_tactic_error(*views_[n], refusals);
     return out;
   }
 
-  /// The fastest tactic for the view; tactic nullptr when none accepts.
-  Result<Choice> best_tactic(const NodeView& view, std::vector<Refusal>& refusals) {
+  static bool is_reference(const Tactic& tactic) { return tactic.ops.empty(); }
+
+  /// Tactics worth timing for the view. The reference is an oracle: only when nothing else accepts, or at level 5.
+  std::vector<const Tactic*> candidates(const NodeView& view, std::vector<Refusal>& refusals) const {
     std::vector<const Tactic*> tactics = supporting_tactics(table_, view, target_, &refusals);
     std::erase_if(tactics, [this](const Tactic* t) { return !enabled(*t); });
-    if (tactics.empty()) return Choice{};
-    // The last row is the reference: an oracle, timed only when nothing else accepts or everything is asked for.
-    if (tactics.size() > 1 && options_.optimization_level < 5 && tactics.back()->ops.empty()) tactics.pop_back();
+    if (tactics.size() > 1 && options_.optimization_level < 5 && is_reference(*tactics.back())) tactics.pop_back();
     const int limit = options_.max_tactics > 0 ? options_.max_tactics : (options_.optimization_level <= 1 ? 1 : 64);
     if (static_cast<int>(tactics.size()) > limit) tactics.resize(static_cast<size_t>(limit));
+    return tactics;
+  }
+
+  Status add_choice(const NodeView& view, const std::vector<const Tactic*>& tactics, Layout in, Layout layout_out,
+                    std::vector<Refusal>& refusals, std::vector<Choice>& out) {
+    Choice c = PLANISH_TRY(fastest(view, tactics, refusals));
+    if (c.tactic == nullptr) return {};
+    c.in = in;
+    c.out = layout_out;
+    out.push_back(std::move(c));
+    return {};
+  }
+
+  /// The fastest of the tactics; tactic nullptr when none could be timed.
+  Result<Choice> fastest(const NodeView& view, const std::vector<const Tactic*>& tactics,
+                         std::vector<Refusal>& refusals) {
     Choice best;
     best.time_ms = kImpossible;
-    std::vector<Candidate> candidates;
+    std::vector<Candidate> timed_tactics;
     for (const Tactic* tactic : tactics) {
       double ms = 0;
       if (options_.optimization_level == 0) {
@@ -106,13 +130,13 @@ class Selector {
         }
         ms = *timed;
       }
-      candidates.push_back({std::string(tactic->id), static_cast<float>(ms)});
+      timed_tactics.push_back({std::string(tactic->id), static_cast<float>(ms)});
       if (ms >= best.time_ms) continue;
       best.time_ms = ms;
       best.tactic = tactic;
     }
-    std::ranges::sort(candidates, {}, &Candidate::time_ms);
-    best.candidates = std::move(candidates);
+    std::ranges::sort(timed_tactics, {}, &Candidate::time_ms);
+    best.candidates = std::move(timed_tactics);
     return best;
   }
 
@@ -149,7 +173,7 @@ class Selector {
     view.constant_inputs = {false};
     if (contiguous_parts(view)) return ms = 0;
     std::vector<Refusal> refusals;
-    auto c = best_tactic(view, refusals);
+    auto c = fastest(view, candidates(view, refusals), refusals);
     return ms = c.ok() && c->tactic != nullptr ? c->time_ms : kImpossible;
   }
 

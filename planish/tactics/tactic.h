@@ -101,6 +101,8 @@ struct Tactic {
 /// All tactics of one device, in order of preference.
 struct TacticTable {
   std::vector<const Tactic*> tactics;
+  /// Physical layouts that tactics of this device prefer for image-like tensors; row_major is always possible.
+  std::vector<Layout> layouts{Layout::row_major};
   [[nodiscard]] const Tactic* find(std::string_view id) const;
 };
 

@@ -13,7 +13,7 @@ struct TimingEffort {
   double budget_ms = 20.0;  ///< no further run is started after this much time
 };
 
-/// Median time in ms of one tactic on the view, packed weights and prepared kernel included in the measurement only as
+/// Shortest time in ms of one tactic on the view, packed weights and prepared kernel included in the measurement only as
 /// set-up. Inputs are filled with small pseudo-random values. Errors: what pack, prepare or run reported.
 Result<double> time_tactic(const NodeView& view, const Tactic& tactic, const Target& target, const TimingEffort& effort,
                            std::string* detail = nullptr);

@@ -1,25 +1,29 @@
 #include "planish/tactics/cpu/cpu_tactics.h"
 
+#include "planish/base/isa.h"
 #include "planish/tactics/cpu/onednn_tactics.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
 namespace planish {
 
 const TacticTable& cpu_tactics() {
+  // Blocks as wide as the vector registers; the other block size would only be computed by weaker code.
+  const Layout blocked = cpu_features().avx512 ? Layout::blocked16 : Layout::blocked8;
   static const TacticTable table{{
-      &kOneDnnConv,
-      &kOneDnnMatMul,
-      &kOneDnnPool,
-      &kOneDnnReformat,
-      &kCpuPointwise,
-      &kCpuMove,
-      &kCpuNormalize,
-      &kCpuSoftmax,
-      &kCpuAttention,
-      &kCpuResize,
-      &kCpuReduceMean,
-      &kHostReferenceTactic,
-  }};
+                                     &kOneDnnConv,
+                                     &kOneDnnMatMul,
+                                     &kOneDnnPool,
+                                     &kOneDnnReformat,
+                                     &kCpuPointwise,
+                                     &kCpuMove,
+                                     &kCpuNormalize,
+                                     &kCpuSoftmax,
+                                     &kCpuAttention,
+                                     &kCpuResize,
+                                     &kCpuReduceMean,
+                                     &kHostReferenceTactic,
+                                 },
+                                 {Layout::row_major, Layout::channels_last, blocked}};
   return table;
 }
 
