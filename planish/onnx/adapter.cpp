@@ -81,8 +81,9 @@ std::span<const Adapter> all_adapters() {
 
 Status adapt_node(AdaptContext& ctx) {
   const std::string op = ctx.node.op;  // an adapter may rename the node
-  for (const Adapter& row : std::ranges::equal_range(all_adapters(), op, {}, &Adapter::op))
-    if (ctx.opset >= row.from && ctx.opset <= row.to) PLANISH_TRY(row.adapt(ctx));
+  const auto rows = all_adapters();
+  for (auto row = std::ranges::lower_bound(rows, op, {}, &Adapter::op); row != rows.end() && row->op == op; ++row)
+    if (ctx.opset >= row->from && ctx.opset <= row->to) PLANISH_TRY(row->adapt(ctx));
   return {};
 }
 
