@@ -137,6 +137,8 @@ def main():
     ap.add_argument("--jobs", type=int, default=os.cpu_count())
     ap.add_argument("-k", dest="filter", default="", help="only cases whose name matches this regular expression")
     ap.add_argument("--kind", nargs="*", choices=KINDS, default=KINDS)
+    ap.add_argument("--executor", choices=["engine", "test-device", "interpreter"], default="engine",
+                    help="what runs the models: a built CPU engine, one on the test device, or the reference operators")
     ap.add_argument("--round-trip", action="store_true", help="export and import every model before it runs")
     ap.add_argument("--quiet", action="store_true", help="do not list the failures")
     args = ap.parse_args()
@@ -159,7 +161,7 @@ def main():
             row.update(stage="excluded", detail=reason)
         else:
             active.append(row)
-    run(active, args.runner, ["--round-trip"] if args.round_trip else [], max(1, args.jobs))
+    run(active, args.runner, [f"--executor={args.executor}"] + ["--round-trip"] * args.round_trip, max(1, args.jobs))
 
     counts = {}
     for row in rows:

@@ -1,6 +1,8 @@
-// Runs the onnx package's backend test cases: onnx_backend_runner CASES [--round-trip]
+// Runs the onnx package's backend test cases: onnx_backend_runner CASES [--round-trip] [--executor=engine]
 //
-// --round-trip exports every model and imports it again before it runs.
+// --round-trip exports every model and imports it again before it runs. --executor: `engine` builds an engine for the
+// CPU and runs it (the default), `test-device` does so on the device whose memory cannot be dereferenced, `interpreter`
+// runs the reference operators over the imported graph.
 //
 // CASES has one line per case: name, folder, rtol, atol, separated by tabs. A folder holds model.onnx and
 // test_data_set_*/{input,output}_*.pb. Prints per case: name, "pass" or the stage that failed, detail.
@@ -17,6 +19,8 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <optional>
 #include <span>
 #include <sstream>
 #include <string>
@@ -25,11 +29,14 @@
 
 #include "compare.h"
 #include "onnx.pb.h"
+#include "planish/builder/builder.h"
 #include "planish/onnx/export.h"
 #include "planish/onnx/import.h"
 #include "planish/onnx/tensor_proto.h"
 #include "planish/ops/infer_graph.h"
 #include "planish/ops/op.h"
+#include "planish/runtime/context.h"
+#include "planish/tactics/cpu/cpu_tactics.h"
 
 namespace planish {
 namespace {
@@ -68,9 +75,36 @@ Result<std::vector<Tensor>> read_tensors(const fs::path& folder, const char* kin
   }
 }
 
+enum class Executor : uint8_t { engine, test_device, interpreter };
+
+struct RunOptions {
+  bool round_trip = false;
+  Executor executor = Executor::engine;
+};
+
+/// Builds at the shapes of the inputs and runs once.
+Result<std::vector<Tensor>> run_engine(const ImportedModel& model, std::span<const Tensor> inputs, Device& device,
+                                       const TacticTable& table) {
+  BuildOptions options;
+  options.optimization_level = 1;
+  options.use_timing_cache = false;
+  options.threads = 1;
+  auto& profile = options.profiles.emplace_back();
+  for (size_t i = 0; i < inputs.size() && i < model.graph.inputs.size(); ++i) {
+    const Shape& shape = inputs[i].shape();
+    profile[model.graph.value(model.graph.inputs[i]).name] = {shape, shape, shape};
+  }
+  auto engine = std::make_shared<const Engine>(PLANISH_TRY(build_engine(model.graph, options, device, table)));
+  auto executable = PLANISH_TRY(Executable::create(engine, device, table, 1));
+  auto context = PLANISH_TRY(Context::create(executable));
+  return context->run_host(inputs);
+}
+
 /// The one place that says how a model is executed.
-Result<std::vector<Tensor>> run_model(const ImportedModel& model, std::span<const Tensor> inputs) {
-  return interpret(model.graph, inputs);
+Result<std::vector<Tensor>> run_model(const ImportedModel& model, std::span<const Tensor> inputs, Executor executor) {
+  if (executor == Executor::interpreter) return interpret(model.graph, inputs);
+  if (executor == Executor::test_device) return run_engine(model, inputs, opaque_test_device(), opaque_test_tactics());
+  return run_engine(model, inputs, host_device(), cpu_tactics());
 }
 
 /// What inference promises about the outputs must be what execution gives.
@@ -93,7 +127,7 @@ WhyNot why_inference_is_wrong(const Graph& graph, const ShapeFacts& facts, std::
 
 Outcome failed(std::string stage, const Error& e) { return {std::move(stage), e.message()}; }
 
-Outcome run_data_set(const ImportedModel& model, const Case& c, const fs::path& data) {
+Outcome run_data_set(const ImportedModel& model, const Case& c, const fs::path& data, Executor executor) {
   const auto inputs = read_tensors(data, "input");
   if (!inputs.ok()) return failed("data", inputs.error());
   const auto expected = read_tensors(data, "output");
@@ -105,7 +139,7 @@ Outcome run_data_set(const ImportedModel& model, const Case& c, const fs::path& 
   if (!by_shape.ok()) return failed("inference", by_shape.error());
   const auto by_value = infer_shapes(model.graph, shapes, *inputs);
   if (!by_value.ok()) return failed("inference", by_value.error());
-  const auto outputs = run_model(model, *inputs);
+  const auto outputs = run_model(model, *inputs, executor);
   if (!outputs.ok()) return failed("run", outputs.error());
   if (outputs->size() != expected->size())
     return {"compare", fmt::format("{} outputs instead of {}", outputs->size(), expected->size())};
@@ -124,31 +158,31 @@ Result<ImportedModel> load(const Case& c, bool round_trip) {
   return import_onnx(std::as_bytes(std::span(bytes)));
 }
 
-Outcome run_case(const Case& c, bool round_trip) {
-  const auto model = load(c, round_trip);
+Outcome run_case(const Case& c, const RunOptions& options) {
+  const auto model = load(c, options.round_trip);
   if (!model.ok()) return failed("import", model.error());
   if (const auto status = verify(model->graph); !status.ok()) return failed("verify", status.error());
   int data_sets = 0;
   for (const auto& entry : fs::directory_iterator(c.folder)) {
     if (!entry.path().filename().string().starts_with("test_data_set_")) continue;
     ++data_sets;
-    Outcome outcome = run_data_set(*model, c, entry.path());
+    Outcome outcome = run_data_set(*model, c, entry.path(), options.executor);
     if (outcome.stage != "pass") return outcome;
   }
   if (data_sets == 0) return {"data", "no test_data_set_* folder"};
   return {};
 }
 
-Outcome run_case_guarded(const Case& c, bool round_trip) {
+Outcome run_case_guarded(const Case& c, const RunOptions& options) {
   try {
-    return run_case(c, round_trip);
+    return run_case(c, options);
   } catch (const std::exception& e) {
     return {"exception", e.what()};
   }
 }
 
 /// Runs the case in a child process and collects what it writes.
-Outcome run_isolated(const Case& c, bool round_trip) {
+Outcome run_isolated(const Case& c, const RunOptions& options) {
   int ends[2];
   if (pipe(ends) != 0) return {"system", "no pipe"};
   const pid_t child = fork();
@@ -156,7 +190,7 @@ Outcome run_isolated(const Case& c, bool round_trip) {
   if (child == 0) {
     close(ends[0]);
     alarm(kCaseTimeoutSeconds);
-    const Outcome o = run_case_guarded(c, round_trip);
+    const Outcome o = run_case_guarded(c, options);
     const std::string text = o.stage + "\t" + o.detail;
     const ssize_t written = write(ends[1], text.data(), std::min<size_t>(text.size(), 4096));
     _exit(written < 0 ? 1 : 0);
@@ -197,18 +231,37 @@ std::vector<Case> read_cases(const char* file) {
   return cases;
 }
 
+/// nullopt: an unknown option.
+std::optional<RunOptions> read_options(std::span<char* const> args) {
+  RunOptions options;
+  for (const std::string_view arg : args) {
+    if (arg == "--round-trip")
+      options.round_trip = true;
+    else if (arg == "--executor=engine")
+      options.executor = Executor::engine;
+    else if (arg == "--executor=test-device")
+      options.executor = Executor::test_device;
+    else if (arg == "--executor=interpreter")
+      options.executor = Executor::interpreter;
+    else
+      return std::nullopt;
+  }
+  return options;
+}
+
 }  // namespace
 }  // namespace planish
 
 int main(int argc, char** argv) {
-  const bool round_trip = argc == 3 && std::string_view(argv[2]) == "--round-trip";
-  if (argc != 2 && !round_trip) {
-    std::fputs("usage: onnx_backend_runner CASES [--round-trip] (see tests/onnx_backend/run.py)\n", stderr);
+  const auto options =
+      planish::read_options(std::span<char* const>(argv, static_cast<size_t>(argc)).subspan(std::min(argc, 2)));
+  if (argc < 2 || !options) {
+    std::fputs("usage: onnx_backend_runner CASES [--round-trip] [--executor=engine|test-device|interpreter]\n", stderr);
     return 2;
   }
   bool all = true;
   for (const auto& c : planish::read_cases(argv[1])) {
-    planish::Outcome o = planish::run_isolated(c, round_trip);
+    planish::Outcome o = planish::run_isolated(c, *options);
     std::ranges::replace(o.detail, '\n', ' ');
     std::ranges::replace(o.detail, '\t', ' ');
     std::printf("%s\t%s\t%s\n", c.name.c_str(), o.stage.c_str(), o.detail.c_str());
