@@ -294,8 +294,9 @@ std::optional<Dims> SymbolicShapes::shape_of_output(const Node& node) const {
   const Dims* x = dims(node.in(0));
   const OpDecl* op = find_op(node.domain, node.op);
   if (node.is("FusedMatMul", "planish") || node.is("MatMul") || node.is("Gemm")) return matmul(node);
-  if (op != nullptr && (op->traits & kTraitPointwise) != 0) return broadcast(node);
+  // Before the broadcasting rule: CastLike's second operand gives its type only.
   if (keeps_shape(node)) return x != nullptr ? std::optional(*x) : std::nullopt;
+  if (op != nullptr && (op->traits & kTraitPointwise) != 0) return broadcast(node);
   if (node.is("Reshape")) return reshape(node);
   if (node.is("ConstantOfShape")) return elements(node.in(0)) ? std::optional(*elements(node.in(0))) : std::nullopt;
   if (x == nullptr) return std::nullopt;
