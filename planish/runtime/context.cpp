@@ -75,8 +75,11 @@ class DeferredRunner {
     const Node& node = graph_.nodes[n];
     const OpDecl* op = find_op(node.domain, node.op);
     if (op == nullptr) return Error{.code = Code::internal, .node = node.name, .what = "unknown operator"};
+    // Only the result itself tells the shape of such an operator; inference could but guess (say, about a branch of If
+    // that is not taken).
+    if ((op->traits & kTraitDynamicShape) != 0) return run_on_host(node);
     PLANISH_TRY(infer(node, *op));
-    if ((op->traits & kTraitDynamicShape) != 0 || !is_concrete(graph_, node, plan_.shapes)) return run_on_host(node);
+    if (!is_concrete(graph_, node, plan_.shapes)) return run_on_host(node);
     return run_kernel(step, n);
   }
 
@@ -146,6 +149,7 @@ class DeferredRunner {
       plan_.facts.dtypes[k] = out[i].dtype();
       PLANISH_TRY(reserve(v, out[i].bytes()));
       PLANISH_TRY(executable_.device().copy_to_device(resolve_(v), out[i].raw(), out[i].bytes(), stream_));
+      plan_.deferred_values[k].reset();
       if (out[i].size() <= kMaxHostElements) plan_.deferred_values[k] = std::move(out[i]);
     }
     return stream_.synchronize();
