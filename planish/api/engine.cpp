@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 
@@ -147,7 +148,9 @@ Result<std::shared_ptr<const Engine::Impl>> Engine::Impl::create(planish::Engine
 
 Engine::Engine(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 
-Result<Engine> Engine::build(Model model, const BuildConfig& config, BuildStats* stats) {
+namespace {
+
+BuildOptions options_of(const BuildConfig& config) {
   BuildOptions o;
   for (const ProfileRanges& profile : config.profiles) {
     auto& ranges = o.profiles.emplace_back();
@@ -171,6 +174,24 @@ Result<Engine> Engine::build(Model model, const BuildConfig& config, BuildStats*
   o.error_on_timing_cache_miss = config.error_on_timing_cache_miss;
   o.progress = config.progress;
   o.warn = config.warn;
+  return o;
+}
+
+void fill_stats(const BuildReport& report, double seconds, BuildStats* stats) {
+  if (stats == nullptr) return;
+  for (const PassReport& p : report.passes)
+    stats->passes.push_back({std::string(p.name), p.time_ms, p.nodes_before, p.nodes_after});
+  stats->tactics_timed = report.timed;
+  stats->tactics_from_cache = report.from_cache;
+  stats->tuned_total_ms = report.total_ms;
+  stats->tuned_reformat_ms = report.reformat_ms;
+  stats->seconds = seconds;
+}
+
+}  // namespace
+
+Result<Engine> Engine::build(Model model, const BuildConfig& config, BuildStats* stats) {
+  BuildOptions o = options_of(config);
   ImportedModel& imported = model.impl_->model;
   o.info.name = imported.graph.name;
   o.info.source = model.impl_->file_name;
@@ -181,15 +202,16 @@ Result<Engine> Engine::build(Model model, const BuildConfig& config, BuildStats*
   BuildReport report;
   planish::Engine engine =
       PLANISH_TRY(build_engine(std::move(imported.graph), o, host_device(), cpu_tactics(), &report));
-  if (stats != nullptr) {
-    for (const PassReport& p : report.passes)
-      stats->passes.push_back({std::string(p.name), p.time_ms, p.nodes_before, p.nodes_after});
-    stats->tactics_timed = report.timed;
-    stats->tactics_from_cache = report.from_cache;
-    stats->tuned_total_ms = report.total_ms;
-    stats->tuned_reformat_ms = report.reformat_ms;
-    stats->seconds = engine.info.build_seconds;
-  }
+  fill_stats(report, engine.info.build_seconds, stats);
+  return Engine(PLANISH_TRY(Impl::create(std::move(engine))));
+}
+
+Result<Engine> Engine::retuned(const BuildConfig& config, BuildStats* stats) const {
+  const auto begin = std::chrono::steady_clock::now();
+  BuildReport report;
+  planish::Engine engine =
+      PLANISH_TRY(retune_engine(*impl_->engine, options_of(config), host_device(), cpu_tactics(), &report));
+  fill_stats(report, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), stats);
   return Engine(PLANISH_TRY(Impl::create(std::move(engine))));
 }
 

@@ -178,6 +178,9 @@ class Engine {
   static Result<Engine> build(Model model, const BuildConfig& config, BuildStats* stats = nullptr);
   /// Errors: not_found, version (newer format, a TensorRT plan), corrupt.
   static Result<Engine> load(const std::filesystem::path& file);
+  /// The same network with layouts and tactics chosen again on this machine; of `config` the effort, threads, limits
+  /// and timing cache count.
+  Result<Engine> retuned(const BuildConfig& config, BuildStats* stats = nullptr) const;
   /// Atomic: a kill leaves the old file. Returns the number of bytes.
   Result<uint64_t> save(const std::filesystem::path& file) const;
 

@@ -10,6 +10,7 @@
 #include "planish/base/parallel.h"
 #include "planish/builder/profiles.h"
 #include "planish/builder/selection.h"
+#include "planish/builder/untune.h"
 #include "planish/ops/infer_graph.h"
 
 namespace planish {
@@ -196,29 +197,14 @@ std::string allowed_precisions(const BuildOptions& options) {
   return out;
 }
 
-}  // namespace
-
-Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& device, const TacticTable& table,
-                            BuildReport* report) {
-  const auto begin = std::chrono::steady_clock::now();
-  BuildReport local;
-  BuildReport& done = report != nullptr ? *report : local;
-  const int threads = options.threads > 0 ? options.threads : cpu_features().physical_cores;
-  set_num_threads(threads);
+/// Chooses layouts and tactics for a graph after the passes, inserts reformats and packs weights.
+Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptions& options, const Target& target,
+                    const TacticTable& table, BuildReport& done) {
   Engine engine;
-  engine.profiles = PLANISH_TRY(resolve_profiles(graph, options));
-  bind_profile_shapes(graph, engine.profiles);
-  PipelineOptions passes = options.passes;
-  if (options.progress && !passes.progress)
-    passes.progress = [&options](std::string_view, size_t place, size_t count) {
-      options.progress("passes", place, count);
-    };
-  graph = PLANISH_TRY(run_passes(std::move(graph), passes, &done.passes));
-
+  engine.profiles = std::move(profiles);
   std::vector<std::optional<Shape>> tuned;
   for (const ShapeRange& r : engine.profiles[0].inputs) tuned.emplace_back(r.opt);
   ShapeFacts facts = PLANISH_TRY(infer_shapes(graph, tuned));
-  const Target target{.device = &device, .threads = threads, .workspace_limit_bytes = options.memory_limit_bytes};
   TacticTimer timer(options, target);
   std::vector<Choice> choices;
   {
@@ -265,15 +251,56 @@ Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& de
 
   done.timed = timer.timed();
   done.from_cache = timer.from_cache();
+  return engine;
+}
+
+void describe_target(Engine& engine, const Target& target) {
+  engine.info.device = target.device->name();
+  engine.info.device_fingerprint = target.device->fingerprint();
+  engine.info.threads = target.threads;
+}
+
+}  // namespace
+
+Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& device, const TacticTable& table,
+                            BuildReport* report) {
+  const auto begin = std::chrono::steady_clock::now();
+  BuildReport local;
+  BuildReport& done = report != nullptr ? *report : local;
+  const int threads = options.threads > 0 ? options.threads : cpu_features().physical_cores;
+  set_num_threads(threads);
+  std::vector<Profile> profiles = PLANISH_TRY(resolve_profiles(graph, options));
+  bind_profile_shapes(graph, profiles);
+  PipelineOptions passes = options.passes;
+  if (options.progress && !passes.progress)
+    passes.progress = [&options](std::string_view, size_t place, size_t count) {
+      options.progress("passes", place, count);
+    };
+  graph = PLANISH_TRY(run_passes(std::move(graph), passes, &done.passes));
+
+  const Target target{.device = &device, .threads = threads, .workspace_limit_bytes = options.memory_limit_bytes};
+  Engine engine = PLANISH_TRY(tune(std::move(graph), std::move(profiles), options, target, table, done));
   engine.info = options.info;
   engine.info.producer = "planish 0.1.0";
-  engine.info.device = device.name();
-  engine.info.device_fingerprint = device.fingerprint();
-  engine.info.threads = threads;
+  describe_target(engine, target);
   engine.info.precision = allowed_precisions(options);
   engine.info.opset = engine.graph.opset;
   engine.info.build_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return engine;
+}
+
+Result<Engine> retune_engine(const Engine& engine, const BuildOptions& options, Device& device,
+                             const TacticTable& table, BuildReport* report) {
+  BuildReport local;
+  BuildReport& done = report != nullptr ? *report : local;
+  const int threads = options.threads > 0 ? options.threads : cpu_features().physical_cores;
+  set_num_threads(threads);
+  const Target target{.device = &device, .threads = threads, .workspace_limit_bytes = options.memory_limit_bytes};
+  Graph graph = PLANISH_TRY(untuned_graph(engine, table));
+  Engine out = PLANISH_TRY(tune(std::move(graph), engine.profiles, options, target, table, done));
+  out.info = engine.info;
+  describe_target(out, target);
+  return out;
 }
 
 }  // namespace planish

@@ -63,4 +63,10 @@ struct BuildReport {
 Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& device, const TacticTable& table,
                             BuildReport* report = nullptr);
 
+/// Chooses layouts and tactics of an existing engine again, for this device; what the network computes stays the same.
+/// Of `options` only the effort, threads, limits and timing cache count. Error unsupported: a weight is packed in a
+/// form that nothing here can read.
+Result<Engine> retune_engine(const Engine& engine, const BuildOptions& options, Device& device,
+                             const TacticTable& table, BuildReport* report = nullptr);
+
 }  // namespace planish

@@ -1,0 +1,111 @@
+#include "planish/builder/untune.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "planish/ops/infer_graph.h"
+
+namespace planish {
+namespace {
+
+/// The node at the tuned shapes; shapes that are not known stay absent.
+NodeView view_of(const Graph& graph, const Node& node, const ShapeFacts& facts) {
+  NodeView view;
+  view.node = &node;
+  const auto describe = [&](ValueId v) {
+    if (v == kNoValue || !facts.shapes[static_cast<size_t>(v)]) return TensorDesc{};
+    return TensorDesc{facts.dtypes[static_cast<size_t>(v)], *facts.shapes[static_cast<size_t>(v)], Layout::row_major};
+  };
+  for (const ValueId v : node.inputs) {
+    view.inputs.push_back(describe(v));
+    view.constant_inputs.push_back(graph.constant_of(v) != nullptr);
+    view.constants.push_back(nullptr);
+  }
+  for (const ValueId v : node.outputs) view.outputs.push_back(describe(v));
+  return view;
+}
+
+Status unpack_weights(const Engine& engine, const TacticTable& table, Graph& graph) {
+  std::vector<std::optional<Shape>> tuned;
+  for (const ShapeRange& r : engine.profiles[0].inputs) tuned.emplace_back(r.opt);
+  const ShapeFacts facts = PLANISH_TRY(infer_shapes(graph, tuned));
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
+    for (const PackedConstant& p : engine.layers[n].packed) {
+      if (p.input < 0 || static_cast<size_t>(p.input) >= node.inputs.size() ||
+          node.inputs[static_cast<size_t>(p.input)] == kNoValue)
+        return Error{.code = Code::corrupt,
+                     .node = node.name,
+                     .what = "a packed weight belongs to no input",
+                     .fix = "build the engine again"};
+      Value& value = graph.value(node.inputs[static_cast<size_t>(p.input)]);
+      if (!value.constant || (value.constant->raw() != nullptr && value.constant->size() != 0)) continue;
+      if (p.format.empty()) {
+        value.constant = p.data;
+        continue;
+      }
+      const Tactic* tactic = table.find(engine.layers[n].tactic);
+      if (tactic == nullptr || tactic->unpack == nullptr)
+        return Error{.code = Code::unsupported,
+                     .node = node.name,
+                     .what = fmt::format("weights are packed as '{}' by tactic {}, which does not exist here", p.format,
+                                         engine.layers[n].tactic),
+                     .fix = "build the engine again from the ONNX model"};
+      value.constant = PLANISH_TRY(tactic->unpack(view_of(graph, node, facts), p));
+    }
+  }
+  return {};
+}
+
+/// Removes Reformat nodes: both sides become one value, the one that the network returns where there is a choice.
+void drop_reformats(Graph& graph) {
+  const Uses uses(graph);
+  std::vector<ValueId> same(graph.values.size());
+  for (size_t v = 0; v < same.size(); ++v) same[v] = static_cast<ValueId>(v);
+  const auto find = [&same](ValueId v) {
+    while (same[static_cast<size_t>(v)] != v) v = same[static_cast<size_t>(v)];
+    return v;
+  };
+  for (const Node& node : graph.nodes) {
+    if (!node.is("Reformat", "planish")) continue;
+    const ValueId from = find(node.inputs[0]);
+    const ValueId to = find(node.outputs[0]);
+    const bool keep_output = uses.is_output[static_cast<size_t>(to)] && !uses.is_output[static_cast<size_t>(from)] &&
+                             uses.producer[static_cast<size_t>(from)] >= 0;
+    if (keep_output)
+      same[static_cast<size_t>(from)] = to;
+    else if (!uses.is_output[static_cast<size_t>(to)])
+      same[static_cast<size_t>(to)] = from;
+  }
+  std::vector<Node> nodes;
+  for (Node& node : graph.nodes) {
+    for (auto* list : {&node.inputs, &node.outputs})
+      for (ValueId& v : *list)
+        if (v != kNoValue) v = find(v);
+    if (!node.is("Reformat", "planish")) {
+      nodes.push_back(std::move(node));
+      continue;
+    }
+    // Between a network input and a network output there is nothing to join: the copy remains as what it computes.
+    if (node.inputs[0] != node.outputs[0]) {
+      node.op = "Identity";
+      node.domain.clear();
+      nodes.push_back(std::move(node));
+    }
+  }
+  graph.nodes = std::move(nodes);
+}
+
+}  // namespace
+
+Result<Graph> untuned_graph(const Engine& engine, const TacticTable& table) {
+  Graph graph = engine.graph;
+  PLANISH_TRY(unpack_weights(engine, table, graph));
+  drop_reformats(graph);
+  for (Value& v : graph.values) v.layout = Layout::row_major;
+  PLANISH_TRY(verify(graph));
+  return graph;
+}
+
+}  // namespace planish
