@@ -102,10 +102,13 @@ OnnxAttribute describe(const onnx::AttributeProto& p, const SourcePtr& source) {
     out.text = "@" + p.ref_attr_name();
   } else if (p.type() == Proto::FLOAT || p.has_f()) {
     out.text = float_text(p.f());
+    out.value = p.f();
   } else if (p.type() == Proto::INT || p.has_i()) {
     out.text = number(p.i());
+    out.value = static_cast<int64_t>(p.i());
   } else if (p.type() == Proto::STRING || p.has_s()) {
     out.text = quoted(p.s());
+    out.value = p.s();
   } else if (p.has_t()) {
     out.text = tensor_text(describe(p.t()));
     out.tensor = [source, tensor = &p.t()] { return source->reader.read(*tensor); };
@@ -117,10 +120,13 @@ OnnxAttribute describe(const onnx::AttributeProto& p, const SourcePtr& source) {
     out.text = fmt::format("graph '{}' with {} nodes", p.g().name(), p.g().node_size());
   } else if (p.floats_size() > 0 || p.type() == Proto::FLOATS) {
     out.text = list_text(p.floats(), float_text);
+    out.value = std::vector<float>(p.floats().begin(), p.floats().end());
   } else if (p.ints_size() > 0 || p.type() == Proto::INTS) {
     out.text = list_text(p.ints(), number);
+    out.value = std::vector<int64_t>(p.ints().begin(), p.ints().end());
   } else if (p.strings_size() > 0 || p.type() == Proto::STRINGS) {
     out.text = list_text(p.strings(), quoted);
+    out.value = std::vector<std::string>(p.strings().begin(), p.strings().end());
   } else if (p.graphs_size() > 0) {
     for (const auto& g : p.graphs()) out.graphs.push_back(describe_graph(g, source));
     out.text = fmt::format("{} graphs", p.graphs_size());
@@ -146,6 +152,7 @@ OnnxNodeSummary describe(const onnx::NodeProto& proto, const SourcePtr& source) 
 OnnxGraphSummary describe_graph(const onnx::GraphProto& proto, const SourcePtr& source) {
   OnnxGraphSummary graph;
   graph.name = proto.name();
+  graph.doc = proto.doc_string();
   std::unordered_set<std::string> constant;
   for (const auto& t : proto.initializer()) {
     graph.initialisers.push_back({describe(t), t.data_location() == onnx::TensorProto::EXTERNAL,

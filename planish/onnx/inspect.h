@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "planish/base/status.h"
@@ -35,11 +36,16 @@ struct OnnxInitialiser {
 
 struct OnnxGraphSummary;
 
+/// A plain attribute's value; monostate for tensors, graphs and what has none.
+using OnnxAttributeValue = std::variant<std::monostate, int64_t, float, std::string, std::vector<int64_t>,
+                                        std::vector<float>, std::vector<std::string>>;
+
 struct OnnxAttribute {
   std::string name;
   std::string text;  ///< the value in Python's notation: [1, 1], 0.5, 'NOTSET'; tensors: their type and shape
   std::vector<OnnxGraphSummary> graphs;    ///< for attributes that hold graphs
   std::function<Result<Tensor>()> tensor;  ///< empty unless the attribute is a tensor
+  OnnxAttributeValue value;
 };
 
 struct OnnxNodeSummary {
@@ -53,6 +59,7 @@ struct OnnxNodeSummary {
 
 struct OnnxGraphSummary {
   std::string name;
+  std::string doc;
   std::vector<OnnxTensorInfo> inputs;  ///< initialisers that are also inputs are left out
   std::vector<OnnxTensorInfo> outputs;
   std::vector<OnnxInitialiser> initialisers;

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "planish/tools/planish_commands.h"
+#include "planish/tools/polygraphy/polygraphy.h"
 #include "planish/tools/trtexec/flags.h"
 #include "planish/tools/trtexec/text.h"
 #include "planish/tools/trtexec/trtexec.h"
@@ -17,14 +18,16 @@ std::vector<std::string> no_words() { return {}; }
 constexpr Command kCommands[] = {
     {"trtexec", "build, run, time and inspect engines with trtexec's command line",
      "planish trtexec --onnx=model.onnx --saveEngine=model.engine --dumpProfile", trtexec_main, completion_words},
+    {"polygraphy", "show models and engines with polygraphy's command line",
+     "planish polygraphy inspect model model.onnx --show layers attrs", polygraphy_main, polygraphy_words},
     {"build", "build an engine from an ONNX model", "planish build model.onnx -o model.engine --fp16", build_main,
      build_words},
     {"run", "run an engine once on files and show or write its outputs",
      "planish run model.engine --input=cat.jpg --preset=imagenet", run_main, run_words},
     {"bench", "time an engine: latency percentiles and throughput", "planish bench model.engine --duration=10",
      bench_main, bench_words},
-    {"inspect", "show what an engine or ONNX model holds, layer by layer",
-     "planish inspect model.engine --profile", inspect_main, inspect_words},
+    {"inspect", "show what an engine or ONNX model holds, layer by layer", "planish inspect model.engine --profile",
+     inspect_main, inspect_words},
     {"compare", "join two engines' layers on their ONNX nodes, with times",
      "planish compare fp32.engine bf16.engine --sort=delta", compare_main, compare_words},
     {"eval", "measure accuracy: top-1 and top-5, or COCO mAP",
