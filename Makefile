@@ -4,7 +4,7 @@ PRESET ?= release
 SECONDS_EACH ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-asan test-tsan test-onnx bench-peers fuzz test-fresh format check-format tidy
+.PHONY: help build demo test test-asan test-tsan test-onnx test-models bench-peers fuzz test-fresh format check-format tidy
 .PHONY: install clean
 
 help:  ## list these words
@@ -33,6 +33,11 @@ test-onnx:  ## the onnx package's backend tests through built engines; prints pa
 	@scripts/build.sh release
 	@scripts/setup_venv.sh requirements.txt
 	@.venv/bin/python tests/onnx_backend/run.py
+
+test-models:  ## whole networks against ONNX Runtime, in several batch sizes and sequence lengths (minutes)
+	@scripts/build.sh release
+	@scripts/setup_venv.sh requirements.txt
+	@.venv/bin/python -m pytest -q -p no:cacheprovider -m models tests
 
 bench-peers:  ## speed beside ONNX Runtime and OpenVINO; prints a table and writes a JSON file
 	@scripts/build.sh release

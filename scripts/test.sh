@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the C++ tests of a preset (ctest) and, for release, those that compare with Python packages (pytest).
 # Usage: scripts/test.sh [preset]     PLANISH_LABELS=unit narrows ctest to a label
+# Whole networks (pytest's marker `models`) take minutes and are left to make test-models.
 # Ends with the summary lines of both. Without a network the Python tests are skipped with a word; with CI=true that
 # is a failure.
 set -uo pipefail
@@ -27,7 +28,7 @@ python_tests() {
     *) return 1 ;;
   esac
   echo "planish: tests that compare with Python packages"
-  .venv/bin/python -m pytest -q -p no:cacheprovider tests 2>&1 | tee "$out/pytest"
+  .venv/bin/python -m pytest -q -p no:cacheprovider -m "not models" tests 2>&1 | tee "$out/pytest"
 }
 python_tests || rc=1
 echo

@@ -14,3 +14,7 @@ def root():
 @pytest.fixture(scope="session")
 def bin_dir():
     return ROOT / "build" / "release" / "bin"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "models: whole networks, minutes of work; make test-models runs them")
