@@ -21,6 +21,8 @@ step "1. An engine from an ONNX file (batch norms folded, tactics timed on this 
   --optShapes=image:1x1x32x32 --maxShapes=image:32x1x32x32
 step "2. Its accuracy on handwritten digits it was not trained on (training said: $(cat accuracy.txt))" \
   planish eval ../build/demo/digits.engine --data images/labels.csv --preprocess preprocess.json
-step "3. Its latency and its slowest layers" \
-  trtexec --loadEngine=../build/demo/digits.engine --shapes=image:1x1x32x32 --warmUp=200 --duration=2 --dumpProfile
+step "3. Its latency and its slowest layers (the whole report is in build/demo/trtexec.log)" \
+  trtexec --loadEngine=../build/demo/digits.engine --shapes=image:1x1x32x32 --warmUp=200 --duration=2 --avgRuns=1000 \
+  --dumpProfile >"$out/trtexec.log"
+sed -n '/=== Performance summary/,/Total GPU Compute/p; /=== Profile/,/Total$/p' "$out/trtexec.log" | sed 's/^\[[^]]*\] \[[A-Z]\] //'
 printf '\nThe engine is build/demo/digits.engine. Now try your own: trtexec --onnx=model.onnx --saveEngine=model.engine\n'

@@ -9,6 +9,8 @@ targets=()
 [ $# -gt 0 ] && targets=(--target "$@")
 groups=(build)
 [ "$preset" = fuzz ] && groups+=(fuzz)
+# Clones in different folders share what ccache knows.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 scripts/bootstrap.sh "${groups[@]}"
 scripts/fetch_deps.sh
 ninja="build/$preset/build.ninja"
