@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "planish/api/engine.h"
@@ -29,40 +28,18 @@ struct BuildCommand {
              "  planish build resnet50.onnx -o resnet50.engine --minShapes=input:1x3x224x224 \\\n"
              "      --optShapes=input:4x3x224x224 --maxShapes=input:8x3x224x224 --fp16\n"
              "  planish inspect resnet50.engine --layers\n\n"
-             "  planish build resnet50.onnx --retune=resnet50.engine    # tune an engine that came from elsewhere") {
-    line.positional("MODEL.onnx", model_path, "The model; not needed with --retune when it lies beside the engine",
-                    false);
+             "  planish build --retune=resnet50.engine    # tune an engine that came from elsewhere, in place") {
+    line.positional("MODEL.onnx", model_path, "The model; left out with --retune", false);
     line.text("-o,--output", output_path, "FILE",
               "Engine file to write; an existing one is replaced when all went well");
     build.declare_all(line);
-    line.text(
-        "--retune", retune_path, "E.engine",
-        "Time the tactics again on this machine: builds anew with the engine's shapes and precisions and replaces it");
+    line.text("--retune", retune_path, "E.engine",
+              "Choose layouts and tactics of an engine again on this machine, in place (or into -o)");
   }
 };
 
 Error missing(std::string what, std::string fix) {
   return Error{.code = Code::invalid_argument, .what = std::move(what), .fix = std::move(fix)};
-}
-
-/// What to do with the precisions of an engine that is tuned again: its own summary says "FP32+FP16".
-void take_precisions(const api::EngineSummary& summary, api::BuildConfig& config) {
-  config.fp16 = config.fp16 || summary.precision.find("FP16") != std::string::npos;
-  config.bf16 = config.bf16 || summary.precision.find("BF16") != std::string::npos;
-}
-
-/// The model an engine was built from: as given, else the file of the recorded name beside the engine.
-Result<std::string> source_model(const BuildCommand& command, const api::EngineSummary& summary) {
-  if (!command.model_path.empty()) return command.model_path;
-  const auto beside = std::filesystem::path(command.retune_path).parent_path() / summary.source;
-  std::error_code error;
-  if (!summary.source.empty() && std::filesystem::is_regular_file(beside, error)) return beside.string();
-  Error failure{.code = Code::not_found, .file = beside.string()};
-  failure.what =
-      "an engine holds its weights in the form of the tactics of one machine, so tuning it needs the ONNX model";
-  failure.fix = fmt::format("planish build {} --retune={}", summary.source.empty() ? "MODEL.onnx" : summary.source,
-                            command.retune_path);
-  return failure;
 }
 
 std::string options_json(const api::BuildConfig& config) {
@@ -115,34 +92,42 @@ Status print_summary(const api::Engine& engine, const api::BuildConfig& config, 
   return {};
 }
 
-Status build(BuildCommand& command) {
-  if (command.model_path.empty() && command.retune_path.empty())
-    return missing("MODEL.onnx is missing", "planish build --help shows an example");
-  if (command.output_path.empty() && command.retune_path.empty())
-    return missing("no engine file to write was named", "add -o model.engine");
-  std::string path = command.output_path;
-  std::string model_path = command.model_path;
-  std::optional<api::Engine> old;
-  if (!command.retune_path.empty()) {
-    old.emplace(PLANISH_TRY(api::Engine::load(command.retune_path)));
-    model_path = PLANISH_TRY(source_model(command, old->summary()));
-    if (path.empty()) path = command.retune_path;
-  }
-  api::Model model = PLANISH_TRY(api::Model::read(model_path));
+/// What a tuned engine keeps cannot be asked for anew.
+Status check_retune(const BuildCommand& command) {
+  const BuildArguments& b = command.build;
+  const bool asks_shapes = !b.shapes.empty() || !b.min_shapes.empty() || !b.opt_shapes.empty() || !b.max_shapes.empty();
+  const bool asks_more = asks_shapes || b.fp16 || b.bf16 || b.best || !b.layer_precisions.empty();
+  if (command.model_path.empty() && !asks_more) return {};
+  return Error{.code = Code::invalid_argument,
+               .file = "--retune",
+               .what = "an engine that is tuned again keeps its network, shapes and precisions",
+               .fix = "leave the model, shapes and precisions out, or build anew without --retune"};
+}
+
+Status retune(const BuildCommand& command) {
+  PLANISH_TRY(check_retune(command));
+  const api::Engine old = PLANISH_TRY(api::Engine::load(command.retune_path));
+  const api::BuildConfig config = PLANISH_TRY(build_config(command.build));
+  api::BuildStats stats;
+  const api::Engine engine = PLANISH_TRY(retune_with_progress("build", old, config, &stats));
+  const std::string& path = command.output_path.empty() ? command.retune_path : command.output_path;
+  const uint64_t file_bytes = PLANISH_TRY(engine.save(path));
+  return print_summary(engine, config, stats, path, file_bytes);
+}
+
+Status build(const BuildCommand& command) {
+  if (!command.retune_path.empty()) return retune(command);
+  if (command.model_path.empty()) return missing("MODEL.onnx is missing", "planish build --help shows an example");
+  if (command.output_path.empty()) return missing("no engine file to write was named", "add -o model.engine");
+  api::Model model = PLANISH_TRY(api::Model::read(command.model_path));
   std::vector<std::string> warnings;
-  // The shapes of an engine that is tuned again are its own; none have to be made up.
-  if (old) command.build.default_batch = 1;
   api::BuildConfig config = PLANISH_TRY(build_config(command.build, model, warnings));
   for (const std::string& text : warnings) warn("build", text);
-  if (old) {
-    config.profiles = old->profiles();
-    take_precisions(old->summary(), config);
-  }
   config.options_json = options_json(config);
   api::BuildStats stats;
   const api::Engine engine = PLANISH_TRY(build_with_progress("build", std::move(model), config, &stats));
-  const uint64_t file_bytes = PLANISH_TRY(engine.save(path));
-  return print_summary(engine, config, stats, path, file_bytes);
+  const uint64_t file_bytes = PLANISH_TRY(engine.save(command.output_path));
+  return print_summary(engine, config, stats, command.output_path, file_bytes);
 }
 
 }  // namespace

@@ -127,10 +127,8 @@ void BuildArguments::declare_all(CommandLine& line) {
              "Cap on workspace and activations together, in MiB or with K, M, G");
 }
 
-Result<api::BuildConfig> build_config(const BuildArguments& a, const api::Model& model,
-                                      std::vector<std::string>& warnings) {
+Result<api::BuildConfig> build_config(const BuildArguments& a) {
   api::BuildConfig config;
-  config.profiles.push_back(PLANISH_TRY(profile_ranges(a, model, warnings)));
   PLANISH_TRY(set_precisions(a, config));
   config.optimization_level = static_cast<int>(a.optimization_level);
   config.avg_timing = static_cast<int>(a.avg_timing);
@@ -145,19 +143,45 @@ Result<api::BuildConfig> build_config(const BuildArguments& a, const api::Model&
   return config;
 }
 
-Result<api::Engine> build_with_progress(const std::string& command, api::Model model, api::BuildConfig config,
-                                        api::BuildStats* stats) {
-  for (const std::string& text : model.warnings()) warn(command, text);
+Result<api::BuildConfig> build_config(const BuildArguments& a, const api::Model& model,
+                                      std::vector<std::string>& warnings) {
+  api::BuildConfig config = PLANISH_TRY(build_config(a));
+  config.profiles.push_back(PLANISH_TRY(profile_ranges(a, model, warnings)));
+  return config;
+}
+
+namespace {
+
+/// Calls `work(config)` with a progress bar; its warnings come after the bar is gone.
+template <typename Work>
+Result<api::Engine> with_progress(const std::string& command, const std::string& title, api::BuildConfig config,
+                                  Work work) {
   std::vector<std::string> warnings;
   config.warn = [&warnings](const std::string& text) { warnings.push_back(text); };
-  Progress progress("Building");
+  Progress progress(title);
   config.progress = [&progress](std::string_view stage, size_t done, size_t total) {
     progress.update(stage, static_cast<int64_t>(done), static_cast<int64_t>(total));
   };
-  auto engine = api::Engine::build(std::move(model), config, stats);
+  auto engine = work(config);
   progress.finish();
   for (const std::string& text : warnings) warn(command, text);
   return engine;
+}
+
+}  // namespace
+
+Result<api::Engine> build_with_progress(const std::string& command, api::Model model, api::BuildConfig config,
+                                        api::BuildStats* stats) {
+  for (const std::string& text : model.warnings()) warn(command, text);
+  return with_progress(command, "Building", std::move(config), [&](const api::BuildConfig& complete) {
+    return api::Engine::build(std::move(model), complete, stats);
+  });
+}
+
+Result<api::Engine> retune_with_progress(const std::string& command, const api::Engine& engine, api::BuildConfig config,
+                                         api::BuildStats* stats) {
+  return with_progress(command, "Tuning", std::move(config),
+                       [&](const api::BuildConfig& complete) { return engine.retuned(complete, stats); });
 }
 
 Result<api::Engine> open_engine(const std::string& command, const std::string& path, const BuildArguments& arguments) {

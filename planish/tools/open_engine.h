@@ -36,6 +36,9 @@ struct BuildArguments {
   void declare_all(CommandLine& line);
 };
 
+/// Options that do not depend on a model: effort, threads, limits, passes, precisions. Errors name the option.
+Result<api::BuildConfig> build_config(const BuildArguments& arguments);
+
 /// Options of a build of `model`. `warnings` gets one sentence per shape that was made up. Errors name the option.
 Result<api::BuildConfig> build_config(const BuildArguments& arguments, const api::Model& model,
                                       std::vector<std::string>& warnings);
@@ -43,6 +46,10 @@ Result<api::BuildConfig> build_config(const BuildArguments& arguments, const api
 /// Builds with a progress bar; warnings go to standard error.
 Result<api::Engine> build_with_progress(const std::string& command, api::Model model, api::BuildConfig config,
                                         api::BuildStats* stats);
+
+/// The same for an engine that is tuned again.
+Result<api::Engine> retune_with_progress(const std::string& command, const api::Engine& engine, api::BuildConfig config,
+                                         api::BuildStats* stats);
 
 /// The engine in `path`, or one built from the model in `path` (not saved).
 Result<api::Engine> open_engine(const std::string& command, const std::string& path, const BuildArguments& arguments);

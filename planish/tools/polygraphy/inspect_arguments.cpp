@@ -213,6 +213,7 @@ Result<InspectArguments> parse_inspect_arguments(const std::vector<std::string>&
   InspectArguments out;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
+    if (argument == "--") continue;
     if (!is_option(argument)) {
       if (!out.model_path.empty()) return usage("unrecognized arguments: " + argument);
       out.model_path = argument;
