@@ -12,6 +12,8 @@ namespace planish {
 namespace {
 
 constexpr size_t kAlignment = 64;
+/// More than the address space of a process; refused here, so that checkers of allocations do not see it.
+constexpr size_t kMaxBytes = size_t{1} << 46;
 
 void* as_host(DevicePtr p) { return reinterpret_cast<void*>(static_cast<uintptr_t>(p.value)); }
 
@@ -27,7 +29,7 @@ class HostDevice final : public Device {
 
   Result<DevicePtr> allocate(size_t bytes) override {
     const size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    void* p = padded < bytes ? nullptr : std::aligned_alloc(kAlignment, padded == 0 ? kAlignment : padded);
+    void* p = bytes > kMaxBytes ? nullptr : std::aligned_alloc(kAlignment, padded == 0 ? kAlignment : padded);
     if (p == nullptr)
       return Error{.code = Code::out_of_memory,
                    .what = fmt::format("cannot allocate {} bytes of host memory", bytes),

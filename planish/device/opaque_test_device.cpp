@@ -4,6 +4,8 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <new>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -24,11 +26,23 @@ class OpaqueDevice final : public Device {
   [[nodiscard]] std::string fingerprint() const override { return "test:1"; }
 
   Result<DevicePtr> allocate(size_t bytes) override {
+    const auto refused = [bytes] {
+      return Error{.code = Code::out_of_memory,
+                   .what = fmt::format("cannot allocate {} bytes of test device memory", bytes),
+                   .fix = "use a smaller batch or input"};
+    };
+    if (bytes > kMaxBytes) return refused();
+    std::vector<uint8_t> memory;
+    try {
+      memory.assign(bytes + kSlack, 0xcd);
+    } catch (const std::bad_alloc&) {
+      return refused();
+    }
     const std::lock_guard lock(mutex_);
     // Handles live in a range that no x86-64 process can map, and leave a gap after every block.
     const uint64_t handle = next_;
     next_ += (bytes + 2 * kGap - 1) / kGap * kGap;
-    blocks_.emplace(handle, std::vector<uint8_t>(bytes + kSlack, 0xcd));
+    blocks_.emplace(handle, std::move(memory));
     return DevicePtr{handle};
   }
   void release(DevicePtr ptr) override {
@@ -66,6 +80,7 @@ class OpaqueDevice final : public Device {
 
  private:
   static constexpr uint64_t kGap = 4096;
+  static constexpr size_t kMaxBytes = size_t{1} << 36;
   static constexpr size_t kSlack = 64;
 
   Result<uint8_t*> range(DevicePtr ptr, size_t bytes) {
