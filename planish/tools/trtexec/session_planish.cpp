@@ -187,8 +187,12 @@ class PlanishSession final : public Session {
     return fmt::format("planish {}, tuned for {}", engine.summary().producer, engine.summary().device);
   }
 
-  Status retune(const Options&) override {
-    return unsupported("--retune", "an engine cannot be tuned again yet", "build it again from its ONNX file here");
+  Status retune(const Options& options) override {
+    BuildResult result;
+    const BuildRequest request{.options = options, .profiles = {}, .progress = {}};
+    auto tuned = engine_->retuned(build_config(request, result));
+    engine_.emplace(PLANISH_TRY(std::move(tuned)));
+    return describe();
   }
   Status refit(const std::string&) override {
     return unsupported("--refitFromOnnx", "engines cannot be refitted yet",
