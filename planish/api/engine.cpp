@@ -177,6 +177,20 @@ BuildOptions options_of(const BuildConfig& config) {
   return o;
 }
 
+/// The cap holds for what the engine will need at run time too: plans every profile at its largest shapes.
+Status check_memory(const std::shared_ptr<const Executable>& executable, size_t limit_bytes) {
+  const auto& profiles = executable->engine().profiles;
+  const Graph& graph = executable->graph();
+  for (size_t p = 0; p < profiles.size(); ++p) {
+    auto context = PLANISH_TRY(
+        Context::create(executable, {.profile = static_cast<int32_t>(p), .memory_limit_bytes = limit_bytes}));
+    for (size_t i = 0; i < graph.inputs.size(); ++i)
+      PLANISH_TRY(context->set_input_shape(graph.name_of(graph.inputs[i]), profiles[p].inputs[i].max));
+    PLANISH_TRY(context->plan());
+  }
+  return {};
+}
+
 void fill_stats(const BuildReport& report, double seconds, BuildStats* stats) {
   if (stats == nullptr) return;
   for (const PassReport& p : report.passes)
@@ -203,7 +217,9 @@ Result<Engine> Engine::build(Model model, const BuildConfig& config, BuildStats*
   planish::Engine engine =
       PLANISH_TRY(build_engine(std::move(imported.graph), o, host_device(), cpu_tactics(), &report));
   fill_stats(report, engine.info.build_seconds, stats);
-  return Engine(PLANISH_TRY(Impl::create(std::move(engine))));
+  auto impl = PLANISH_TRY(Impl::create(std::move(engine)));
+  if (config.memory_limit_bytes != SIZE_MAX) PLANISH_TRY(check_memory(impl->executable, config.memory_limit_bytes));
+  return Engine(std::move(impl));
 }
 
 Result<Engine> Engine::retuned(const BuildConfig& config, BuildStats* stats) const {
