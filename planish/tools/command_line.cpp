@@ -215,12 +215,13 @@ std::string CommandLine::help_text() const {
 
 std::vector<std::string> CommandLine::words() const {
   std::vector<std::string> out;
-  for (const Row& row : rows_) {
-    const std::string& word = row.names.back();
-    if (row.value_name.empty()) out.push_back(word);
-    if (!row.value_name.empty() && row.choices.empty()) out.push_back(word + "=");
-    for (const std::string& choice : row.choices) out.push_back(fmt::format("{}={}", word, choice));
-  }
+  for (const Row& row : rows_)
+    for (const std::string& word : row.names) {
+      if (word.rfind("--", 0) != 0) continue;
+      if (row.value_name.empty()) out.push_back(word);
+      if (!row.value_name.empty() && row.choices.empty()) out.push_back(word + "=");
+      for (const std::string& choice : row.choices) out.push_back(fmt::format("{}={}", word, choice));
+    }
   return out;
 }
 
