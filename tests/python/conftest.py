@@ -9,7 +9,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("-m") or os.environ.get("PLANISH_SLOW_TESTS") == "1":
+    if "slow" in config.getoption("-m") or os.environ.get("PLANISH_SLOW_TESTS") == "1":
         return
     for item in items:
         if item.get_closest_marker("slow"):
