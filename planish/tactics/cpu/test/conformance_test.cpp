@@ -1,0 +1,390 @@
+// Every CPU tactic against the reference operators: one row per case. A new tactic is tested by the rows that its
+// operators have already.
+
+#include <gtest/gtest.h>
+
+#include "planish/tactics/cpu/test/conformance.h"
+
+namespace planish::test {
+namespace {
+
+const ConformanceCase kConv[] = {
+    {"conv_1x1",
+     "graph \"g\" (x: f32[2,32,9,11]) -> (y) {\n const w: f32[48,32,1,1] = seed(1)\n"
+     " y = planish.FusedConv(x, w) @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_3x3_bias",
+     "graph \"g\" (x: f32[2,32,9,11]) -> (y) {\n const w: f32[16,32,3,3] = seed(1)\n"
+     " const b: f32[16] = seed(2)\n y = planish.FusedConv(x, w, b) {pads = [1,1,1,1]} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_strided_uneven_pads",
+     "graph \"g\" (x: f32[1,16,13,10]) -> (y) {\n const w: f32[24,16,3,3] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {strides = [2,2], pads = [0,1,1,0]} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_dilated",
+     "graph \"g\" (x: f32[1,16,15,15]) -> (y) {\n const w: f32[16,16,3,3] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {dilations = [2,3], pads = [2,3,2,3]} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_first_layer",
+     "graph \"g\" (x: f32[1,3,33,35]) -> (y) {\n const w: f32[32,3,7,7] = seed(1)\n"
+     " const b: f32[32] = seed(2)\n y = planish.FusedConv(x, w, b) {strides = [2,2], pads = "
+     "[3,3,3,3], activation = \"Relu\"} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_odd_channels",
+     "graph \"g\" (x: f32[1,13,8,8]) -> (y) {\n const w: f32[19,13,3,3] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {pads = [1,1,1,1]} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_grouped",
+     "graph \"g\" (x: f32[1,32,8,8]) -> (y) {\n const w: f32[64,8,3,3] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {group = 4, pads = [1,1,1,1]} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_depthwise",
+     "graph \"g\" (x: f32[2,32,9,9]) -> (y) {\n const w: f32[32,1,3,3] = seed(1)\n"
+     " const b: f32[32] = seed(2)\n y = planish.FusedConv(x, w, b) {group = 32, pads = [1,1,1,1], "
+     "activation = \"Clip\", act_alpha = 0.0, act_beta = 6.0} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_depthwise_strided_5x5",
+     "graph \"g\" (x: f32[1,24,14,14]) -> (y) {\n const w: f32[24,1,5,5] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {group = 24, strides = [2,2], pads = [2,2,2,2]} "
+     "@c\n}",
+     "cpu.onednn.conv"},
+    {"conv_residual",
+     "graph \"g\" (x: f32[1,16,8,8], r: f32[1,16,8,8]) -> (y) {\n const w: f32[16,16,3,3] = seed(1)\n"
+     " const b: f32[16] = seed(2)\n y = planish.FusedConv(x, w, b, r) {pads = [1,1,1,1], activation "
+     "= \"Relu\"} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_residual_last",
+     "graph \"g\" (x: f32[1,16,8,8], r: f32[1,16,8,8]) -> (y) {\n const w: f32[16,16,3,3] = "
+     "seed(1)\n y = planish.FusedConv(x, w, _, r) {pads = [1,1,1,1], activation = \"Swish\", "
+     "residual_last = 1} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_residual_last_plain",
+     "graph \"g\" (x: f32[1,16,8,8], r: f32[1,16,8,8]) -> (y) {\n const w: "
+     "f32[16,16,1,1] = seed(1)\n y = planish.FusedConv(x, w, _, r) {residual_last = 1} "
+     "@c\n}",
+     "cpu.onednn.conv"},
+    {"conv_1d",
+     "graph \"g\" (x: f32[2,16,31]) -> (y) {\n const w: f32[16,16,5] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {pads = [2,2]} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_3d",
+     "graph \"g\" (x: f32[1,16,5,6,7]) -> (y) {\n const w: f32[16,16,3,3,3] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {pads = [1,1,1,1,1,1]} @c\n}",
+     "cpu.onednn.conv"},
+    {"conv_same_upper",
+     "graph \"g\" (x: f32[1,16,9,8]) -> (y) {\n const w: f32[16,16,3,3] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {auto_pad = \"SAME_UPPER\", strides = [2,2]} @c\n}",
+     "cpu.onednn.conv"},
+};
+
+const ConformanceCase kMatMul[] = {
+    {"matmul_flat",
+     "graph \"g\" (a: f32[7,33]) -> (y) {\n const b: f32[33,20] = seed(1)\n"
+     " y = planish.FusedMatMul(a, b) @m\n}",
+     "cpu.onednn.matmul"},
+    {"matmul_bias_gelu",
+     "graph \"g\" (a: f32[2,17,48]) -> (y) {\n const b: f32[48,64] = seed(1)\n const c: f32[64] = "
+     "seed(2)\n y = planish.FusedMatMul(a, b, c) {activation = \"Gelu\"} @m\n}",
+     "cpu.onednn.matmul"},
+    {"matmul_bias_gelu_tanh",
+     "graph \"g\" (a: f32[2,17,48]) -> (y) {\n const b: f32[48,64] = seed(1)\n const c: "
+     "f32[64] = seed(2)\n y = planish.FusedMatMul(a, b, c) {activation = \"Gelu\", "
+     "act_approximate = \"tanh\"} @m\n}",
+     "cpu.onednn.matmul"},
+    {"matmul_trans_b_alpha",
+     "graph \"g\" (a: f32[5,24]) -> (y) {\n const b: f32[10,24] = seed(1)\n"
+     " y = planish.FusedMatMul(a, b) {trans_b = 1, alpha = 0.125} @m\n}",
+     "cpu.onednn.matmul"},
+    {"matmul_alpha_bias",
+     "graph \"g\" (a: f32[5,24]) -> (y) {\n const b: f32[24,10] = seed(1)\n const c: f32[10] = "
+     "seed(2)\n y = planish.FusedMatMul(a, b, c) {alpha = 0.5, activation = \"Relu\"} @m\n}",
+     "cpu.reference"},
+    {"matmul_trans_a",
+     "graph \"g\" (a: f32[24,5], b: f32[24,10]) -> (y) {\n"
+     " y = planish.FusedMatMul(a, b) {trans_a = 1} @m\n}",
+     "cpu.onednn.matmul"},
+    {"matmul_batched",
+     "graph \"g\" (a: f32[2,3,5,8], b: f32[2,3,8,7]) -> (y) {\n y = planish.FusedMatMul(a, b) "
+     "@m\n}",
+     "cpu.onednn.matmul"},
+    {"matmul_batch_broadcast",
+     "graph \"g\" (a: f32[2,3,5,8], b: f32[3,8,7]) -> (y) {\n y = planish.FusedMatMul(a, b) "
+     "@m\n}",
+     "cpu.reference"},
+    {"matmul_batched_both_transposed",
+     "graph \"g\" (a: f32[2,8,5], b: f32[2,7,8]) -> (y) {\n y = "
+     "planish.FusedMatMul(a, b) {trans_a = 1, trans_b = 1} @m\n}",
+     "cpu.onednn.matmul"},
+    {"matmul_residual",
+     "graph \"g\" (a: f32[2,9,16], r: f32[2,9,24]) -> (y) {\n const b: f32[16,24] = seed(1)\n const "
+     "c: f32[24] = seed(2)\n y = planish.FusedMatMul(a, b, c, r) @m\n}",
+     "cpu.onednn.matmul"},
+    {"matmul_residual_last",
+     "graph \"g\" (a: f32[2,9,16], r: f32[2,9,24]) -> (y) {\n const b: f32[16,24] = seed(1)\n "
+     "const c: f32[24] = seed(2)\n y = planish.FusedMatMul(a, b, c, r) {activation = "
+     "\"Tanh\", residual_last = 1} @m\n}",
+     "cpu.onednn.matmul"},
+    {"matmul_vector",
+     "graph \"g\" (a: f32[16]) -> (y) {\n const b: f32[16,24] = seed(1)\n y = planish.FusedMatMul(a, "
+     "b) @m\n}",
+     "cpu.reference"},
+    {"matmul_bf16",
+     "graph \"g\" (a: bf16[9,32]) -> (y) {\n const b: bf16[32,16] = seed(1)\n y = "
+     "planish.FusedMatMul(a, b) @m\n}",
+     "cpu.reference", 2e-2},
+};
+
+const ConformanceCase kPool[] = {
+    {"maxpool",
+     "graph \"g\" (x: f32[1,16,9,9]) -> (y) {\n y = MaxPool(x) {kernel_shape = [3,3], strides = [2,2], pads = "
+     "[1,1,1,1]} @p\n}",
+     "cpu.onednn.pool"},
+    {"maxpool_ceil",
+     "graph \"g\" (x: f32[1,16,10,10]) -> (y) {\n y = MaxPool(x) {kernel_shape = [3,3], strides = "
+     "[2,2], ceil_mode = 1} @p\n}",
+     "cpu.onednn.pool"},
+    {"maxpool_dilated",
+     "graph \"g\" (x: f32[1,16,12,12]) -> (y) {\n y = MaxPool(x) {kernel_shape = [3,3], dilations = "
+     "[2,2]} @p\n}",
+     "cpu.reference"},
+    {"maxpool_negative_border",
+     "graph \"g\" (x: f32[1,8,5,5]) -> (y) {\n y = MaxPool(x) {kernel_shape = [3,3], pads = "
+     "[1,1,1,1]} @p\n}",
+     "cpu.onednn.pool", 5e-5, -9, -5},
+    {"averagepool_exclude",
+     "graph \"g\" (x: f32[1,16,9,9]) -> (y) {\n y = AveragePool(x) {kernel_shape = [3,3], strides "
+     "= [2,2], pads = [1,1,1,1]} @p\n}",
+     "cpu.onednn.pool"},
+    {"averagepool_include",
+     "graph \"g\" (x: f32[1,16,9,9]) -> (y) {\n y = AveragePool(x) {kernel_shape = [3,3], pads = "
+     "[1,1,1,1], count_include_pad = 1} @p\n}",
+     "cpu.onednn.pool"},
+    {"averagepool_ceil_include",
+     "graph \"g\" (x: f32[1,16,10,10]) -> (y) {\n y = AveragePool(x) {kernel_shape = [3,3], "
+     "strides = [2,2], pads = [1,1,1,1], ceil_mode = 1, count_include_pad = 1} @p\n}",
+     "cpu.reference"},
+    {"averagepool_ceil_exclude",
+     "graph \"g\" (x: f32[1,16,10,10]) -> (y) {\n y = AveragePool(x) {kernel_shape = [3,3], "
+     "strides = [2,2], ceil_mode = 1} @p\n}",
+     "cpu.reference"},
+    {"averagepool_odd_channels",
+     "graph \"g\" (x: f32[2,13,7,7]) -> (y) {\n y = AveragePool(x) {kernel_shape = [2,2], "
+     "strides = [2,2]} @p\n}",
+     "cpu.onednn.pool"},
+    {"global_average", "graph \"g\" (x: f32[2,32,7,7]) -> (y) {\n y = GlobalAveragePool(x) @p\n}", "cpu.onednn.pool"},
+    {"global_max", "graph \"g\" (x: f32[2,19,7,5]) -> (y) {\n y = GlobalMaxPool(x) @p\n}", "cpu.reference"},
+    {"maxpool_1d",
+     "graph \"g\" (x: f32[1,16,20]) -> (y) {\n y = MaxPool(x) {kernel_shape = [4], strides = [2]} "
+     "@p\n}",
+     "cpu.reference"},
+};
+
+const ConformanceCase kPointwise[] = {
+    {"add_same", "graph \"g\" (a: f32[2,20,5,7], b: f32[2,20,5,7]) -> (y) {\n y = Add(a, b) @e\n}", "cpu.pointwise"},
+    {"mul_per_channel", "graph \"g\" (a: f32[2,32,5,7], b: f32[2,32,1,1]) -> (y) {\n y = Mul(a, b) @e\n}",
+     "cpu.pointwise"},
+    {"add_bias_constant",
+     "graph \"g\" (a: f32[2,16,5,7]) -> (y) {\n const b: f32[16,1,1] = seed(1)\n y = Add(a, b) "
+     "@e\n}",
+     "cpu.pointwise"},
+    {"add_scalar", "graph \"g\" (a: f32[2,16,5,7]) -> (y) {\n const b: f32[] = seed(1)\n y = Add(a, b) @e\n}",
+     "cpu.pointwise"},
+    {"sub_outer", "graph \"g\" (a: f32[7,1], b: f32[1,9]) -> (y) {\n y = Sub(a, b) @e\n}", "cpu.pointwise"},
+    {"div_row", "graph \"g\" (a: f32[3,50,33], b: f32[3,50,1]) -> (y) {\n y = Div(a, b) @e\n}", "cpu.pointwise", 5e-5,
+     0.5, 2},
+    {"program_chain",
+     "graph \"g\" (a: f32[2,16,6,6], b: f32[2,16,6,6]) -> (y) {\n y = planish.Pointwise(a, b) {steps = "
+     "[\"Add 0 1\", \"Relu 2\", \"Mul 3 0\", \"Sigmoid 4\"]} @e\n}",
+     "cpu.pointwise"},
+    {"program_swish",
+     "graph \"g\" (a: f32[2,24,6,6]) -> (y) {\n y = planish.Pointwise(a) {steps = [\"Sigmoid 0\", "
+     "\"Mul 0 1\"]} @e\n}",
+     "cpu.pointwise"},
+    {"program_broadcast",
+     "graph \"g\" (a: f32[1,16,4,4], s: f32[1,16,1,1], r: f32[1,16,4,4]) -> (y) {\n y = "
+     "planish.Pointwise(a, s, r) {steps = [\"Mul 0 1\", \"Add 3 2\"]} @e\n}",
+     "cpu.pointwise"},
+    {"unary_relu", "graph \"g\" (a: f32[1,13,5,5]) -> (y) {\n y = Relu(a) @e\n}", "cpu.pointwise"},
+    {"unary_exp", "graph \"g\" (a: f32[1,13,5,5]) -> (y) {\n y = Exp(a) @e\n}", "cpu.pointwise"},
+    {"clip",
+     "graph \"g\" (a: f32[1,16,5,5]) -> (y) {\n const lo: f32[] = [-0.25]\n const hi: f32[] = [0.5]\n y = "
+     "Clip(a, lo, hi) @e\n}",
+     "cpu.pointwise"},
+    {"max_of_three", "graph \"g\" (a: f32[4,9], b: f32[9], c: f32[4,1]) -> (y) {\n y = Max(a, b, c) @e\n}",
+     "cpu.pointwise"},
+    {"leaky_relu", "graph \"g\" (a: f32[4,9]) -> (y) {\n y = LeakyRelu(a) {alpha = 0.2} @e\n}", "cpu.pointwise"},
+    {"gelu_tanh", "graph \"g\" (a: f32[4,9]) -> (y) {\n y = Gelu(a) {approximate = \"tanh\"} @e\n}", "cpu.pointwise"},
+    {"large", "graph \"g\" (a: f32[3,1000,40], b: f32[40]) -> (y) {\n y = Add(a, b) @e\n}", "cpu.pointwise"},
+    {"add_i64", "graph \"g\" (a: i64[4,9], b: i64[9]) -> (y) {\n y = Add(a, b) @e\n}", "cpu.reference", 0, -9, 9},
+};
+
+const ConformanceCase kMove[] = {
+    {"concat_channels",
+     "graph \"g\" (a: f32[2,16,5,5], b: f32[2,32,5,5]) -> (y) {\n y = Concat(a, b) {axis = 1} "
+     "@v\n}",
+     "cpu.move"},
+    {"concat_channels_odd",
+     "graph \"g\" (a: f32[2,5,5,5], b: f32[2,3,5,5]) -> (y) {\n y = Concat(a, b) {axis = 1} "
+     "@v\n}",
+     "cpu.move"},
+    {"concat_last",
+     "graph \"g\" (a: f32[2,5,3], b: f32[2,5,4], c: f32[2,5,1]) -> (y) {\n y = Concat(a, b, c) {axis = "
+     "-1} @v\n}",
+     "cpu.move"},
+    {"split_channels",
+     "graph \"g\" (a: f32[2,32,5,5]) -> (y, z) {\n y, z = Split(a) {axis = 1, num_outputs = 2} "
+     "@v\n}",
+     "cpu.move"},
+    {"split_uneven",
+     "graph \"g\" (a: f32[2,7,5]) -> (y, z) {\n const s: i64[2] = [3, 4]\n y, z = Split(a, s) {axis = "
+     "1} @v\n}",
+     "cpu.move"},
+    {"slice_channels",
+     "graph \"g\" (a: f32[2,48,5,5]) -> (y) {\n const s: i64[1] = [16]\n const e: i64[1] = [48]\n "
+     "const x: i64[1] = [1]\n y = Slice(a, s, e, x) @v\n}",
+     "cpu.move"},
+    {"slice_steps",
+     "graph \"g\" (a: f32[2,16,9,9]) -> (y) {\n const s: i64[2] = [1, -1]\n const e: i64[2] = [9, -10]\n "
+     "const x: i64[2] = [2, 3]\n const t: i64[2] = [2, -3]\n y = Slice(a, s, e, x, t) @v\n}",
+     "cpu.move"},
+    {"transpose_nchw_nhwc", "graph \"g\" (a: f32[2,16,5,7]) -> (y) {\n y = Transpose(a) {perm = [0,2,3,1]} @v\n}",
+     "cpu.move"},
+    {"transpose_heads", "graph \"g\" (a: f32[2,17,4,8]) -> (y) {\n y = Transpose(a) {perm = [0,2,1,3]} @v\n}",
+     "cpu.move"},
+    {"transpose_default", "graph \"g\" (a: f32[3,4,5]) -> (y) {\n y = Transpose(a) @v\n}", "cpu.move"},
+    {"transpose_i64", "graph \"g\" (a: i64[3,4]) -> (y) {\n y = Transpose(a) @v\n}", "cpu.reference", 0, -9, 9},
+    {"transpose_f16", "graph \"g\" (a: f16[3,4,6]) -> (y) {\n y = Transpose(a) {perm = [1,0,2]} @v\n}",
+     "cpu.reference"},
+    {"expand", "graph \"g\" (a: f32[1,5,1]) -> (y) {\n const s: i64[4] = [2, 3, 1, 7]\n y = Expand(a, s) @v\n}",
+     "cpu.reference"},
+    {"reformat", "graph \"g\" (a: f32[2,19,5,7]) -> (y) {\n y = planish.Reformat(a) @v\n}", "cpu.onednn.reformat"},
+    {"reformat_3d", "graph \"g\" (a: f32[2,19,5]) -> (y) {\n y = planish.Reformat(a) @v\n}", "cpu.onednn.reformat"},
+    {"reformat_bf16", "graph \"g\" (a: bf16[2,19,5,7]) -> (y) {\n y = planish.Reformat(a) @v\n}",
+     "cpu.onednn.reformat"},
+};
+
+const ConformanceCase kRows[] = {
+    {"layer_norm",
+     "graph \"g\" (x: f32[2,5,48]) -> (y) {\n const s: f32[48] = seed(1)\n const b: f32[48] = seed(2)\n "
+     "y = LayerNormalization(x, s, b) {axis = -1, epsilon = 0.00001} @n\n}",
+     "cpu.normalize"},
+    {"layer_norm_two_axes",
+     "graph \"g\" (x: f32[3,4,6]) -> (y) {\n const s: f32[4,6] = seed(1)\n y = "
+     "LayerNormalization(x, s) {axis = 1} @n\n}",
+     "cpu.reference"},
+    {"rms_norm",
+     "graph \"g\" (x: f32[2,5,33]) -> (y) {\n const s: f32[33] = seed(1)\n y = RMSNormalization(x, s) "
+     "@n\n}",
+     "cpu.normalize"},
+    {"softmax_last", "graph \"g\" (x: f32[2,5,33]) -> (y) {\n y = Softmax(x) @n\n}", "cpu.softmax", 5e-5, -9, 9},
+    {"softmax_channels", "graph \"g\" (x: f32[2,21,5,7]) -> (y) {\n y = Softmax(x) {axis = 1} @n\n}", "cpu.softmax",
+     5e-5, -9, 9},
+    {"softmax_first", "graph \"g\" (x: f32[6,300]) -> (y) {\n y = Softmax(x) {axis = 0} @n\n}", "cpu.softmax"},
+    {"softmax_dfl", "graph \"g\" (x: f32[1,16,4,50]) -> (y) {\n y = Softmax(x) {axis = 1} @n\n}", "cpu.softmax"},
+    {"reduce_mean_spatial",
+     "graph \"g\" (x: f32[2,24,5,7]) -> (y) {\n const a: i64[2] = [2, 3]\n y = ReduceMean(x, a) "
+     "{keepdims = 1} @n\n}",
+     "cpu.reference"},
+    {"reduce_mean_last",
+     "graph \"g\" (x: f32[2,5,33]) -> (y) {\n const a: i64[1] = [-1]\n y = ReduceMean(x, a) "
+     "{keepdims = 0} @n\n}",
+     "cpu.reference"},
+    {"resize_nearest",
+     "graph \"g\" (x: f32[1,16,5,6]) -> (y) {\n const s: f32[4] = [1.0, 1.0, 2.0, 2.0]\n y = "
+     "Resize(x, _, s) {mode = \"nearest\", coordinate_transformation_mode = \"asymmetric\", "
+     "nearest_mode = \"floor\"} @n\n}",
+     "cpu.reference"},
+    {"resize_linear",
+     "graph \"g\" (x: f32[1,16,5,6]) -> (y) {\n const s: i64[4] = [1, 16, 13, 9]\n y = Resize(x, _, _, "
+     "s) {mode = \"linear\"} @n\n}",
+     "cpu.reference"},
+};
+
+const ConformanceCase kAttention[] = {
+    {"attention_4d",
+     "graph \"g\" (q: f32[2,3,9,16], k: f32[2,3,11,16], v: f32[2,3,11,8]) -> (y) {\n y = Attention(q, "
+     "k, v) @a\n}",
+     "cpu.attention"},
+    {"attention_3d",
+     "graph \"g\" (q: f32[2,9,48], k: f32[2,11,48], v: f32[2,11,48]) -> (y) {\n y = Attention(q, k, v) "
+     "{q_num_heads = 3, kv_num_heads = 3} @a\n}",
+     "cpu.attention"},
+    {"attention_causal",
+     "graph \"g\" (q: f32[1,2,7,16], k: f32[1,2,7,16], v: f32[1,2,7,16]) -> (y) {\n y = "
+     "Attention(q, k, v) {is_causal = 1} @a\n}",
+     "cpu.attention"},
+    {"attention_scale",
+     "graph \"g\" (q: f32[1,2,7,16], k: f32[1,2,7,16], v: f32[1,2,7,16]) -> (y) {\n y = "
+     "Attention(q, k, v) {scale = 0.5} @a\n}",
+     "cpu.attention"},
+    {"attention_gqa",
+     "graph \"g\" (q: f32[1,6,7,16], k: f32[1,2,7,16], v: f32[1,2,7,16]) -> (y) {\n y = Attention(q, "
+     "k, v) @a\n}",
+     "cpu.reference"},
+    {"attention_float_mask",
+     "graph \"g\" (q: f32[2,3,9,16], k: f32[2,3,11,16], v: f32[2,3,11,8], m: f32[9,11]) -> (y) "
+     "{\n y = Attention(q, k, v, m) @a\n}",
+     "cpu.attention", 5e-5, -3, 3},
+    {"attention_mask_per_batch",
+     "graph \"g\" (q: f32[2,3,9,16], k: f32[2,3,11,16], v: f32[2,3,11,8], m: "
+     "f32[2,1,1,11]) -> (y) {\n y = Attention(q, k, v, m) @a\n}",
+     "cpu.attention", 5e-5, -3, 3},
+    {"attention_bool_mask",
+     "graph \"g\" (q: f32[2,3,9,16], k: f32[2,3,11,16], v: f32[2,3,11,8], m: bool[9,11]) -> (y) "
+     "{\n y = Attention(q, k, v, m) @a\n}",
+     "cpu.reference"},
+    {"attention_softcap",
+     "graph \"g\" (q: f32[1,2,7,16], k: f32[1,2,7,16], v: f32[1,2,7,16]) -> (y) {\n y = "
+     "Attention(q, k, v) {softcap = 2.0} @a\n}",
+     "cpu.reference"},
+};
+
+class CpuTactics : public testing::TestWithParam<ConformanceCase> {};
+
+TEST_P(CpuTactics, AgreeWithTheReference) { check_conformance(GetParam()); }
+
+const auto kName = [](const auto& row) { return std::string(row.param.label); };
+INSTANTIATE_TEST_SUITE_P(Conv, CpuTactics, testing::ValuesIn(kConv), kName);
+INSTANTIATE_TEST_SUITE_P(MatMul, CpuTactics, testing::ValuesIn(kMatMul), kName);
+INSTANTIATE_TEST_SUITE_P(Pool, CpuTactics, testing::ValuesIn(kPool), kName);
+INSTANTIATE_TEST_SUITE_P(Pointwise, CpuTactics, testing::ValuesIn(kPointwise), kName);
+INSTANTIATE_TEST_SUITE_P(Move, CpuTactics, testing::ValuesIn(kMove), kName);
+INSTANTIATE_TEST_SUITE_P(Rows, CpuTactics, testing::ValuesIn(kRows), kName);
+INSTANTIATE_TEST_SUITE_P(Attention, CpuTactics, testing::ValuesIn(kAttention), kName);
+
+/// Activations of fused layers: what the fusing passes produce must be computed by the fast tactic or be refused.
+TEST(CpuTacticsActivations, AgreeWithTheReference) {
+  struct Activation {
+    const char* name;
+    const char* attributes;
+    const char* must;
+  };
+  const Activation activations[] = {
+      {"Relu", "", "cpu.onednn.conv"},
+      {"LeakyRelu", ", act_alpha = 0.2", "cpu.onednn.conv"},
+      {"Sigmoid", "", "cpu.onednn.conv"},
+      {"Tanh", "", "cpu.onednn.conv"},
+      {"Swish", "", "cpu.onednn.conv"},
+      {"HardSwish", "", "cpu.onednn.conv"},
+      {"HardSigmoid", ", act_alpha = 0.3, act_beta = 0.4", "cpu.onednn.conv"},
+      {"Elu", ", act_alpha = 0.7", "cpu.onednn.conv"},
+      {"Clip", ", act_alpha = -0.5, act_beta = 1.5", "cpu.onednn.conv"},
+      {"Mish", "", "cpu.onednn.conv"},
+      {"Gelu", "", "cpu.onednn.conv"},
+      {"Gelu", ", act_approximate = \"tanh\"", "cpu.onednn.conv"},
+      {"Softplus", "", "cpu.onednn.conv"},
+      {"Abs", "", "cpu.onednn.conv"},
+      {"Exp", "", "cpu.onednn.conv"},
+      {"Selu", "", "cpu.reference"},
+  };
+  for (const Activation& a : activations) {
+    const std::string text =
+        "graph \"g\" (x: f32[1,16,5,5]) -> (y) {\n const w: f32[16,16,1,1] = seed(1)\n y = planish.FusedConv(x, w) "
+        "{activation = \"" +
+        std::string(a.name) + "\"" + a.attributes + "} @c\n}";
+    check_conformance({a.name, text.c_str(), a.must});
+  }
+}
+
+}  // namespace
+}  // namespace planish::test
