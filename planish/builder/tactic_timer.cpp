@@ -38,10 +38,11 @@ Result<double> TacticTimer::time(const NodeView& view, const Tactic& tactic) {
                  .file = "--errorOnTimingCacheMiss",
                  .what = fmt::format("the timing cache has no time for tactic {}", tactic.id),
                  .fix = "build once without the flag to fill the cache"};
-  const double ms = PLANISH_TRY(time_tactic(view, tactic, target_, effort_));
+  const Timing timing = PLANISH_TRY(time_tactic(view, tactic, target_, effort_));
   ++timed_;
-  cache_.add(key, ms);
-  return ms;
+  // A time that other work disturbed decides this build only; the next one measures again.
+  if (timing.stable) cache_.add(key, timing.ms);
+  return timing.ms;
 }
 
 void TacticTimer::save() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <limits>
 #include <random>
 
 namespace planish {
@@ -40,7 +41,7 @@ Result<DeviceBuffer> make_buffer(Device& device, Stream& stream, const TensorDes
 
 }  // namespace
 
-Result<double> time_tactic(const NodeView& view, const Tactic& tactic, const Target& target, const TimingEffort& effort,
+Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Target& target, const TimingEffort& effort,
                            std::string* detail) {
   Device& device = *target.device;
   std::unique_ptr<Stream> stream = PLANISH_TRY(device.create_stream());
@@ -86,17 +87,22 @@ Result<double> time_tactic(const NodeView& view, const Tactic& tactic, const Tar
   };
   PLANISH_TRY(kernel->run(bindings));  // warm-up: pages, caches, code generation
   PLANISH_TRY(stream->synchronize());
-  std::vector<double> times;
+  constexpr double kPatience = 5;
+  double best = std::numeric_limits<double>::max();
+  double second = best;
+  const auto agree = [&] { return second <= best * 1.1 + 0.001; };
   const auto begin = Clock::now();
-  while (static_cast<int>(times.size()) < effort.max_runs) {
-    if (static_cast<int>(times.size()) >= effort.min_runs && ms_since(begin) > effort.budget_ms) break;
+  for (int runs = 0; runs < effort.max_runs || !agree(); ++runs) {
+    const double spent = ms_since(begin);
+    if (runs >= effort.min_runs && spent > effort.budget_ms * (agree() ? 1.0 : kPatience)) break;
     const auto start = Clock::now();
     PLANISH_TRY(kernel->run(bindings));
     PLANISH_TRY(stream->synchronize());
-    times.push_back(ms_since(start));
+    const double ms = ms_since(start);
+    second = std::min(second, std::max(best, ms));
+    best = std::min(best, ms);
   }
-  // Whatever else runs on the machine only ever adds time, so the fastest run says most about the tactic.
-  return times.empty() ? 0.0 : *std::ranges::min_element(times);
+  return Timing{best, agree()};
 }
 
 }  // namespace planish

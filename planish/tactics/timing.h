@@ -13,9 +13,16 @@ struct TimingEffort {
   double budget_ms = 20.0;  ///< no further run is started after this much time
 };
 
-/// Shortest time in ms of one tactic on the view, packed weights and prepared kernel included in the measurement only as
-/// set-up. Inputs are filled with small pseudo-random values. Errors: what pack, prepare or run reported.
-Result<double> time_tactic(const NodeView& view, const Tactic& tactic, const Target& target, const TimingEffort& effort,
+/// What measuring a tactic gave.
+struct Timing {
+  double ms = 0;       ///< the shortest run: whatever else the machine does only ever adds time
+  bool stable = true;  ///< the two shortest runs agree within a tenth; if not, other work got in the way all the time
+};
+
+/// Measures one tactic on the view; packing weights and preparing the kernel are set-up and do not count. Inputs are
+/// filled with small pseudo-random values. While the times do not agree it goes on for up to five times the budget.
+/// Errors: what pack, prepare or run reported.
+Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Target& target, const TimingEffort& effort,
                            std::string* detail = nullptr);
 
 }  // namespace planish
