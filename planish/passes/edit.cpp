@@ -93,6 +93,20 @@ int32_t Edit::insert(int32_t anchor, Node node) {
   return size() - 1;
 }
 
+ValueId Edit::insert_op(int32_t anchor, std::string_view op, const Node& named, std::vector<ValueId> inputs,
+                        std::map<std::string, Attr> attrs) {
+  Node node;
+  node.op = op;
+  node.name = named.name;
+  node.origins = named.origins;
+  const ValueId out = new_value(std::string(graph_.name_of(named.out(0))) + "/" + node.op, dtype(inputs[0]));
+  node.inputs = std::move(inputs);
+  node.outputs = {out};
+  node.attrs = std::move(attrs);
+  insert(anchor, std::move(node));
+  return out;
+}
+
 void Edit::replace(int32_t n, Node node) {
   changed_ = true;
   unlink(n);

@@ -46,6 +46,10 @@ class Edit {
   void set_constant(ValueId v, Tensor tensor);
   /// Adds a node that runs before node `anchor` as far as its inputs allow. Returns its index.
   int32_t insert(int32_t anchor, Node node);
+  /// Adds a node with one output like insert(), of the default domain, named and originated like `named`; returns its
+  /// output, which has the first input's type.
+  ValueId insert_op(int32_t anchor, std::string_view op, const Node& named, std::vector<ValueId> inputs,
+                    std::map<std::string, Attr> attrs = {});
   /// Puts `node` in the place of node `n`.
   void replace(int32_t n, Node node);
   void set_input(int32_t n, size_t slot, ValueId v);

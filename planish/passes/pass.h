@@ -76,6 +76,10 @@ Result<Graph> fuse_layer_norm(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_attention(const Graph& graph, const PassOptions& options);
 Result<Graph> simplify_views(const Graph& graph, const PassOptions& options);
 Result<Graph> sink_views(const Graph& graph, const PassOptions& options);
+Result<Graph> merge_matmuls(const Graph& graph, const PassOptions& options);
+Result<Graph> pack_attention(const Graph& graph, const PassOptions& options);
+Result<Graph> slice_gathers(const Graph& graph, const PassOptions& options);
+Result<Graph> hoist_split(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_pointwise(const Graph& graph, const PassOptions& options);
 
 }  // namespace planish

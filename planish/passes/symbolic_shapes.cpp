@@ -267,6 +267,11 @@ std::optional<Dims> SymbolicShapes::shape_from_first(const Node& node) const {
         if (perm[i] >= 0 && perm[i] < static_cast<int64_t>(x->size())) out[i] = (*x)[static_cast<size_t>(perm[i])];
     return out;
   }
+  if (node.is("Attention") && x->size() == 3) {
+    Dims out = *x;
+    out[2] = {};  // inference knows it, or nobody
+    return out;
+  }
   if (node.is("Attention") && x->size() == 4) {
     const Dims* v = dims(node.in(2));
     Dims out = *x;
