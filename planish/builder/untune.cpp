@@ -41,18 +41,7 @@ Status unpack_weights(const Engine& engine, const TacticTable& table, Graph& gra
                      .fix = "build the engine again"};
       Value& value = graph.value(node.inputs[static_cast<size_t>(p.input)]);
       if (!value.constant || (value.constant->raw() != nullptr && value.constant->size() != 0)) continue;
-      if (p.format.empty()) {
-        value.constant = p.data;
-        continue;
-      }
-      const Tactic* tactic = table.find(engine.layers[n].tactic);
-      if (tactic == nullptr || tactic->unpack == nullptr)
-        return Error{.code = Code::unsupported,
-                     .node = node.name,
-                     .what = fmt::format("weights are packed as '{}' by tactic {}, which does not exist here", p.format,
-                                         engine.layers[n].tactic),
-                     .fix = "build the engine again from the ONNX model"};
-      value.constant = PLANISH_TRY(tactic->unpack(view_of(graph, node, facts), p));
+      value.constant = PLANISH_TRY(unpack_constant(table, view_of(graph, node, facts), p));
     }
   }
   return {};

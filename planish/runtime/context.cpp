@@ -32,6 +32,7 @@ double elapsed_ms(std::chrono::steady_clock::time_point since) {
 struct Resolver {
   const Executable& executable;
   const Plan& plan;
+  DevicePtr arena;
   std::span<const DevicePtr> inputs;
   std::span<const DevicePtr> outputs;
 
@@ -42,9 +43,9 @@ struct Resolver {
     switch (p.kind) {
       case Place::Kind::none: return {};
       case Place::Kind::constant:
-        return executable.constant_address(v) ? executable.constant_address(v) + p.offset : DevicePtr{};
+        return executable.constant_address(p.index) ? executable.constant_address(p.index) + p.offset : DevicePtr{};
       case Place::Kind::known: return plan.known.size() > i ? plan.known[i].get() + p.offset : DevicePtr{};
-      case Place::Kind::arena: return plan.arena.get() + p.offset;
+      case Place::Kind::arena: return arena + p.offset;
       case Place::Kind::input: return inputs[i] ? inputs[i] + p.offset : DevicePtr{};
       case Place::Kind::output: return outputs[i] ? outputs[i] + p.offset : DevicePtr{};
       case Place::Kind::deferred: return plan.deferred[i].get() ? plan.deferred[i].get() + p.offset : DevicePtr{};
@@ -87,8 +88,7 @@ class DeferredRunner {
   Result<Tensor> download(ValueId v) {
     const auto k = static_cast<size_t>(v);
     if (const Tensor* c = graph_.constant_of(v); c != nullptr && c->raw() != nullptr) return *c;
-    if (plan_.facts.values[k]) return *plan_.facts.values[k];
-    if (plan_.deferred_values[k]) return *plan_.deferred_values[k];
+    if (plan_.values[k]) return *plan_.values[k];
     if (!plan_.shapes[k])
       return Error{.code = Code::internal, .tensor = graph_.value(v).name, .what = "shape is not known"};
     Tensor t(plan_.facts.dtypes[k], *plan_.shapes[k]);
@@ -119,7 +119,7 @@ class DeferredRunner {
       const auto k = static_cast<size_t>(node.outputs[i]);
       plan_.shapes[k] = ctx.outputs()[i].shape;
       if (ctx.outputs()[i].dtype != DType::undefined) plan_.facts.dtypes[k] = ctx.outputs()[i].dtype;
-      plan_.deferred_values[k].reset();
+      plan_.values[k].reset();
     }
     return {};
   }
@@ -149,18 +149,15 @@ class DeferredRunner {
       plan_.facts.dtypes[k] = out[i].dtype();
       PLANISH_TRY(reserve(v, out[i].bytes()));
       PLANISH_TRY(executable_.device().copy_to_device(resolve_(v), out[i].raw(), out[i].bytes(), stream_));
-      plan_.deferred_values[k].reset();
-      if (out[i].size() <= kMaxHostElements) plan_.deferred_values[k] = std::move(out[i]);
+      plan_.values[k].reset();
+      if (out[i].size() <= kMaxHostElements) plan_.values[k] = std::move(out[i]);
     }
     return stream_.synchronize();
   }
 
   Status run_kernel(PlanStep& step, size_t n) {
     const Node& node = graph_.nodes[n];
-    std::vector<std::optional<Tensor>> values = plan_.facts.values;
-    for (size_t v = 0; v < values.size(); ++v)
-      if (plan_.deferred_values[v]) values[v] = plan_.deferred_values[v];
-    const NodeView view = make_view(graph_, n, plan_.facts.dtypes, plan_.shapes, values);
+    const NodeView view = make_view(graph_, n, plan_.facts.dtypes, plan_.shapes, plan_.values);
     for (size_t i = 0; i < node.outputs.size(); ++i)
       if (node.outputs[i] != kNoValue &&
           plan_.places[static_cast<size_t>(node.outputs[i])].kind == Place::Kind::deferred)
@@ -205,6 +202,7 @@ Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<const Executabl
   c->input_values_.resize(graph.inputs.size());
   c->input_bindings_.resize(graph.inputs.size());
   c->output_bindings_.resize(graph.outputs.size());
+  c->output_addresses_.resize(graph.outputs.size());
   c->own_io_.resize(graph.inputs.size() + graph.outputs.size());
   for (const ShapeRange& range : profiles[static_cast<size_t>(options.profile)].inputs)
     c->input_shapes_.emplace_back(range.opt);
@@ -287,6 +285,13 @@ Status Context::plan() {
     plans_.insert(plans_.begin(), std::move(fresh).value());
     if (plans_.size() > kMaxPlans) plans_.pop_back();
   }
+  const size_t bytes = plans_.front()->memory.arena_bytes;
+  if (arena_.bytes() < bytes) {
+    arena_ = DeviceBuffer();  // the old one first, so that never both are alive
+    auto grown = DeviceBuffer::create(executable_->device(), bytes);
+    if (!grown.ok()) return std::move(grown).take_error();
+    arena_ = std::move(*grown);
+  }
   stale_ = false;
   bindings_changed_ = true;
   return {};
@@ -295,12 +300,12 @@ Status Context::plan() {
 Status Context::run_step(size_t s, std::vector<LayerTime>* times) {
   Plan& plan = *plans_.front();
   PlanStep& step = plan.steps[s];
-  const Resolver resolve{*executable_, plan, input_bindings_, output_bindings_};
+  const Resolver resolve{*executable_, plan, arena_.get(), input_bindings_, output_addresses_};
   const auto start = times != nullptr ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point{};
   if (step.kind == PlanStep::Kind::kernel) {
     // Deferred producers move their memory during the run.
     if (plan.has_deferred) resolve_step(executable_->graph(), resolve, step);
-    PLANISH_TRY(step.kernel->run({step.inputs, step.outputs, plan.arena.get() + step.workspace_offset, stream_.get()}));
+    PLANISH_TRY(step.kernel->run({step.inputs, step.outputs, arena_.get() + step.workspace_offset, stream_.get()}));
   } else if (step.kind == PlanStep::Kind::copies) {
     for (const PlanStep::Copy& c : step.copies) {
       const DevicePtr from = c.from == kNoValue ? step.constants[0] : resolve(c.from);
@@ -317,38 +322,60 @@ Status Context::run_step(size_t s, std::vector<LayerTime>* times) {
   return {};
 }
 
-Status Context::run(std::vector<LayerTime>* times) {
-  PLANISH_TRY(plan());
+Status Context::resolve_bindings() {
   Plan& plan = *plans_.front();
   const Graph& graph = executable_->graph();
-  if (bindings_changed_) {
-    for (size_t i = 0; i < input_bindings_.size(); ++i)
-      if (!input_bindings_[i] && plan.shapes[static_cast<size_t>(graph.inputs[i])] &&
-          element_count(*plan.shapes[static_cast<size_t>(graph.inputs[i])]) != 0)
-        return Error{.code = Code::invalid_argument,
-                     .tensor = graph.value(graph.inputs[i]).name,
-                     .what = "no memory is bound to this input",
-                     .fix = "call bind() before run()"};
-    for (size_t i = 0; i < output_bindings_.size(); ++i) {
-      const auto v = static_cast<size_t>(graph.outputs[i]);
-      if (output_bindings_[i] || plan.places[v].kind != Place::Kind::output) continue;
-      DeviceBuffer& own = own_io_[graph.inputs.size() + i];
-      const size_t bytes = layout_bytes(plan.facts.dtypes[v], *plan.shapes[v], graph.values[v].layout);
-      if (own.bytes() < bytes || !own.get())
-        own = PLANISH_TRY(DeviceBuffer::create(executable_->device(), std::max<size_t>(bytes, 64)));
-      output_bindings_[i] = own.get();
-    }
-    const Resolver resolve{*executable_, plan, input_bindings_, output_bindings_};
-    for (PlanStep& step : plan.steps) resolve_step(graph, resolve, step);
-    bindings_changed_ = false;
+  for (size_t i = 0; i < input_bindings_.size(); ++i)
+    if (!input_bindings_[i] && plan.shapes[static_cast<size_t>(graph.inputs[i])] &&
+        element_count(*plan.shapes[static_cast<size_t>(graph.inputs[i])]) != 0)
+      return Error{.code = Code::invalid_argument,
+                   .tensor = graph.value(graph.inputs[i]).name,
+                   .what = "no memory is bound to this input",
+                   .fix = "call bind() before run()"};
+  for (size_t i = 0; i < output_bindings_.size(); ++i) {
+    const auto v = static_cast<size_t>(graph.outputs[i]);
+    output_addresses_[i] = output_bindings_[i];
+    if (output_bindings_[i] || plan.places[v].kind != Place::Kind::output) continue;
+    DeviceBuffer& own = own_io_[graph.inputs.size() + i];
+    const size_t bytes = layout_bytes(plan.facts.dtypes[v], *plan.shapes[v], graph.values[v].layout);
+    if (own.bytes() < bytes || !own.get())
+      own = PLANISH_TRY(DeviceBuffer::create(executable_->device(), std::max<size_t>(bytes, 64)));
+    output_addresses_[i] = own.get();
   }
+  const Resolver resolve{*executable_, plan, arena_.get(), input_bindings_, output_addresses_};
+  for (PlanStep& step : plan.steps) resolve_step(graph, resolve, step);
+  bindings_changed_ = false;
+  return {};
+}
+
+/// Outputs that are a network input, a constant or the same value as another output, where memory is bound to them.
+Status Context::copy_outputs_elsewhere() {
+  const Plan& plan = *plans_.front();
+  const Graph& graph = executable_->graph();
+  const Resolver resolve{*executable_, plan, arena_.get(), input_bindings_, output_addresses_};
+  for (size_t o = 0; o < output_bindings_.size(); ++o) {
+    const auto v = static_cast<size_t>(graph.outputs[o]);
+    if (!output_bindings_[o] || plan.places[v].kind == Place::Kind::deferred) continue;
+    const DevicePtr from = resolve(graph.outputs[o]);
+    const size_t bytes = dtype_bytes(plan.facts.dtypes[v], element_count(*plan.shapes[v]));
+    if (!from || from == output_bindings_[o] || bytes == 0) continue;
+    PLANISH_TRY(executable_->device().copy_on_device(output_bindings_[o], from, bytes, *stream_));
+  }
+  return {};
+}
+
+Status Context::run(std::vector<LayerTime>* times) {
+  PLANISH_TRY(plan());
+  const Graph& graph = executable_->graph();
+  if (bindings_changed_) PLANISH_TRY(resolve_bindings());
+  const Plan& plan = *plans_.front();
   for (size_t s = 0; s < plan.steps.size(); ++s) {
     Status status = run_step(s, times);
     if (!status.ok())
       return std::move(status).take_error().with_context(
           fmt::format("running layer '{}'", graph.nodes[static_cast<size_t>(plan.steps[s].node)].name));
   }
-  return {};
+  return copy_outputs_elsewhere();
 }
 
 Result<Shape> Context::output_shape(std::string_view name) const {
@@ -369,7 +396,8 @@ Result<DevicePtr> Context::output_address(std::string_view name) const {
                  .tensor = std::string(name),
                  .what = "nothing was run yet",
                  .fix = "call run() first"};
-  return Resolver{*executable_, *plans_.front(), input_bindings_, output_bindings_}(executable_->graph().outputs[o]);
+  return Resolver{*executable_, *plans_.front(), arena_.get(), input_bindings_,
+                  output_addresses_}(executable_->graph().outputs[o]);
 }
 
 Result<std::vector<Tensor>> Context::run_host(std::span<const Tensor> inputs) {
@@ -387,7 +415,10 @@ Result<std::vector<Tensor>> Context::run_host(std::span<const Tensor> inputs) {
                    .what = fmt::format("the tensor is {}, the network wants {}", dtype_name(inputs[i].dtype()),
                                        dtype_name(declared.dtype)),
                    .fix = "convert the data"};
-    PLANISH_TRY(set_input_shape(declared.name, inputs[i].shape()));
+    if (input_values_[i].defined())
+      PLANISH_TRY(set_input_value(declared.name, inputs[i]));
+    else
+      PLANISH_TRY(set_input_shape(declared.name, inputs[i].shape()));
     DeviceBuffer& own = own_io_[i];
     if (own.bytes() < inputs[i].bytes() || !own.get())
       own = PLANISH_TRY(DeviceBuffer::create(device, std::max<size_t>(inputs[i].bytes(), 64)));

@@ -22,10 +22,10 @@ struct LayerTime {
 
 /// One thing that a run executes, for people.
 struct StepInfo {
-  int32_t node = 0;              ///< index into Graph::nodes
-  bool copies_only = false;      ///< moves memory without a kernel
-  bool deferred = false;         ///< its shapes are known during the run only
-  std::string tactic;            ///< id of what really runs ("" for copies and deferred steps)
+  int32_t node = 0;          ///< index into Graph::nodes
+  bool copies_only = false;  ///< moves memory without a kernel
+  bool deferred = false;     ///< its shapes are known during the run only
+  std::string tactic;        ///< id of what really runs ("" for copies and deferred steps)
   std::string detail;
   size_t workspace_bytes = 0;
 };
@@ -81,6 +81,8 @@ class Context {
   Context() = default;
   Result<size_t> input_index(std::string_view name) const;
   Result<size_t> output_index(std::string_view name) const;
+  Status resolve_bindings();
+  Status copy_outputs_elsewhere();
   Status run_step(size_t step, std::vector<LayerTime>* times);
 
   std::shared_ptr<const Executable> executable_;
@@ -89,8 +91,10 @@ class Context {
   std::vector<std::optional<Shape>> input_shapes_;
   std::vector<Tensor> input_values_;
   std::vector<DevicePtr> input_bindings_;
-  std::vector<DevicePtr> output_bindings_;
+  std::vector<DevicePtr> output_bindings_;   ///< as the user bound them
+  std::vector<DevicePtr> output_addresses_;  ///< the same, with memory of our own where none is bound
   std::vector<DeviceBuffer> own_io_;
+  DeviceBuffer arena_;                        ///< shared by all plans, as large as the largest
   std::vector<std::unique_ptr<Plan>> plans_;  ///< most recently used first
   bool stale_ = true;
   bool bindings_changed_ = true;

@@ -39,6 +39,12 @@ size_t place(std::span<MemoryBlock> blocks, std::span<const size_t> order, std::
   return arena;
 }
 
+/// Further orders to try; placing costs the square of the number of blocks.
+int64_t attempts_for(size_t blocks) {
+  constexpr size_t kWork = 10'000'000;
+  return static_cast<int64_t>(std::min<size_t>(64, kWork / (blocks * blocks + 1)));
+}
+
 }  // namespace
 
 MemoryPlan plan_memory(std::span<MemoryBlock> blocks) {
@@ -70,15 +76,29 @@ MemoryPlan plan_memory(std::span<MemoryBlock> blocks) {
   };
   plan.arena_bytes = SIZE_MAX;
   std::vector<size_t> order(blocks.size());
+  std::vector<size_t> best_order;
   std::vector<size_t> offsets(blocks.size());
+  const auto attempt = [&] {
+    const size_t arena = place(blocks, order, offsets);
+    if (arena >= plan.arena_bytes) return;
+    plan.arena_bytes = arena;
+    best_order = order;
+    for (size_t i = 0; i < blocks.size(); ++i) blocks[i].offset = offsets[i];
+  };
   for (const Before& before : {by_size, by_peak, by_start}) {
     std::iota(order.begin(), order.end(), size_t{0});
     std::ranges::stable_sort(order, [&](size_t a, size_t b) { return before(blocks[a], blocks[b]); });
-    const size_t arena = place(blocks, order, offsets);
-    if (arena >= plan.arena_bytes) continue;
-    plan.arena_bytes = arena;
-    for (size_t i = 0; i < blocks.size(); ++i) blocks[i].offset = offsets[i];
-    if (arena == plan.largest_live_bytes) break;
+    attempt();
+    if (plan.arena_bytes == plan.largest_live_bytes) break;
+  }
+  // What ended on top found no gap: it goes first in the next attempt.
+  order = best_order;
+  for (int64_t left = attempts_for(blocks.size()); left > 0 && plan.arena_bytes > plan.largest_live_bytes; --left) {
+    place(blocks, order, offsets);
+    const auto top = std::ranges::max_element(
+        order, {}, [&](size_t i) { return blocks[i].bytes == 0 ? 0 : offsets[i] + padded(blocks[i].bytes); });
+    std::rotate(order.begin(), top, top + 1);
+    attempt();
   }
   if (blocks.empty()) plan.arena_bytes = 0;
   return plan;

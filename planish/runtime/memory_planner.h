@@ -21,8 +21,9 @@ struct MemoryPlan {
   int32_t largest_live_step = 0;
 };
 
-/// Assigns offsets so that blocks alive at the same time do not overlap. Two orders are tried (by size and by
-/// lifetime), each with best-fit placement, and the smaller arena wins. Source: Pisarchyk and Lee, "Efficient Memory
+/// Assigns offsets so that blocks alive at the same time do not overlap. Several orders are tried (by size, the fullest
+/// step first, by start, then with whatever ended on top moved to the front), each with best-fit placement, and the
+/// smallest arena wins. Source: Pisarchyk and Lee, "Efficient Memory
 /// Management for Deep Neural Net Inference", 2020 (greedy by size).
 MemoryPlan plan_memory(std::span<MemoryBlock> blocks);
 

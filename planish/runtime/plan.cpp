@@ -42,7 +42,7 @@ class Planner {
   void classify() {
     plan_.places.resize(graph_.values.size());
     for (size_t v = 0; v < graph_.values.size(); ++v)
-      if (graph_.values[v].is_constant()) plan_.places[v].kind = Place::Kind::constant;
+      if (graph_.values[v].is_constant()) plan_.places[v] = {Place::Kind::constant, static_cast<int32_t>(v), 0};
     for (size_t i = 0; i < graph_.inputs.size(); ++i)
       place(graph_.inputs[i]) = {Place::Kind::input, static_cast<int32_t>(i), 0};
     for (const Node& node : graph_.nodes) {
@@ -50,7 +50,7 @@ class Planner {
       for (const ValueId v : node.outputs)
         if (v != kNoValue) place(v) = {concrete ? Place::Kind::arena : Place::Kind::deferred, v, 0};
     }
-    // The first mention of a value among the outputs owns the binding; later ones are copied by the context.
+    // The first mention of a value among the outputs owns the binding; the context copies to the others.
     for (size_t i = 0; i < graph_.outputs.size(); ++i) {
       Place& p = place(graph_.outputs[i]);
       if (p.kind == Place::Kind::arena) p = {Place::Kind::output, static_cast<int32_t>(i), 0};
@@ -184,8 +184,6 @@ class Planner {
         blocks.push_back({step.kernel->workspace_bytes(), step.node, step.node, 0});
     plan_.memory = plan_memory(blocks);
     if (plan_.memory.arena_bytes > memory_limit_bytes) return over_limit(memory_limit_bytes);
-    if (plan_.memory.arena_bytes != 0)
-      plan_.arena = PLANISH_TRY(DeviceBuffer::create(executable_.device(), plan_.memory.arena_bytes));
 
     for (size_t v = 0; v < count; ++v) {
       const Alias a = find(static_cast<ValueId>(v));
@@ -206,14 +204,19 @@ class Planner {
     std::vector<bool> read(graph_.values.size(), false);
     for (const PlanStep& step : plan_.steps) {
       for (const ValueId v : graph_.nodes[static_cast<size_t>(step.node)].inputs)
-        if (v != kNoValue) read[static_cast<size_t>(v)] = true;
+        if (v != kNoValue) read[static_cast<size_t>(find(v).root)] = read[static_cast<size_t>(v)] = true;
     }
     for (size_t v = 0; v < read.size(); ++v) {
-      // Views of known values are known themselves; whoever is still placed elsewhere owns real memory.
       if (!read[v] || plan_.places[v].kind != Place::Kind::known || !plan_.facts.values[v]) continue;
       plan_.places[v].index = static_cast<int32_t>(plan_.known.size());
       plan_.places[v].offset = 0;
       plan_.known.push_back(PLANISH_TRY(upload(*plan_.facts.values[v])));
+    }
+    // Parts and views too large for shape arithmetic lie within the known value that they come from.
+    for (size_t v = 0; v < read.size(); ++v) {
+      const Alias a = find(static_cast<ValueId>(v));
+      if (plan_.places[v].kind == Place::Kind::known && static_cast<size_t>(a.root) != v && !plan_.facts.values[v])
+        plan_.places[v] = {Place::Kind::known, place(a.root).index, a.offset};
     }
     return {};
   }
@@ -286,12 +289,7 @@ Status unpack_constants(const Executable& executable, size_t n, NodeView& view, 
     if (p.format.empty()) {
       storage[i] = p.data;
     } else {
-      if (layer.tactic == nullptr || layer.tactic->unpack == nullptr)
-        return Error{.code = Code::unsupported,
-                     .node = view.node->name,
-                     .what = fmt::format("weights are packed as '{}', which nothing here can read", p.format),
-                     .fix = "build the engine again on this machine"};
-      storage[i] = PLANISH_TRY(layer.tactic->unpack(view, p));
+      storage[i] = PLANISH_TRY(unpack_constant(executable.table(), view, p));
     }
     view.constants[input] = &storage[i];
   }
@@ -366,7 +364,7 @@ Result<std::unique_ptr<Plan>> make_plan(const Executable& executable,
   PLANISH_TRY(Planner(executable, *plan).run(memory_limit_bytes));
   plan->shapes = plan->facts.shapes;
   plan->deferred.resize(executable.graph().values.size());
-  plan->deferred_values.resize(executable.graph().values.size());
+  plan->values = plan->facts.values;
   return plan;
 }
 

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "planish/ops/infer_graph.h"
-#include "planish/tactics/contiguous_parts.h"
 #include "planish/runtime/executable.h"
 #include "planish/runtime/memory_planner.h"
+#include "planish/tactics/contiguous_parts.h"
 
 namespace planish {
 
@@ -15,7 +15,7 @@ namespace planish {
 struct Place {
   enum class Kind : uint8_t {
     none,      ///< nobody needs it in memory
-    constant,  ///< weights of the engine
+    constant,  ///< weights of the engine; `index` is the value that owns them
     known,     ///< computed while planning (shape arithmetic), uploaded once
     arena,     ///< activation arena, at `offset`
     input,     ///< memory bound to network input `index`
@@ -57,12 +57,11 @@ struct Plan {
   ShapeFacts facts;
   std::vector<Place> places;  ///< by ValueId
   std::vector<PlanStep> steps;
-  DeviceBuffer arena;
   std::vector<DeviceBuffer> known;  ///< memory of Place::Kind::known
   MemoryPlan memory;
-  std::vector<std::optional<Shape>> shapes;            ///< facts.shapes, plus what the last run found out
-  std::vector<DeviceBuffer> deferred;                  ///< by ValueId, memory of Place::Kind::deferred
-  std::vector<std::optional<Tensor>> deferred_values;  ///< host copies of small deferred results
+  std::vector<std::optional<Shape>> shapes;   ///< facts.shapes, plus what the last run found out
+  std::vector<DeviceBuffer> deferred;         ///< by ValueId, memory of Place::Kind::deferred
+  std::vector<std::optional<Tensor>> values;  ///< facts.values, plus small results of the last run
   bool has_deferred = false;
 };
 

@@ -74,6 +74,18 @@ Error no_tactic_error(const NodeView& view, std::span<const Refusal> refusals) {
                .fix = "change the node as one of the reasons says, or report the operator"};
 }
 
+Result<Tensor> unpack_constant(const TacticTable& table, const NodeView& view, const PackedConstant& packed) {
+  if (packed.format.empty()) return packed.data;
+  for (const Tactic* tactic : table.tactics) {
+    if (tactic->unpack == nullptr || !tactic_takes(*tactic, *view.node)) continue;
+    if (auto plain = tactic->unpack(view, packed); plain.ok()) return plain;
+  }
+  return Error{.code = Code::unsupported,
+               .node = view.node->name,
+               .what = fmt::format("weights are packed as '{}', which nothing here can read", packed.format),
+               .fix = "build the engine again from the ONNX model on this machine"};
+}
+
 std::string work_key(const NodeView& view) {
   std::string out = op_key(*view.node) + "{";
   for (const auto& [key, attr] : view.node->attrs) {

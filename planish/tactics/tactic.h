@@ -122,6 +122,10 @@ std::vector<const Tactic*> supporting_tactics(const TacticTable& table, const No
 /// The error for a node that nothing can execute: lists every refusal and its reason.
 Error no_tactic_error(const NodeView& view, std::span<const Refusal> refusals);
 
+/// The constant in the graph's form, by the first tactic of `table` for this operator that knows its format (whichever
+/// tactic packed it may not exist here). Error unsupported: there is none.
+Result<Tensor> unpack_constant(const TacticTable& table, const NodeView& view, const PackedConstant& packed);
+
 /// Text that identifies the work of a node: operator, attributes, shapes, types, layouts; equal keys cost equal time.
 std::string work_key(const NodeView& view);
 
