@@ -80,6 +80,10 @@ Result<Graph> merge_matmuls(const Graph& graph, const PassOptions& options);
 Result<Graph> pack_attention(const Graph& graph, const PassOptions& options);
 Result<Graph> slice_gathers(const Graph& graph, const PassOptions& options);
 Result<Graph> hoist_split(const Graph& graph, const PassOptions& options);
+Result<Graph> fold_matmul_scale(const Graph& graph, const PassOptions& options);
+Result<Graph> lower_batch_norm(const Graph& graph, const PassOptions& options);
+Result<Graph> pool_reductions(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_prelu(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_pointwise(const Graph& graph, const PassOptions& options);
 
 }  // namespace planish
