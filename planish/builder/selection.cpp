@@ -156,21 +156,9 @@ class Selector {
     const auto key = std::tuple(desc.dtype, desc.shape, from, to);
     if (const auto it = reformats_.find(key); it != reformats_.end()) return it->second;
     double& ms = reformats_[key];
-    Node node{.op = "Reformat",
-              .domain = "planish",
-              .name = "reformat",
-              .inputs = {0},
-              .outputs = {1},
-              .attrs = {},
-              .origins = {}};
-    NodeView view;
-    view.node = &node;
-    view.inputs = {desc};
-    view.outputs = {desc};
+    Node node;
+    NodeView view = reformat_view(desc, to, node);
     view.inputs[0].layout = from;
-    view.outputs[0].layout = to;
-    view.constants = {nullptr};
-    view.constant_inputs = {false};
     if (contiguous_parts(view)) return ms = 0;
     std::vector<Refusal> refusals;
     auto c = fastest(view, candidates(view, refusals), refusals);
@@ -275,19 +263,6 @@ class Selector {
 };
 
 }  // namespace
-
-bool has_layout_choice(const TensorDesc& d) {
-  return d.present() && d.rank() >= 3 && d.rank() <= 5 && dtype_is_byte_sized(d.dtype) && dtype_is_float(d.dtype);
-}
-
-NodeView with_layouts(const NodeView& view, Layout in, Layout out) {
-  NodeView v = view;
-  for (size_t i = 0; i < v.inputs.size(); ++i)
-    if (!v.is_constant(i) && has_layout_choice(v.inputs[i])) v.inputs[i].layout = in;
-  for (TensorDesc& d : v.outputs)
-    if (has_layout_choice(d)) d.layout = out;
-  return v;
-}
 
 Result<std::vector<Choice>> select_tactics(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
                                            const BuildOptions& options, const Target& target, const TacticTable& table,

@@ -5,6 +5,7 @@
 #include "planish/builder/builder.h"
 #include "planish/builder/tactic_timer.h"
 #include "planish/ops/infer_graph.h"
+#include "planish/tactics/layout_choice.h"
 
 namespace planish {
 
@@ -16,11 +17,6 @@ struct Choice {
   double time_ms = 0;
   std::vector<Candidate> candidates;  ///< all tactics timed for these layouts
 };
-
-/// True for tensors that may lie in another layout than row-major.
-bool has_layout_choice(const TensorDesc& desc);
-/// The view with the layouts of a choice.
-NodeView with_layouts(const NodeView& view, Layout in, Layout out);
 
 /// Picks one choice per node so that the sum of tactic times and of the reformats between differing layouts is small:
 /// coordinate descent over the graph from every uniform layout, the best result wins. `views` are the nodes at the

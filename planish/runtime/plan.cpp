@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "planish/runtime/adapted_kernel.h"
+#include "planish/tactics/layout_choice.h"
+
 namespace planish {
 namespace {
 
@@ -296,12 +299,80 @@ Status unpack_constants(const Executable& executable, size_t n, NodeView& view, 
   return {};
 }
 
+/// Uploads what a replacement packed and makes the step use it.
+Status take_kernel(const Executable& executable, const Tactic* tactic, std::vector<PackedConstant> packed,
+                   std::unique_ptr<Kernel> kernel, PlanStep& step) {
+  std::unique_ptr<Stream> stream = PLANISH_TRY(executable.device().create_stream());
+  for (const PackedConstant& p : packed) {
+    DeviceBuffer buffer = PLANISH_TRY(DeviceBuffer::create(executable.device(), std::max<size_t>(p.data.bytes(), 1)));
+    PLANISH_TRY(executable.device().copy_to_device(buffer.get(), p.data.raw(), p.data.bytes(), *stream));
+    step.constants[static_cast<size_t>(p.input)] = buffer.get();
+    step.repacked_memory.push_back(std::move(buffer));
+  }
+  PLANISH_TRY(stream->synchronize());
+  step.repacked = std::move(packed);
+  step.kernel = std::move(kernel);
+  step.tactic = tactic;
+  return {};
+}
+
+/// Binds the first tactic but `refused` that takes the view, whose constants are in the graph's form. Leaves
+/// step.kernel empty when none does.
+Status prepare_replacement(const Executable& executable, const NodeView& view, const Tactic* refused,
+                           std::vector<Refusal>& refusals, PlanStep& step) {
+  const Executable::Layer& layer = executable.layers()[static_cast<size_t>(step.node)];
+  for (const Tactic* tactic : supporting_tactics(executable.table(), view, executable.target(), &refusals)) {
+    if (tactic == refused) continue;
+    std::vector<PackedConstant> packed;
+    if (tactic->pack != nullptr) {
+      auto result = tactic->pack(view, executable.target());
+      if (!result.ok()) {
+        refusals.push_back({std::string(tactic->id), result.error().message()});
+        continue;
+      }
+      packed = std::move(result).value();
+    }
+    auto kernel = tactic->prepare(view, packed, executable.target());
+    if (!kernel.ok()) {
+      refusals.push_back({std::string(tactic->id), kernel.error().message()});
+      continue;
+    }
+    // What the engine's tactic had packed and this one leaves alone is needed in the graph's form.
+    for (const PackedConstant& p : layer.packed)
+      if (std::ranges::none_of(packed, [&p](const PackedConstant& q) { return q.input == p.input; }))
+        packed.push_back({p.input, "", *view.constants[static_cast<size_t>(p.input)]});
+    return take_kernel(executable, tactic, std::move(packed), std::move(kernel).value(), step);
+  }
+  return {};
+}
+
+/// The node in other layouts than its values have, with copies around it: the layout that a fast tactic takes, else
+/// row-major, which the reference takes.
+Status prepare_in_other_layout(const Executable& executable, const NodeView& view, std::vector<Refusal>& refusals,
+                               PlanStep& step) {
+  std::vector<Layout> layouts = executable.table().layouts;
+  layouts.push_back(Layout::row_major);
+  for (size_t i = 0; i < layouts.size(); ++i) {
+    const NodeView other = with_layouts(view, layouts[i], layouts[i]);
+    const auto tactics = supporting_tactics(executable.table(), other, executable.target());
+    const bool last = i + 1 == layouts.size();
+    if (tactics.empty() || (tactics.front()->ops.empty() && !last)) continue;
+    PLANISH_TRY(prepare_replacement(executable, other, nullptr, refusals, step));
+    if (!step.kernel) continue;
+    step.kernel =
+        PLANISH_TRY(adapt_layouts(std::move(step.kernel), other, view, executable.table(), executable.target()));
+    return {};
+  }
+  return {};
+}
+
 }  // namespace
 
 Status prepare_step(const Executable& executable, const NodeView& view, PlanStep& step) {
   const auto n = static_cast<size_t>(step.node);
   const Executable::Layer& layer = executable.layers()[n];
   step.constants = layer.constants;
+  step.kernel.reset();
   std::vector<Refusal> refusals;
   if (layer.tactic != nullptr) {
     WhyNot why = layer.tactic->supports(view, executable.target());
@@ -319,39 +390,9 @@ Status prepare_step(const Executable& executable, const NodeView& view, PlanStep
   NodeView plain = view;
   std::vector<Tensor> storage;
   PLANISH_TRY(unpack_constants(executable, n, plain, storage));
-  for (const Tactic* tactic : supporting_tactics(executable.table(), plain, executable.target(), &refusals)) {
-    if (tactic == layer.tactic) continue;
-    std::vector<PackedConstant> packed;
-    if (tactic->pack != nullptr) {
-      auto result = tactic->pack(plain, executable.target());
-      if (!result.ok()) {
-        refusals.push_back({std::string(tactic->id), result.error().message()});
-        continue;
-      }
-      packed = std::move(result).value();
-    } else {
-      for (size_t i = 0; i < layer.packed.size(); ++i)
-        packed.push_back({layer.packed[i].input, "", *plain.constants[static_cast<size_t>(layer.packed[i].input)]});
-    }
-    auto kernel = tactic->prepare(plain, packed, executable.target());
-    if (!kernel.ok()) {
-      refusals.push_back({std::string(tactic->id), kernel.error().message()});
-      continue;
-    }
-    std::unique_ptr<Stream> stream = PLANISH_TRY(executable.device().create_stream());
-    for (const PackedConstant& p : packed) {
-      DeviceBuffer buffer = PLANISH_TRY(DeviceBuffer::create(executable.device(), std::max<size_t>(p.data.bytes(), 1)));
-      PLANISH_TRY(executable.device().copy_to_device(buffer.get(), p.data.raw(), p.data.bytes(), *stream));
-      step.constants[static_cast<size_t>(p.input)] = buffer.get();
-      step.repacked_memory.push_back(std::move(buffer));
-    }
-    PLANISH_TRY(stream->synchronize());
-    step.repacked = std::move(packed);
-    step.kernel = std::move(kernel).value();
-    step.tactic = tactic;
-    return {};
-  }
-  return no_tactic_error(plain, refusals);
+  PLANISH_TRY(prepare_replacement(executable, plain, layer.tactic, refusals, step));
+  if (!step.kernel) PLANISH_TRY(prepare_in_other_layout(executable, plain, refusals, step));
+  return step.kernel ? Status{} : Status{no_tactic_error(plain, refusals)};
 }
 
 Result<std::unique_ptr<Plan>> make_plan(const Executable& executable,

@@ -47,14 +47,14 @@ Result<dnnl::convolution_forward::primitive_desc> describe_conv(const NodeView& 
   dnnl::post_ops post;
   const bool residual = view.has_input(kR);
   const bool last = node.attr_int("residual_last", 0) != 0;
-  if (residual && !last) post.append_binary(dnnl::algorithm::binary_add, describe(view.inputs[kR]));
+  if (residual && !last) post.append_binary(dnnl::algorithm::binary_add, describe_image(view.inputs[kR]));
   append_activation(post, node);
-  if (residual && last) post.append_binary(dnnl::algorithm::binary_add, describe(view.inputs[kR]));
+  if (residual && last) post.append_binary(dnnl::algorithm::binary_add, describe_image(view.inputs[kR]));
   attr.set_post_ops(post);
   const Md bias = view.has_input(kB) ? describe(view.inputs[kB]) : Md();
   return dnnl::convolution_forward::primitive_desc(engine(), dnnl::prop_kind::forward_inference,
-                                                   dnnl::algorithm::convolution_direct, describe(view.inputs[kX]),
-                                                   weights, bias, describe(view.outputs[0]), to_dims(g.strides),
+                                                   dnnl::algorithm::convolution_direct, describe_image(view.inputs[kX]),
+                                                   weights, bias, describe_image(view.outputs[0]), to_dims(g.strides),
                                                    dilations, to_dims(g.pads_begin), to_dims(g.pads_end), attr);
 }
 
@@ -124,7 +124,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
       const bool after =
           view.node->attr_int("residual_last", 0) != 0 && !view.node->attr_string("activation", "").empty();
       args.push_back(
-          {DNNL_ARG_ATTR_MULTIPLE_POST_OP(after ? 1 : 0) | DNNL_ARG_SRC_1, describe(view.inputs[kR]), false, kR});
+          {DNNL_ARG_ATTR_MULTIPLE_POST_OP(after ? 1 : 0) | DNNL_ARG_SRC_1, describe_image(view.inputs[kR]), false, kR});
     }
     auto kernel = std::make_unique<PrimitiveKernel>(dnnl::convolution_forward(pd), pd.scratchpad_desc(), args,
                                                     pd.impl_info_str());

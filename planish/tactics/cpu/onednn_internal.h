@@ -18,6 +18,9 @@ dnnl::stream& stream();
 
 /// Memory descriptor of a tensor in its logical shape and physical layout. Throws dnnl::error.
 dnnl::memory::desc describe(const TensorDesc& desc);
+/// The same for images: those of one pixel lie alike row-major and channels-last and count as channels-last. oneDNN's
+/// cache takes the two for one, so that under two names it depended on what ran before whether a primitive exists.
+dnnl::memory::desc describe_image(const TensorDesc& desc);
 /// nullopt when oneDNN has the type.
 std::optional<dnnl::memory::data_type> data_type(DType t);
 dnnl::memory::dims to_dims(const Shape& shape);

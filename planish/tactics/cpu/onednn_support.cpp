@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -100,6 +101,14 @@ dnnl::memory::desc describe(const TensorDesc& d) {
   if (!type || tag == Tag::undef)
     throw dnnl::error(dnnl_unimplemented, "no oneDNN description of this type, rank and layout");
   return {to_dims(d.shape), *type, tag};
+}
+
+dnnl::memory::desc describe_image(const TensorDesc& d) {
+  TensorDesc image = d;
+  const bool one_pixel =
+      d.rank() >= 3 && std::all_of(d.shape.begin() + 2, d.shape.end(), [](int64_t size) { return size == 1; });
+  if (one_pixel && d.layout == Layout::row_major) image.layout = Layout::channels_last;
+  return describe(image);
 }
 
 bool append_activation(dnnl::post_ops& ops, const Node& node) {
