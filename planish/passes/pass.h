@@ -84,6 +84,7 @@ Result<Graph> fold_matmul_scale(const Graph& graph, const PassOptions& options);
 Result<Graph> lower_batch_norm(const Graph& graph, const PassOptions& options);
 Result<Graph> pool_reductions(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_prelu(const Graph& graph, const PassOptions& options);
+Result<Graph> merge_concats(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_pointwise(const Graph& graph, const PassOptions& options);
 
 }  // namespace planish

@@ -25,6 +25,7 @@ constexpr std::array kCommonPasses{
     Pass{"simplify_views", simplify_views, "shortens chains of Reshape and Transpose"},
     Pass{"fuse_layer_norm", fuse_layer_norm, "finds LayerNormalization and RMSNormalization"},
     Pass{"fuse_attention", fuse_attention, "finds scaled dot product attention"},
+    Pass{"merge_concats", merge_concats, "flattens nested Concats"},
     Pass{"pool_reductions", pool_reductions, "turns means over images into pools"},
     Pass{"fuse_prelu", fuse_prelu, "finds LeakyRelu and Softplus"},
     Pass{"fuse_silu", fuse_silu, "finds Swish and Mish"},
