@@ -1,0 +1,49 @@
+// libFuzzer target: any bytes must load as an engine or be refused, and what loads must become an executable and a plan
+// or be refused. The checksums are made right first, so that the parser behind them is reached.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "planish/base/atomic_file.h"
+#include "planish/engine/engine.h"
+#include "planish/engine/file_header.h"
+#include "planish/runtime/context.h"
+#include "planish/runtime/executable.h"
+#include "planish/tactics/cpu/cpu_tactics.h"
+
+namespace {
+
+void repair_checksums(std::vector<uint8_t>& bytes) {
+  if (bytes.size() < sizeof(planish::FileHeader)) return;
+  planish::FileHeader h;
+  std::memcpy(&h, bytes.data(), sizeof(h));
+  const std::span<const uint8_t> all(bytes);
+  if (h.meta_bytes > bytes.size() - sizeof(h) || h.weights_offset > bytes.size() ||
+      h.weights_bytes > bytes.size() - h.weights_offset)
+    return;
+  h.meta_checksum = planish::checksum64(all.subspan(sizeof(h), h.meta_bytes));
+  h.weights_checksum = planish::checksum64(all.subspan(h.weights_offset, h.weights_bytes));
+  std::memcpy(bytes.data(), &h, sizeof(h));
+  h.header_checksum = planish::checksum64(all.first(offsetof(planish::FileHeader, header_checksum)));
+  std::memcpy(bytes.data(), &h, sizeof(h));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  constexpr size_t kMemoryLimit = size_t{64} << 20;
+  std::vector<uint8_t> bytes(data, data + size);
+  repair_checksums(bytes);
+  auto engine = planish::load_engine(std::span<const uint8_t>(bytes), "fuzz");
+  if (!engine.ok()) return 0;
+  auto shared = std::make_shared<const planish::Engine>(std::move(*engine));
+  auto executable = planish::Executable::create(shared, planish::host_device(), planish::cpu_tactics(), 1);
+  if (!executable.ok()) return 0;
+  auto context = planish::Context::create(*executable, {.profile = 0, .memory_limit_bytes = kMemoryLimit});
+  if (context.ok()) (void)(*context)->plan().ok();
+  return 0;
+}
