@@ -271,6 +271,10 @@ Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& de
   set_num_threads(threads);
   std::vector<Profile> profiles = PLANISH_TRY(resolve_profiles(graph, options));
   bind_profile_shapes(graph, profiles);
+  if ((options.fp16 || options.bf16) && options.warn)
+    options.warn(
+        "FP16 and BF16 are allowed, but no tactic of this device takes them for an FP32 network yet: every layer "
+        "stays in FP32");
   PipelineOptions passes = options.passes;
   if (options.progress && !passes.progress)
     passes.progress = [&options](std::string_view, size_t place, size_t count) {

@@ -84,8 +84,7 @@ std::string parse_step(std::string_view text, int32_t defined, PointwiseStep& st
 
 Status check_types(const auto& ctx, const std::vector<DType>& types) {
   for (const DType t : types)
-    if (t == DType::i64 || t == DType::u64)
-      return ctx.error("64-bit integers cannot be fused exactly");
+    if (t == DType::i64 || t == DType::u64) return ctx.error("64-bit integers cannot be fused exactly");
   return {};
 }
 

@@ -27,7 +27,7 @@ TEST(DType, HalfDecodesAndEncodesEveryCode) {
   }
   EXPECT_EQ(f16::from_float(65520.0F), 0x7c00);  // halfway to the next binade: overflows
   EXPECT_EQ(f16::from_float(65519.0F), 0x7bff);
-  EXPECT_EQ(f16::from_float(0x1p-25F), 0);        // ties to even
+  EXPECT_EQ(f16::from_float(0x1p-25F), 0);  // ties to even
   EXPECT_EQ(f16::from_float(0x1.8p-25F), 1);
 }
 

@@ -21,6 +21,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuAttention,
                                      &kCpuResize,
                                      &kCpuReduceMean,
+                                     &kCpuCast,
                                      &kHostReferenceTactic,
                                  },
                                  {Layout::row_major, Layout::channels_last, blocked}};

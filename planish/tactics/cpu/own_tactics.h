@@ -11,5 +11,6 @@ extern const Tactic kCpuSoftmax;
 extern const Tactic kCpuAttention;
 extern const Tactic kCpuResize;
 extern const Tactic kCpuReduceMean;
+extern const Tactic kCpuCast;
 
 }  // namespace planish

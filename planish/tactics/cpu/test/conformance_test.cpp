@@ -134,6 +134,13 @@ const ConformanceCase kMatMul[] = {
      "cpu.reference", 2e-2},
 };
 
+const ConformanceCase kCast[] = {
+    {"cast_f32_f16", "graph \"g\" (x: f32[2,20,5,7]) -> (y) {\n y = Cast(x) {to = 10} @c\n}", "cpu.cast", 1e-3},
+    {"cast_f16_f32", "graph \"g\" (x: f16[2,20,5,7]) -> (y) {\n y = Cast(x) {to = 1} @c\n}", "cpu.cast"},
+    {"cast_f32_bf16", "graph \"g\" (x: f32[2,16,5,7]) -> (y) {\n y = Cast(x) {to = 16} @c\n}", "cpu.cast", 1e-2},
+    {"cast_bf16_f32", "graph \"g\" (x: bf16[3,19]) -> (y) {\n y = Cast(x) {to = 1} @c\n}", "cpu.cast"},
+};
+
 const ConformanceCase kPool[] = {
     {"maxpool",
      "graph \"g\" (x: f32[1,16,9,9]) -> (y) {\n y = MaxPool(x) {kernel_shape = [3,3], strides = [2,2], pads = "
@@ -346,6 +353,7 @@ TEST_P(CpuTactics, AgreeWithTheReference) { check_conformance(GetParam()); }
 const auto kName = [](const auto& row) { return std::string(row.param.label); };
 INSTANTIATE_TEST_SUITE_P(Conv, CpuTactics, testing::ValuesIn(kConv), kName);
 INSTANTIATE_TEST_SUITE_P(MatMul, CpuTactics, testing::ValuesIn(kMatMul), kName);
+INSTANTIATE_TEST_SUITE_P(Cast, CpuTactics, testing::ValuesIn(kCast), kName);
 INSTANTIATE_TEST_SUITE_P(Pool, CpuTactics, testing::ValuesIn(kPool), kName);
 INSTANTIATE_TEST_SUITE_P(Pointwise, CpuTactics, testing::ValuesIn(kPointwise), kName);
 INSTANTIATE_TEST_SUITE_P(Move, CpuTactics, testing::ValuesIn(kMove), kName);

@@ -1,0 +1,47 @@
+#include "planish/kernels/cpu/convert/convert.h"
+
+#include <bit>
+#include <cmath>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "planish/base/half.h"
+
+namespace planish::kernels {
+namespace {
+
+TEST(Convert, EveryVariantAgreesWithTheScalarConversion) {
+  std::vector<uint16_t> halves(65536 + 5);  // every bit pattern, and a length that leaves a tail
+  for (size_t i = 0; i < halves.size(); ++i) halves[i] = static_cast<uint16_t>(i);
+  std::vector<float> floats;
+  for (uint32_t bits = 0; bits < 0xffff0000U; bits += 49157) floats.push_back(std::bit_cast<float>(bits));
+  for (const float f : {0.0F, -0.0F, 65504.0F, 65519.9F, 65520.0F, 1e-8F, 1.00048828125F, 1.00390625F})
+    floats.push_back(f);
+  const auto n = static_cast<int64_t>(halves.size());
+  const auto m = static_cast<int64_t>(floats.size());
+  for (const ConvertKernels& k : convert_kernels()) {
+    if (!cpu_features().has(k.isa)) continue;
+    std::vector<float> wide(halves.size());
+    std::vector<uint16_t> narrow(floats.size());
+    const auto same = [](float a, float b) { return a == b ? std::signbit(a) == std::signbit(b) : a != a && b != b; };
+    int64_t wrong = 0;
+    k.f16_to_f32(n, halves.data(), wide.data());
+    for (size_t i = 0; i < wide.size(); ++i) wrong += !same(wide[i], static_cast<float>(f16::from_bits(halves[i])));
+    EXPECT_EQ(wrong, 0) << k.id << " f16_to_f32";
+    k.bf16_to_f32(n, halves.data(), wide.data());
+    for (size_t i = 0; i < wide.size(); ++i) wrong += !same(wide[i], static_cast<float>(bf16::from_bits(halves[i])));
+    EXPECT_EQ(wrong, 0) << k.id << " bf16_to_f32";
+    k.f32_to_f16(m, floats.data(), narrow.data());
+    for (size_t i = 0; i < narrow.size(); ++i)
+      wrong += !same(static_cast<float>(f16::from_bits(narrow[i])), static_cast<float>(f16(floats[i])));
+    EXPECT_EQ(wrong, 0) << k.id << " f32_to_f16";
+    k.f32_to_bf16(m, floats.data(), narrow.data());
+    for (size_t i = 0; i < narrow.size(); ++i)
+      wrong += !same(static_cast<float>(bf16::from_bits(narrow[i])), static_cast<float>(bf16(floats[i])));
+    EXPECT_EQ(wrong, 0) << k.id << " f32_to_bf16";
+  }
+}
+
+}  // namespace
+}  // namespace planish::kernels
