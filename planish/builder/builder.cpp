@@ -8,10 +8,12 @@
 
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
+#include "planish/builder/precision.h"
 #include "planish/builder/profiles.h"
 #include "planish/builder/selection.h"
 #include "planish/builder/untune.h"
 #include "planish/ops/infer_graph.h"
+#include "planish/tactics/half_weights.h"
 
 namespace planish {
 namespace {
@@ -220,6 +222,7 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
   const auto views = tuned_views(graph, facts);
   engine.graph = std::move(graph);
   engine.layers.resize(engine.graph.nodes.size());
+  std::vector<std::string> overflowed;
   for (size_t n = 0; n < engine.layers.size(); ++n) {
     LayerPlan& layer = engine.layers[n];
     if (options.progress) options.progress("packing", n + 1, engine.layers.size());
@@ -246,7 +249,11 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
     auto kernel = tactic->prepare(view, layer.packed, target);
     if (!kernel.ok()) return std::move(kernel).take_error().with_context("preparing the chosen tactic");
     layer.detail = (*kernel)->detail();
+    apply_precision(view, options, layer, overflowed);
   }
+  if (!overflowed.empty() && options.warn)
+    options.warn(fmt::format("{} layer(s) have weights beyond the range of FP16 and keep a wider type: {}",
+                             overflowed.size(), fmt::join(overflowed, ", ")));
   drop_packed_constants(engine);
 
   done.timed = timer.timed();
@@ -271,10 +278,6 @@ Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& de
   set_num_threads(threads);
   std::vector<Profile> profiles = PLANISH_TRY(resolve_profiles(graph, options));
   bind_profile_shapes(graph, profiles);
-  if ((options.fp16 || options.bf16) && options.warn)
-    options.warn(
-        "FP16 and BF16 are allowed, but no tactic of this device takes them for an FP32 network yet: every layer "
-        "stays in FP32");
   PipelineOptions passes = options.passes;
   if (options.progress && !passes.progress)
     passes.progress = [&options](std::string_view, size_t place, size_t count) {
@@ -301,7 +304,14 @@ Result<Engine> retune_engine(const Engine& engine, const BuildOptions& options, 
   set_num_threads(threads);
   const Target target{.device = &device, .threads = threads, .workspace_limit_bytes = options.memory_limit_bytes};
   Graph graph = PLANISH_TRY(untuned_graph(engine, table));
-  Engine out = PLANISH_TRY(tune(std::move(graph), engine.profiles, options, target, table, done));
+  // Weights that the engine stores in 16 bits stay that way.
+  BuildOptions kept = options;
+  for (const LayerPlan& layer : engine.layers)
+    for (const PackedConstant& p : layer.packed) {
+      kept.fp16 |= stored_type(p) == DType::f16;
+      kept.bf16 |= stored_type(p) == DType::bf16;
+    }
+  Engine out = PLANISH_TRY(tune(std::move(graph), engine.profiles, kept, target, table, done));
   out.info = engine.info;
   describe_target(out, target);
   return out;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "planish/ops/infer_graph.h"
+#include "planish/tactics/half_weights.h"
 
 namespace planish {
 namespace {
@@ -41,7 +42,8 @@ Status unpack_weights(const Engine& engine, const TacticTable& table, Graph& gra
                      .fix = "build the engine again"};
       Value& value = graph.value(node.inputs[static_cast<size_t>(p.input)]);
       if (!value.constant || (value.constant->raw() != nullptr && value.constant->size() != 0)) continue;
-      value.constant = PLANISH_TRY(unpack_constant(table, view_of(graph, node, facts), p));
+      const PackedConstant whole = PLANISH_TRY(expand_half(p));
+      value.constant = PLANISH_TRY(unpack_constant(table, view_of(graph, node, facts), whole));
     }
   }
   return {};

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "planish/tactics/half_weights.h"
+
 namespace planish {
 
 Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<const Engine> engine, Device& device,
@@ -21,7 +23,7 @@ Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<con
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const LayerPlan& plan = e->engine_->layers[n];
     Layer& layer = e->layers_[n];
-    layer.packed = plan.packed;
+    for (const PackedConstant& p : plan.packed) layer.packed.push_back(PLANISH_TRY(expand_half(p)));
     layer.constants.resize(graph.nodes[n].inputs.size());
     if (plan.tactic.empty()) continue;
     layer.tactic = table.find(plan.tactic);
