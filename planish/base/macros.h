@@ -2,7 +2,8 @@
 // The only macros of the project besides include guards.
 
 /// Evaluates `expr` (a Result or Status); on error returns it from the enclosing function, else yields the value.
-/// Usage: `auto x = PLANISH_TRY(f());` or `PLANISH_TRY(check());`
+/// Usage: `auto x = PLANISH_TRY(f());` or `PLANISH_TRY(check());`, once per statement: leaving a statement from its
+/// middle does not destroy what it had made already (GCC), so that a second one would leak the value of the first.
 #define PLANISH_TRY(expr)                                \
   __extension__({                                        \
     auto&& planish_try_result = (expr);                  \

@@ -33,9 +33,13 @@ struct Mapping {
 
 std::string text(const flatbuffers::String* s) { return s == nullptr ? std::string() : s->str(); }
 
+/// Copied as bytes: in a hostile file the elements need not be aligned.
 template <typename T>
 std::vector<T> numbers(const flatbuffers::Vector<T>* v) {
-  return v == nullptr ? std::vector<T>() : std::vector<T>(v->begin(), v->end());
+  if (v == nullptr || v->size() == 0) return {};
+  std::vector<T> out(v->size());
+  std::memcpy(out.data(), v->Data(), out.size() * sizeof(T));
+  return out;
 }
 
 std::vector<std::string> texts(const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>* v) {
@@ -110,10 +114,12 @@ class Reader {
   Result<Profile> profile(const fb::ProfileData& p, const Graph& graph) const {
     Profile out;
     if (p.inputs() != nullptr)
-      for (const auto* r : *p.inputs())
-        out.inputs.push_back({PLANISH_TRY(checked_shape(numbers(r->min()))),
-                              PLANISH_TRY(checked_shape(numbers(r->opt()))),
-                              PLANISH_TRY(checked_shape(numbers(r->max())))});
+      for (const auto* r : *p.inputs()) {
+        ShapeRange& range = out.inputs.emplace_back();
+        range.min = PLANISH_TRY(checked_shape(numbers(r->min())));
+        range.opt = PLANISH_TRY(checked_shape(numbers(r->opt())));
+        range.max = PLANISH_TRY(checked_shape(numbers(r->max())));
+      }
     if (out.inputs.size() != graph.inputs.size()) return corrupt("a profile does not fit the inputs");
     for (size_t i = 0; i < out.inputs.size(); ++i) {
       const ShapeRange& r = out.inputs[i];

@@ -40,10 +40,10 @@ PLANISH_INLINE float exp_f32(float x) {
 PLANISH_INLINE float log_f32(float x) {
   const bool tiny = x < 1.17549435e-38F;
   const float scaled = tiny ? x * 8388608.0F : x;  // subnormal: shift into the normal range
-  const auto bits = std::bit_cast<int32_t>(scaled);
-  const int32_t shifted = bits - 0x3f3504f3;  // exponent relative to sqrt(1/2)
-  const int32_t e = shifted >> 23;
-  const float m = std::bit_cast<float>(bits - (e << 23));
+  // Unsigned differences wrap; for negative x they mean nothing, and the result is replaced below.
+  const auto bits = std::bit_cast<uint32_t>(scaled);
+  const auto e = static_cast<int32_t>(bits - 0x3f3504f3U) >> 23;  // exponent relative to sqrt(1/2)
+  const float m = std::bit_cast<float>(bits - (static_cast<uint32_t>(e) << 23));
   const float s = (m - 1.0F) / (m + 1.0F);
   const float z = s * s;
   const float series = 2.0F * s * (1.0F + z * (0.333333333F + z * (0.2F + z * (0.142857143F + z * 0.111111111F))));
