@@ -70,8 +70,7 @@ Result<Model> Model::read(const std::filesystem::path& onnx_file) {
   auto impl = std::make_unique<Impl>();
   impl->model = PLANISH_TRY(import_onnx(onnx_file));
   impl->file_name = onnx_file.filename().string();
-  if (auto bytes = read_file(onnx_file); bytes.ok())
-    impl->source_hash = checksum64({reinterpret_cast<const uint8_t*>(bytes->data()), bytes->size()});
+  if (auto hash = file_checksum(onnx_file); hash.ok()) impl->source_hash = *hash;
   Graph& graph = impl->model.graph;
   PLANISH_TRY(annotate_shapes(graph));
   impl->inputs = tensors_of(graph, graph.inputs);

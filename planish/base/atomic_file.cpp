@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 namespace planish {
 namespace {
@@ -136,6 +137,21 @@ uint64_t Checksum64::value() const {
 uint64_t checksum64(std::span<const uint8_t> bytes) {
   Checksum64 sum;
   sum.update(bytes);
+  return sum.value();
+}
+
+Result<uint64_t> file_checksum(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return io_error(path, "cannot open");
+  std::vector<uint8_t> piece(size_t{1} << 20);
+  Checksum64 sum;
+  ssize_t n = 0;
+  while ((n = ::read(fd, piece.data(), piece.size())) > 0 || (n < 0 && errno == EINTR))
+    if (n > 0) sum.update(std::span(piece).first(static_cast<size_t>(n)));
+  Status status;
+  if (n < 0) status = io_error(path, "cannot read");
+  ::close(fd);
+  if (!status.ok()) return std::move(status).take_error();
   return sum.value();
 }
 

@@ -39,4 +39,7 @@ class Checksum64 {
 
 uint64_t checksum64(std::span<const uint8_t> bytes);
 
+/// checksum64 of a file's content, read piece by piece. Errors: not_found, io.
+Result<uint64_t> file_checksum(const std::filesystem::path& path);
+
 }  // namespace planish

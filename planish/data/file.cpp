@@ -1,15 +1,15 @@
 #include "planish/data/file.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <memory>
+
+#include "planish/base/atomic_file.h"
 
 namespace planish {
 namespace {
@@ -50,23 +50,7 @@ Result<std::vector<uint8_t>> read_file(const std::string& path, uint64_t max_byt
 }
 
 Status write_file(const std::string& path, std::span<const uint8_t> bytes) {
-  static std::atomic<uint64_t> counter{0};
-  const std::string temporary = fmt::format("{}.tmp-{}-{}", path, ::getpid(), counter++);
-  bool good = false;
-  {
-    UniqueFile f(std::fopen(temporary.c_str(), "wb"));
-    if (!f)
-      return file_error(Code::io, path, fmt::format("cannot be written: {}", std::strerror(errno)),
-                        "check that the folder exists and is writable");
-    good = (bytes.empty() || std::fwrite(bytes.data(), 1, bytes.size(), f.get()) == bytes.size()) &&
-           std::fflush(f.get()) == 0;
-  }
-  std::error_code ec;
-  if (good) std::filesystem::rename(temporary, path, ec);
-  if (good && !ec) return ok_status();
-  const std::string cause = ec ? ec.message() : std::strerror(errno);
-  std::filesystem::remove(temporary, ec);
-  return file_error(Code::io, path, "writing failed: " + cause, "check the free space of the disk");
+  return write_file_atomically(path, std::span(&bytes, 1));
 }
 
 Status write_text_file(const std::string& path, const std::string& text) {

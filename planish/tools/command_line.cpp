@@ -14,24 +14,6 @@ namespace {
 constexpr size_t kHelpColumn = 34;
 constexpr size_t kHelpWidth = 116;
 
-/// Breaks `text` at blanks so that it fits behind column `indent`.
-std::string wrapped(const std::string& text, size_t indent) {
-  std::string out;
-  size_t column = indent;
-  for (const std::string& word : split_list(text, ' ')) {
-    if (column > indent && column + 1 + word.size() > kHelpWidth) {
-      out += '\n' + std::string(indent, ' ');
-      column = indent;
-    } else if (column > indent) {
-      out += ' ';
-      ++column;
-    }
-    out += word;
-    column += word.size();
-  }
-  return out;
-}
-
 std::string help_row(const std::string& head, const std::string& help) {
   std::string line = "  " + head;
   if (line.size() + 2 > kHelpColumn) {
@@ -39,7 +21,7 @@ std::string help_row(const std::string& head, const std::string& help) {
   } else {
     line.resize(kHelpColumn, ' ');
   }
-  return line + wrapped(help, kHelpColumn) + '\n';
+  return line + wrap(help, kHelpColumn, kHelpWidth) + '\n';
 }
 
 }  // namespace
@@ -202,7 +184,7 @@ std::string CommandLine::help_text() const {
   std::string usage = fmt::format("Usage: planish {}", name_);
   for (const Row& row : positionals_)
     usage += row.value_name.empty() ? " " + row.names[0] : fmt::format(" [{}]", row.names[0]);
-  std::string out = fmt::format("{} [options]\n\n{}\n\n", usage, wrapped(summary_, 0));
+  std::string out = fmt::format("{} [options]\n\n{}\n\n", usage, wrap(summary_, 0, kHelpWidth));
   for (const Row& row : positionals_) out += help_row(row.names[0], row.help);
   if (!positionals_.empty()) out += '\n';
   for (const Row& row : rows_) {

@@ -29,24 +29,6 @@ Shapes of a model with open dimensions
   trtexec --loadEngine=bert.engine --shapes=ids:4x64
 )";
 
-/// Greedy line breaking; continuation lines start with `indent` spaces.
-std::string wrap(const std::string& text, size_t indent, size_t width) {
-  std::string out;
-  size_t column = indent;
-  for (const std::string& word : split_list(text, ' ')) {
-    if (column > indent && column + 1 + word.size() > width) {
-      out += '\n' + std::string(indent, ' ');
-      column = indent;
-    } else if (column > indent) {
-      out += ' ';
-      ++column;
-    }
-    out += word;
-    column += word.size();
-  }
-  return out;
-}
-
 std::string help_sentence(const FlagSpec& flag) {
   std::string text(flag.help);
   if (!flag.default_text.empty()) text += fmt::format(" (default: {})", flag.default_text);

@@ -43,4 +43,7 @@ const Dims* find_shape(const ShapeList& shapes, std::string_view name);
 /// The candidate nearest to `word` by edit distance; "" when none is close enough to be meant.
 std::string nearest_word(std::string_view word, const std::vector<std::string>& candidates);
 
+/// Greedy line breaking at blanks to lines of `width` columns; continuation lines start with `indent` spaces.
+std::string wrap(const std::string& text, size_t indent, size_t width);
+
 }  // namespace planish::tools
