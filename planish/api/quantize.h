@@ -1,0 +1,142 @@
+#pragma once
+
+// Calibration and quantisation of models: what trtexec --int8 --calib, polygraphy convert --int8 and planish quantize share.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "planish/api/engine.h"
+#include "planish/base/status.h"
+
+namespace planish::api {
+
+/// One batch of network inputs by name.
+struct CalibrationBatch {
+  std::vector<std::pair<std::string, HostTensor>> inputs;
+  int64_t samples = 1;  ///< real samples among the rows; the rest is padding and is not counted
+  std::string origin;   ///< file or index, for messages
+};
+
+/// Where calibration data comes from: a folder, arrays, a script. Batches may differ in size.
+class CalibrationSource {
+ public:
+  virtual ~CalibrationSource() = default;
+  /// The next batch, valid until the next call; nullopt at the end. An error names the sample; the walk goes on after
+  /// it unless `fatal()`.
+  virtual Result<std::optional<CalibrationBatch>> next() = 0;
+  /// Starts again from the first batch.
+  virtual Status rewind() = 0;
+  /// True when an error ended the walk (a script that raised).
+  [[nodiscard]] virtual bool fatal() const { return false; }
+  /// Samples in all; nullopt when unknown.
+  [[nodiscard]] virtual std::optional<int64_t> size() const { return std::nullopt; }
+  /// Text that changes when the data changes (files, sizes, times); goes into the cache's side file.
+  [[nodiscard]] virtual std::string identity() const = 0;
+  /// "folder (125 images)", "random": stored in engines as their calibration state.
+  [[nodiscard]] virtual std::string description() const = 0;
+};
+
+enum class CalibrationMethod : uint8_t { automatic, entropy, minmax, percentile, mse };
+std::string_view calibration_method_name(CalibrationMethod method);
+std::optional<CalibrationMethod> find_calibration_method(std::string_view name);
+
+/// What calibration learned of one tensor.
+struct TensorRange {
+  float scale = 0;  ///< symmetric: real = scale * q, |q| <= 127
+  float min = 0;    ///< smallest and largest value seen; both 0 when only the scale is known (a cache)
+  float max = 0;
+};
+
+/// Histogram of |x| of one tensor, for reports.
+struct RangeHistogram {
+  std::string tensor;
+  double bin_width = 0;
+  std::vector<int64_t> counts;
+};
+
+/// Ranges by ONNX tensor name. Text form: TensorRT's calibration cache.
+struct CalibrationTable {
+  std::string header;  ///< "TRT-101300-EntropyCalibration2"
+  std::map<std::string, TensorRange> ranges;
+  std::string description;  ///< where the data came from; "cache <file>" when read
+  bool random = false;      ///< made from random data
+  uint64_t model_hash = 0;  ///< 0: unknown
+  uint64_t data_hash = 0;
+  std::vector<RangeHistogram> histograms;  ///< only after calibrate(); not in the cache
+  int64_t samples = 0;
+
+  /// Reads the cache text, and its side file `<file>.json` when there is one. `warnings` gets one sentence per thing
+  /// worth knowing (other version, lines skipped). Errors: not_found, corrupt with the line.
+  static Result<CalibrationTable> read(const std::filesystem::path& file, std::vector<std::string>* warnings = nullptr);
+  /// Writes cache and side file, atomically.
+  Status write(const std::filesystem::path& file) const;
+  [[nodiscard]] std::string cache_text() const;
+  static Result<CalibrationTable> parse(std::string_view text, std::string_view file_name,
+                                        std::vector<std::string>* warnings = nullptr);
+  [[nodiscard]] std::string to_json() const;
+  static Result<CalibrationTable> from_json(std::string_view json, std::string_view file_name);
+};
+
+struct CalibrationOptions {
+  CalibrationMethod method = CalibrationMethod::automatic;
+  double percentile = 99.99;
+  int64_t max_samples = -1;      ///< -1: all
+  double max_bad_share = 0.1;    ///< more unreadable samples than this share of all is an error
+  int threads = 0;               ///< 0: all cores
+  ProfileRanges calibration_profile;  ///< shapes to calibrate at; empty: the data's own
+  std::function<void(std::string_view stage, size_t done, size_t total)> progress;
+  std::function<void(const std::string&)> warn;
+};
+
+struct CalibrationStats {
+  int64_t samples = 0;
+  int64_t skipped = 0;
+  std::vector<std::string> skipped_names;  ///< the first few, each with its reason
+  double seconds = 0;
+};
+
+/// Runs the FP32 network over the data and finds a range for every tensor that INT8 layers would quantise.
+Result<CalibrationTable> calibrate(const Model& model, CalibrationSource& source, const CalibrationOptions& options,
+                                   CalibrationStats* stats = nullptr);
+
+/// For which runtime Q/DQ is placed; all three take every style, but each fuses its own best.
+enum class QuantizeStyle : uint8_t { tensorrt, onnxruntime, openvino };
+enum class RoundingMethod : uint8_t { nearest, adaptive };
+
+struct QuantizeOptions {
+  QuantizeStyle style = QuantizeStyle::tensorrt;
+  bool per_channel = true;
+  bool bias_correction = true;
+  bool equalization = false;  ///< cross-layer equalisation before calibration
+  RoundingMethod rounding = RoundingMethod::nearest;
+  /// Nodes to keep in float: name or pattern with one '*', by ONNX node name.
+  std::vector<std::string> keep_float;
+  /// Data for bias correction and adaptive rounding; nullptr leaves them out. Not owned.
+  CalibrationSource* data = nullptr;
+  std::function<void(std::string_view stage, size_t done, size_t total)> progress;
+  std::function<void(const std::string&)> warn;
+};
+
+/// Why a node was not quantised.
+struct FloatNode {
+  std::string node;
+  std::string reason;
+};
+
+struct QuantizeReport {
+  int64_t quantised_nodes = 0;
+  std::vector<FloatNode> float_nodes;
+};
+
+/// The model with Q/DQ around what is quantised: ONNX semantics, symmetric INT8, weights stored as INT8.
+Result<Model> quantize(const Model& model, const CalibrationTable& table, const QuantizeOptions& options,
+                       QuantizeReport* report = nullptr);
+
+}  // namespace planish::api
