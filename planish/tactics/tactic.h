@@ -92,7 +92,8 @@ struct Tactic {
   /// Binds to shapes. `packed` is what pack() returned (or what the engine stored); its data outlives the kernel.
   Result<std::unique_ptr<Kernel>> (*prepare)(const NodeView&, std::span<const PackedConstant> packed,
                                              const Target&) = nullptr;
-  /// Turns a packed constant back into the graph's form, for another tactic on another machine.
+  /// Turns a packed constant back into the graph's form, for another tactic on another machine: bit by bit, or up to
+  /// rounding where the form is the result of arithmetic (Winograd).
   Result<Tensor> (*unpack)(const NodeView&, const PackedConstant&) = nullptr;
   /// Changes when the kernel's speed or result may have changed: part of the timing-cache key.
   int version = 1;

@@ -12,5 +12,7 @@ extern const Tactic kCpuAttention;
 extern const Tactic kCpuResize;
 extern const Tactic kCpuReduceMean;
 extern const Tactic kCpuCast;
+extern const Tactic kCpuWinograd2;
+extern const Tactic kCpuWinograd4;
 
 }  // namespace planish

@@ -1,0 +1,207 @@
+#pragma once
+
+// The loops behind every instruction set; included by one file per instruction set and nothing else.
+
+#include <cstdint>
+
+#include "planish/base/macros.h"
+#include "planish/kernels/cpu/winograd/transforms.h"
+#include "planish/kernels/cpu/winograd/winograd.h"
+
+namespace planish::kernels {
+namespace {
+
+/// Output tiles of M x M, W floats per vector, R tiles and C vectors of filters per step of the product.
+template <int M, int W, int R, int C>
+struct Winograd {
+  static constexpr int kSide = M + 2;
+  static constexpr int kPoints = kSide * kSide;
+  static constexpr int64_t kBlock = int64_t{W} * C;
+  typedef float Vec __attribute__((vector_size(W * sizeof(float))));
+  using Form = WinogradTransform<M>;
+
+  PLANISH_INLINE static Vec load(const float* p) {
+    Vec v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+  }
+  PLANISH_INLINE static void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof(v)); }
+
+  struct Place {
+    int64_t image, y, x;  ///< of the tile's first output pixel
+  };
+  PLANISH_INLINE static Place place_of(const WinogradProblem& p, int64_t tile) {
+    const int64_t per_image = p.tiles_h * p.tiles_w;
+    const int64_t within = tile % per_image;
+    return {tile / per_image, within / p.tiles_w * M, within % p.tiles_w * M};
+  }
+
+  // --- input ----------------------------------------------------------------------------------------------------
+
+  /// One vector of channels of one tile. `read(i, j)` gives the pixel at row i, column j of the patch.
+  template <typename Read>
+  PLANISH_INLINE static void transform_patch(Read read, float* v, int64_t point_stride) {
+    Vec t[kSide][kSide];
+    for (int j = 0; j < kSide; ++j) {
+      Vec column[kSide];
+      for (int i = 0; i < kSide; ++i) column[i] = read(i, j);
+      Vec out[kSide];
+      Form::input(column, out);
+      for (int i = 0; i < kSide; ++i) t[i][j] = out[i];
+    }
+    for (int i = 0; i < kSide; ++i) {
+      Vec out[kSide];
+      Form::input(t[i], out);
+      for (int j = 0; j < kSide; ++j) store(v + (i * kSide + j) * point_stride, out[j]);
+    }
+  }
+
+  static void transform_input(const WinogradProblem& p, const WinogradImages& form, const float* x, int64_t first,
+                              int64_t tiles, float* v, int64_t v_tiles) {
+    const int64_t point_stride = v_tiles * p.channels;
+    for (int64_t n = 0; n < tiles; ++n) {
+      const Place at = place_of(p, first + n);
+      const int64_t y0 = at.y - p.pad_top;
+      const int64_t x0 = at.x - p.pad_left;
+      const bool inside = y0 >= 0 && x0 >= 0 && y0 + kSide <= p.in_h && x0 + kSide <= p.in_w;
+      const float* corner = x + at.image * form.image + y0 * form.row + x0 * form.pixel;
+      for (int64_t c = 0; c < p.channels; c += W) {
+        const float* patch = corner + form.vectors[c / W];
+        float* to = v + n * p.channels + c;
+        if (inside) {
+          transform_patch([&](int i, int j) { return load(patch + i * form.row + j * form.pixel); }, to, point_stride);
+        } else {
+          transform_patch(
+              [&](int i, int j) {
+                const bool in = y0 + i >= 0 && y0 + i < p.in_h && x0 + j >= 0 && x0 + j < p.in_w;
+                return in ? load(patch + i * form.row + j * form.pixel) : Vec{};
+              },
+              to, point_stride);
+        }
+      }
+    }
+  }
+
+  // --- products -------------------------------------------------------------------------------------------------
+
+  template <int kRows, int kCols>
+  PLANISH_INLINE static void product(const float* v, int64_t channels, const float* u, float* m, int64_t m_row) {
+    Vec acc[kRows][kCols] = {};
+    // Three rows share a pointer: rows lie `channels` apart, which addressing modes multiply by 1 and 2 for free.
+    constexpr int kPointers = (kRows + 2) / 3;
+    const float* row[kPointers];
+    for (int i = 0; i < kPointers; ++i) row[i] = v + 3 * i * channels;
+    for (int64_t c = 0; c < channels; ++c) {
+      Vec b[kCols];
+      for (int j = 0; j < kCols; ++j) b[j] = load(u + j * W);
+      u += kCols * W;
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const float a = row[r / 3][r % 3 * channels];
+        for (int j = 0; j < kCols; ++j) acc[r][j] += a * b[j];
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < kPointers; ++i) ++row[i];
+    }
+    for (int r = 0; r < kRows; ++r)
+      for (int j = 0; j < kCols; ++j) store(m + r * m_row + j * W, acc[r][j]);
+  }
+
+  template <int kRows, int kCols>
+  static void rows_of(int64_t rows, const float* v, int64_t channels, const float* u, float* m, int64_t m_row) {
+    if constexpr (kRows > 0) {
+      if (rows == kRows) return product<kRows, kCols>(v, channels, u, m, m_row);
+      return rows_of<kRows - 1, kCols>(rows, v, channels, u, m, m_row);
+    }
+  }
+
+  template <int kCols>
+  static void multiply_columns(const WinogradProblem& p, const float* u, const float* v, int64_t tiles, float* m) {
+    const int64_t filters = int64_t{kCols} * W;
+    const int64_t steps = (tiles + R - 1) / R;
+    for (int point = 0; point < kPoints; ++point) {
+      const float* up = u + point * p.channels * filters;
+      const float* vp = v + point * tiles * p.channels;
+      float* mp = m + point * tiles * filters;
+      for (int64_t s = 0, at = 0; s < steps; ++s) {
+        const int64_t end = tiles * (s + 1) / steps;
+        rows_of<R, kCols>(end - at, vp + at * p.channels, p.channels, up, mp + at * filters, filters);
+        at = end;
+      }
+    }
+  }
+
+  template <int kCols>
+  static void columns_of(int64_t columns, const WinogradProblem& p, const float* u, const float* v, int64_t tiles,
+                         float* m) {
+    if constexpr (kCols > 0) {
+      if (columns == kCols) return multiply_columns<kCols>(p, u, v, tiles, m);
+      return columns_of<kCols - 1>(columns, p, u, v, tiles, m);
+    }
+  }
+
+  static void multiply(const WinogradProblem& p, const float* u, const float* v, int64_t tiles, int64_t filters,
+                       float* m) {
+    columns_of<C>(filters / W, p, u, v, tiles, m);
+  }
+
+  // --- output ---------------------------------------------------------------------------------------------------
+
+  /// One tile and one vector of filters: M^2 vectors.
+  PLANISH_INLINE static void transform_products(const float* m, int64_t point_stride, Vec bias, float* out) {
+    Vec t[M][kSide];
+    for (int j = 0; j < kSide; ++j) {
+      Vec column[kSide];
+      for (int i = 0; i < kSide; ++i) column[i] = load(m + (i * kSide + j) * point_stride);
+      Vec rows[M];
+      Form::output(column, rows);
+      for (int i = 0; i < M; ++i) t[i][j] = rows[i];
+    }
+    for (int i = 0; i < M; ++i) {
+      Vec pixels[M];
+      Form::output(t[i], pixels);
+      for (int j = 0; j < M; ++j) store(out + (i * M + j) * W, pixels[j] + bias);
+    }
+  }
+
+  static void transform_output(const WinogradProblem& p, const WinogradImages& form, const float* m, int64_t first,
+                               int64_t tiles, int64_t first_filter, int64_t filters, const WinogradEpilogue& e,
+                               float* y) {
+    const int64_t point_stride = tiles * filters;
+    float pixels[M * M * W];
+    for (int64_t n = 0; n < tiles; ++n) {
+      const Place at = place_of(p, first + n);
+      const int64_t h = p.out_h - at.y < M ? p.out_h - at.y : M;
+      const int64_t w = p.out_w - at.x < M ? p.out_w - at.x : M;
+      const int64_t corner = at.image * form.image + at.y * form.row + at.x * form.pixel;
+      for (int64_t k = 0; k < filters; k += W) {
+        const int64_t filter = first_filter + k;
+        const Vec bias = e.bias != nullptr ? load(e.bias + filter) : Vec{};
+        transform_products(m + n * filters + k, point_stride, bias, pixels);
+        const int64_t offset = corner + form.vectors[filter / W];
+        if (e.residual != nullptr && !e.residual_last) add_residual(e.residual + offset, form, h, w, pixels);
+        if (e.activates) e.activate(e.op, M * M * W, pixels, nullptr, pixels, e.alpha, e.beta);
+        if (e.residual != nullptr && e.residual_last) add_residual(e.residual + offset, form, h, w, pixels);
+        for (int64_t i = 0; i < h; ++i)
+          for (int64_t j = 0; j < w; ++j)
+            store(y + offset + i * form.row + j * form.pixel, load(pixels + (i * M + j) * W));
+      }
+    }
+  }
+
+  PLANISH_INLINE static void add_residual(const float* residual, const WinogradImages& form, int64_t h, int64_t w,
+                                          float* pixels) {
+    for (int64_t i = 0; i < h; ++i)
+      for (int64_t j = 0; j < w; ++j) {
+        float* pixel = pixels + (i * M + j) * W;
+        store(pixel, load(pixel) + load(residual + i * form.row + j * form.pixel));
+      }
+  }
+
+  static constexpr WinogradKernel row(std::string_view name, Isa isa) {
+    return {name, isa, M, W, kBlock, R, kPoints, transform_input, multiply, transform_output};
+  }
+};
+
+}  // namespace
+}  // namespace planish::kernels
