@@ -12,7 +12,8 @@
 namespace planish {
 namespace {
 
-constexpr std::array<std::string_view, 6> kNames{"baseline", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx"};
+constexpr std::array<std::string_view, 7> kNames{"baseline",   "avx2",       "avxvnni", "avx512",
+                                                 "avx512vnni", "avx512bf16", "amx"};
 
 uint64_t enabled_state() {
   uint32_t low = 0;
@@ -63,7 +64,8 @@ void lower_to(CpuFeatures& f, Isa limit) {
   if (limit < Isa::amx) f.amx_bf16 = f.amx_int8 = f.avx512_fp16 = false;
   if (limit < Isa::avx512bf16) f.avx512_bf16 = false;
   if (limit < Isa::avx512vnni) f.avx512_vnni = false;
-  if (limit < Isa::avx512) f.avx512 = f.avx_vnni = false;
+  if (limit < Isa::avx512) f.avx512 = false;
+  if (limit < Isa::avxvnni) f.avx_vnni = false;
   if (limit < Isa::avx2) f.avx2 = false;
 }
 
@@ -116,6 +118,7 @@ bool CpuFeatures::has(Isa isa) const {
   switch (isa) {
     case Isa::baseline: return true;
     case Isa::avx2: return avx2;
+    case Isa::avxvnni: return avx_vnni;
     case Isa::avx512: return avx512;
     case Isa::avx512vnni: return avx512_vnni;
     case Isa::avx512bf16: return avx512_bf16;
@@ -125,7 +128,7 @@ bool CpuFeatures::has(Isa isa) const {
 }
 
 Isa CpuFeatures::best() const {
-  for (const Isa isa : {Isa::amx, Isa::avx512bf16, Isa::avx512vnni, Isa::avx512, Isa::avx2})
+  for (const Isa isa : {Isa::amx, Isa::avx512bf16, Isa::avx512vnni, Isa::avx512, Isa::avxvnni, Isa::avx2})
     if (has(isa)) return isa;
   return Isa::baseline;
 }
@@ -138,6 +141,7 @@ std::string CpuFeatures::fingerprint() const {
   flag(avx2, "avx2");
   flag(avx512, "avx512");
   flag(avx512_vnni, "vnni");
+  flag(avx_vnni, "avxvnni");
   flag(avx512_bf16, "bf16");
   flag(avx512_fp16, "fp16");
   flag(amx_bf16 || amx_int8, "amx");

@@ -8,7 +8,7 @@ namespace planish {
 
 /// Instruction sets of x86-64 that kernels are written for, weakest first. Decided by CPUID (and by what the operating
 /// system saves), never at compile time.
-enum class Isa : uint8_t { baseline = 0, avx2 = 1, avx512 = 2, avx512vnni = 3, avx512bf16 = 4, amx = 5 };
+enum class Isa : uint8_t { baseline, avx2, avxvnni, avx512, avx512vnni, avx512bf16, amx };
 
 std::string_view isa_name(Isa isa);
 

@@ -1,0 +1,74 @@
+#pragma once
+
+// Vectors of floats and 32-bit sums in GCC's vector extension, for the baseline instruction set. The same interface as
+// x86_avx2.h and x86_avx512.h, which use intrinsics; code over it is written once. In an anonymous namespace for the
+// reason given in math.h.
+
+#include <cstdint>
+
+#include "planish/base/macros.h"
+
+namespace planish::simd {
+namespace {
+
+struct PortableFloats {
+  static constexpr int kLanes = 8;
+  struct F {
+    float v[kLanes];
+  };
+
+  PLANISH_INLINE static F set1(float x) {
+    F f;
+    for (float& e : f.v) e = x;
+    return f;
+  }
+  PLANISH_INLINE static F load(const float* p) { return load(p, kLanes); }
+  /// The first n lanes; the others are 0 and their memory is not touched.
+  PLANISH_INLINE static F load(const float* p, int n) { return load_any(p, n); }
+  PLANISH_INLINE static F load(const int32_t* p) { return load_any(p, kLanes); }
+  PLANISH_INLINE static F load(const int8_t* p) { return load_any(p, kLanes); }
+  PLANISH_INLINE static F load(const int8_t* p, int n) { return load_any(p, n); }
+  PLANISH_INLINE static F load(const uint8_t* p) { return load_any(p, kLanes); }
+  PLANISH_INLINE static F load(const uint8_t* p, int n) { return load_any(p, n); }
+
+  PLANISH_INLINE static F add(F a, F b) {
+    for (int i = 0; i < kLanes; ++i) a.v[i] += b.v[i];
+    return a;
+  }
+  PLANISH_INLINE static F mul(F a, F b) {
+    for (int i = 0; i < kLanes; ++i) a.v[i] *= b.v[i];
+    return a;
+  }
+  /// a * b + c.
+  PLANISH_INLINE static F fma(F a, F b, F c) { return add(mul(a, b), c); }
+  /// min(max(x, low), high).
+  PLANISH_INLINE static F clamp(F x, F low, F high) {
+    for (int i = 0; i < kLanes; ++i) {
+      const float a = x.v[i] > low.v[i] ? x.v[i] : low.v[i];
+      x.v[i] = a < high.v[i] ? a : high.v[i];
+    }
+    return x;
+  }
+  PLANISH_INLINE static void store(float* p, F x) { store(p, x, kLanes); }
+  PLANISH_INLINE static void store(float* p, F x, int n) {
+    for (int i = 0; i < n; ++i) p[i] = x.v[i];
+  }
+  /// Low bytes of round-to-even(x) + zero, for |x| < 2^22.
+  PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero) { store_bytes(p, x, zero, kLanes); }
+  PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero, int n) {
+    // Adding 1.5 * 2^23 leaves the rounded integer in the low bits of the mantissa.
+    for (int i = 0; i < n; ++i)
+      p[i] = static_cast<uint8_t>(__builtin_bit_cast(uint32_t, x.v[i] + 12582912.0F) + static_cast<uint32_t>(zero));
+  }
+
+ private:
+  template <typename T>
+  PLANISH_INLINE static F load_any(const T* p, int n) {
+    F f;
+    for (int i = 0; i < kLanes; ++i) f.v[i] = i < n ? static_cast<float>(p[i]) : 0.0F;
+    return f;
+  }
+};
+
+}  // namespace
+}  // namespace planish::simd

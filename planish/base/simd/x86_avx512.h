@@ -1,0 +1,58 @@
+#pragma once
+
+// Vectors of sixteen floats for files compiled for AVX-512 (F, BW, DQ, VL). The interface is described in portable.h.
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "planish/base/macros.h"
+
+namespace planish::simd {
+namespace {
+
+struct Avx512Floats {
+  static constexpr int kLanes = 16;
+  using F = __m512;
+
+  PLANISH_INLINE static F set1(float x) { return _mm512_set1_ps(x); }
+  PLANISH_INLINE static F load(const float* p) { return _mm512_loadu_ps(p); }
+  PLANISH_INLINE static F load(const float* p, int n) { return _mm512_maskz_loadu_ps(mask(n), p); }
+  PLANISH_INLINE static F load(const int32_t* p) { return to_float(_mm512_loadu_si512(p)); }
+  PLANISH_INLINE static F load(const int8_t* p) { return load(p, kLanes); }
+  PLANISH_INLINE static F load(const int8_t* p, int n) {
+    return to_float(_mm512_maskz_cvtepi8_epi32(kAll, _mm_maskz_loadu_epi8(mask(n), p)));
+  }
+  PLANISH_INLINE static F load(const uint8_t* p) { return load(p, kLanes); }
+  PLANISH_INLINE static F load(const uint8_t* p, int n) {
+    return to_float(_mm512_maskz_cvtepu8_epi32(kAll, _mm_maskz_loadu_epi8(mask(n), p)));
+  }
+
+  PLANISH_INLINE static F add(F a, F b) { return a + b; }
+  PLANISH_INLINE static F mul(F a, F b) { return a * b; }
+  PLANISH_INLINE static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  PLANISH_INLINE static F clamp(F x, F low, F high) {
+    return _mm512_maskz_min_ps(kAll, _mm512_maskz_max_ps(kAll, x, low), high);
+  }
+  PLANISH_INLINE static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+  PLANISH_INLINE static void store(float* p, F x, int n) { _mm512_mask_storeu_ps(p, mask(n), x); }
+  PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), to_bytes(x, zero));
+  }
+  PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero, int n) {
+    _mm_mask_storeu_epi8(p, mask(n), to_bytes(x, zero));
+  }
+
+ private:
+  // The unmasked intrinsics start from an undefined register, which g++ 12 warns about.
+  static constexpr __mmask16 kAll = 0xffff;
+  PLANISH_INLINE static __mmask16 mask(int n) { return static_cast<__mmask16>((1U << n) - 1U); }
+  PLANISH_INLINE static F to_float(__m512i x) { return _mm512_maskz_cvtepi32_ps(kAll, x); }
+  PLANISH_INLINE static __m128i to_bytes(F x, int32_t zero) {
+    return _mm512_maskz_cvtepi32_epi8(kAll,
+                                      _mm512_add_epi32(_mm512_maskz_cvtps_epi32(kAll, x), _mm512_set1_epi32(zero)));
+  }
+};
+
+}  // namespace
+}  // namespace planish::simd

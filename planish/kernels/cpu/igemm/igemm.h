@@ -1,0 +1,148 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "planish/base/isa.h"
+#include "planish/kernels/cpu/quantized_epilogue/epilogue.h"
+
+namespace planish::kernels {
+
+// Products of 8-bit integers with exact 32-bit sums: convolutions over channels-last images and, as their 1x1 case,
+// matrix products. The pixels of the output are the rows of the product, output channels its columns, and the bytes
+// under the window its inner dimension. Nothing is unrolled in memory: taps that follow each other in a row of the
+// window follow each other in a channels-last image, so that a row of the window is one run of bytes.
+
+/// Geometry of a convolution; a matrix product [M,K] x [K,N] has out_h = in_h = M rows of one pixel and channels = K.
+/// Per axis: output position p looks at input positions p * stride - pad + r * dilation.
+struct IgemmShape {
+  int64_t images = 1;
+  int64_t in_h = 1;
+  int64_t in_w = 1;
+  int64_t out_h = 1;
+  int64_t out_w = 1;
+  int64_t groups = 1;
+  int64_t channels = 1;  ///< input channels per group
+  int64_t outputs = 1;   ///< output channels per group
+  int64_t kernel_h = 1;
+  int64_t kernel_w = 1;
+  int64_t stride_h = 1;
+  int64_t stride_w = 1;
+  int64_t dilation_h = 1;
+  int64_t dilation_w = 1;
+  int64_t pad_top = 0;
+  int64_t pad_left = 0;
+
+  [[nodiscard]] int64_t weights() const { return groups * outputs * kernel_h * kernel_w * channels; }
+  /// True when a row of the window is one run of input bytes, so that it is also one run of weights.
+  [[nodiscard]] bool joined_taps() const { return groups == 1 && dilation_w == 1; }
+};
+
+/// Input as the inner loops read it: bytes without sign, or sign-extended to 16 bits.
+enum class IgemmInput : uint8_t { u8, i16 };
+
+struct IgemmTask;
+
+/// How a variant wants weights: per group and block of columns [run][step][column][depth], where a run is a row of the
+/// window (or one tap, see joined_taps) padded with zeros to whole steps. The last block is narrower, a multiple of
+/// `lanes` columns.
+struct IgemmFormat {
+  int32_t depth = 4;   ///< inner elements per step
+  int32_t lanes = 16;  ///< columns per vector
+  int32_t block = 64;  ///< columns per block
+  bool operator==(const IgemmFormat&) const = default;
+};
+
+/// One row of the table: inner loops for an instruction set.
+struct IgemmKernel {
+  std::string_view name;
+  Isa isa = Isa::baseline;
+  IgemmInput input = IgemmInput::u8;
+  IgemmFormat format;
+  /// Largest sum of the magnitudes of two neighbouring products that its 16-bit arithmetic holds; 0: no limit. With
+  /// inputs up to `max` and weights of at most 128 it is exact when 256 * max stays below.
+  int32_t pair_limit = 0;
+  void (*run)(const IgemmTask& task) = nullptr;
+};
+
+/// Fastest first; the last row runs everywhere.
+std::span<const IgemmKernel> igemm_kernels();
+/// The first row that this machine has and that is exact for inputs whose magnitude as the kernel reads them is at most
+/// `max_input`: 127 for i8 that is never negative, 255 for everything else.
+const IgemmKernel& best_igemm_kernel(int32_t max_input);
+/// True when the row's sums are exact for such inputs, whatever the weights are.
+bool igemm_is_exact(const IgemmKernel& kernel, int32_t max_input);
+
+/// Bytes of packed weights: the weights, then one i32 per output channel, the sum of its weights.
+size_t igemm_packed_bytes(const IgemmShape& shape, const IgemmFormat& format);
+/// Packs weights [groups*outputs, channels, kernel_h, kernel_w]. `packed` has igemm_packed_bytes.
+void igemm_pack(const IgemmShape& shape, const IgemmFormat& format, const int8_t* weights, int8_t* packed);
+/// Inverse of igemm_pack.
+void igemm_unpack(const IgemmShape& shape, const IgemmFormat& format, const int8_t* packed, int8_t* weights);
+
+/// Values of the input and what is known about them.
+struct IgemmInputType {
+  bool is_signed = true;
+  bool never_negative = false;  ///< i8 whose values are all 0..127
+  int32_t zero = 0;             ///< the value that means 0; padding has it
+};
+
+/// Everything that is decided before running: how the input is read, how the work is cut.
+struct IgemmPlan {
+  IgemmShape shape;
+  const IgemmKernel* kernel = nullptr;
+  IgemmInputType type;
+  std::vector<int64_t> runs;  ///< offsets, in elements from the first tap, of the window's runs
+  int64_t run_steps = 0;      ///< steps of depth elements per run
+  int64_t padded_w = 0;       ///< pixels of a line as the inner loops see it
+  bool in_place = false;      ///< read from the input itself instead of a copied band
+  uint8_t flip = 0;           ///< xor of each byte on the way: 0x80 makes i8 into u8
+  int32_t fill = 0;           ///< what padding becomes
+  int64_t band_lines = 1;     ///< output lines per band: what stays in the cache while all columns pass
+  int64_t pixel_parts = 1;    ///< threads by rows of the product
+  int64_t block_parts = 1;    ///< threads by columns
+  size_t part_scratch_bytes = 0;
+  /// Start values of the sums: minus the zero point times the sum of the weights; padded by kChannelPadding.
+  std::vector<int32_t> start;
+
+  [[nodiscard]] size_t scratch_bytes() const {
+    return part_scratch_bytes * static_cast<size_t>(pixel_parts * block_parts);
+  }
+};
+
+/// Plans a run of `kernel`, which must be exact for the type. `packed` is in the kernel's format.
+IgemmPlan plan_igemm(const IgemmShape& shape, const IgemmKernel& kernel, const IgemmInputType& type,
+                     const int8_t* packed, int threads);
+
+/// Runs on several threads. x: [images, in_h, in_w, groups*channels] bytes; epilogue.y likewise with out and outputs.
+/// `scratch` has plan.scratch_bytes(), 64-byte aligned.
+void run_igemm(const IgemmPlan& plan, const void* x, const int8_t* packed, const QuantizedEpilogue& epilogue,
+               void* scratch);
+
+/// The part of a run that one thread does: pixels and blocks of columns (counted over all groups) from begin to end.
+struct IgemmTask {
+  IgemmShape shape;
+  const int64_t* runs = nullptr;
+  int64_t run_count = 0;
+  int64_t run_steps = 0;
+  int64_t padded_w = 0;
+  bool in_place = false;
+  bool is_signed = false;
+  uint8_t flip = 0;
+  int32_t fill = 0;
+  int64_t band_lines = 1;
+  const uint8_t* x = nullptr;
+  const int8_t* weights = nullptr;
+  const int32_t* start = nullptr;
+  const QuantizedEpilogue* epilogue = nullptr;
+  void* scratch = nullptr;
+  int64_t pixel_begin = 0;
+  int64_t pixel_end = 0;
+  int64_t block_begin = 0;
+  int64_t block_end = 0;
+};
+
+}  // namespace planish::kernels

@@ -1,0 +1,94 @@
+#include <immintrin.h>
+
+#include "planish/base/simd/x86_avx2.h"
+#include "planish/kernels/cpu/igemm/generic.h"
+#include "planish/kernels/cpu/igemm/variants.h"
+
+namespace planish::kernels {
+namespace {
+
+PLANISH_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+PLANISH_INLINE void store(void* p, __m256i x) { _mm256_store_si256(static_cast<__m256i*>(p), x); }
+PLANISH_INLINE __m256i broadcast4(const void* p) {
+  int32_t four;
+  __builtin_memcpy(&four, p, sizeof(four));
+  return _mm256_set1_epi32(four);
+}
+
+/// Two products are added in 16 bits: 127 * 128 * 2 is below 2^15, so that inputs of 7 bits are exact.
+struct Avx2Bytes {
+  using Elem = uint8_t;
+  using Floats = simd::Avx2Floats;
+  static constexpr int kDepth = 4;
+  static constexpr int kLanes = 8;
+  static constexpr int kVectors = 2;
+  static constexpr int rows(int) { return 5; }
+
+  template <int R, int V>
+  static void micro(const uint8_t* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
+                    const int8_t* weights, const int32_t* start, int32_t* sums) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i acc[R][V];
+    for (int v = 0; v < V; ++v)
+      for (int r = 0; r < R; ++r) acc[r][v] = load(start + v * kLanes);
+    for (int64_t i = 0; i < run_count; ++i) {
+      const uint8_t* x[R];
+      for (int r = 0; r < R; ++r) x[r] = rows[r] + runs[i];
+      for (int64_t k = 0; k < steps; ++k) {
+        __m256i w[V];
+        for (int v = 0; v < V; ++v) w[v] = load(weights + v * 32);
+        weights += V * 32;
+        for (int r = 0; r < R; ++r) {
+          const __m256i q = broadcast4(x[r] + k * kDepth);
+          for (int v = 0; v < V; ++v)
+            acc[r][v] = _mm256_add_epi32(acc[r][v], _mm256_madd_epi16(_mm256_maddubs_epi16(q, w[v]), ones));
+        }
+      }
+    }
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < V; ++v) store(sums + (r * kVectors + v) * kLanes, acc[r][v]);
+  }
+};
+
+/// Everything widened to 16 bits: exact for all bytes.
+struct Avx2Words {
+  using Elem = int16_t;
+  using Floats = simd::Avx2Floats;
+  static constexpr int kDepth = 2;
+  static constexpr int kLanes = 8;
+  static constexpr int kVectors = 2;
+  static constexpr int rows(int) { return 6; }
+
+  template <int R, int V>
+  static void micro(const int16_t* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
+                    const int8_t* weights, const int32_t* start, int32_t* sums) {
+    __m256i acc[R][V];
+    for (int v = 0; v < V; ++v)
+      for (int r = 0; r < R; ++r) acc[r][v] = load(start + v * kLanes);
+    for (int64_t i = 0; i < run_count; ++i) {
+      const int16_t* x[R];
+      for (int r = 0; r < R; ++r) x[r] = rows[r] + runs[i];
+      for (int64_t k = 0; k < steps; ++k) {
+        __m256i w[V];
+        for (int v = 0; v < V; ++v)
+          w[v] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weights) + v));
+        weights += V * 16;
+        for (int r = 0; r < R; ++r) {
+          const __m256i q = broadcast4(x[r] + k * kDepth);
+          for (int v = 0; v < V; ++v) acc[r][v] = _mm256_add_epi32(acc[r][v], _mm256_madd_epi16(q, w[v]));
+        }
+      }
+    }
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < V; ++v) store(sums + (r * kVectors + v) * kLanes, acc[r][v]);
+  }
+};
+
+}  // namespace
+
+constinit const IgemmKernel kIgemmAvx2Bytes{"igemm_avx2_bytes", Isa::avx2,     IgemmInput::u8,
+                                            {4, 8, 16},         (1 << 15) - 1, Igemm<Avx2Bytes>::run};
+constinit const IgemmKernel kIgemmAvx2Words{"igemm_avx2_words", Isa::avx2, IgemmInput::i16,
+                                            {2, 8, 16},         0,         Igemm<Avx2Words>::run};
+
+}  // namespace planish::kernels

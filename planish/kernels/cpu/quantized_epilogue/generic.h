@@ -1,0 +1,149 @@
+#pragma once
+
+// The epilogue of quantised layers over any of the vector types of base/simd; included by the generic.h of the families
+// that produce integer sums.
+
+#include <cstdint>
+
+#include "planish/base/macros.h"
+#include "planish/kernels/cpu/quantized_epilogue/epilogue.h"
+
+namespace planish::kernels {
+namespace {
+
+/// Floats that one call of Epilogue::tile may cover.
+constexpr int64_t kEpilogueTile = 1024;
+
+template <typename S>
+struct Epilogue {
+  using F = typename S::F;
+  static constexpr int kLanes = S::kLanes;
+
+  /// Finishes `rows` x `cols` sums, `sums_row` apart, whose first is row `row`, channel `col` of the output.
+  static void tile(const QuantizedEpilogue& e, const int32_t* sums, int64_t sums_row, int64_t rows, int64_t cols,
+                   int64_t row, int64_t col) {
+    const Place place{rows, cols, row * e.y_row + col, col};
+    if (e.folded) {
+      with_types(e, [&](auto r, auto y) { folded(e, sums, sums_row, place, r, y); });
+      return;
+    }
+    float values[kEpilogueTile];
+    with_types(e, [&](auto r, auto) { scaled(e, sums, sums_row, place, values, r); });
+    if (e.act != nullptr) e.act(e.act_op, rows * cols, values, values, values, e.act_alpha, e.act_beta);
+    with_types(e, [&](auto r, auto y) { finished(e, values, place, r, y); });
+  }
+
+ private:
+  struct Place {
+    int64_t rows;
+    int64_t cols;
+    int64_t at;       ///< first element of y
+    int64_t channel;  ///< first channel
+  };
+  struct None {};
+
+  /// Calls f with pointers of the residual's and the output's type (None* without a residual).
+  template <typename Fn>
+  PLANISH_INLINE static void with_types(const QuantizedEpilogue& e, Fn f) {
+    const auto with_y = [&](auto r) {
+      if (e.y_type == QuantizedType::f32)
+        f(r, static_cast<float*>(e.y));
+      else
+        f(r, static_cast<uint8_t*>(e.y));
+    };
+    switch (e.r_type) {
+      case QuantizedType::none: return with_y(static_cast<const None*>(nullptr));
+      case QuantizedType::i8: return with_y(static_cast<const int8_t*>(e.r));
+      case QuantizedType::u8: return with_y(static_cast<const uint8_t*>(e.r));
+      case QuantizedType::f32: return with_y(static_cast<const float*>(e.r));
+    }
+  }
+
+  PLANISH_INLINE static F add_residual(F v, const None*, int, F, F) { return v; }
+  template <typename R>
+  PLANISH_INLINE static F add_residual(F v, const R* r, int n, F scale, F offset) {
+    return S::add(v, S::fma(n == kLanes ? S::load(r) : S::load(r, n), scale, offset));
+  }
+  PLANISH_INLINE static const None* offset(const None* r, int64_t) { return r; }
+  template <typename R>
+  PLANISH_INLINE static const R* offset(const R* r, int64_t n) {
+    return r + n;
+  }
+  PLANISH_INLINE static void put(uint8_t* y, F v, int32_t zero, int n) {
+    if (n == kLanes)
+      S::store_bytes(y, v, zero);
+    else
+      S::store_bytes(y, v, zero, n);
+  }
+  PLANISH_INLINE static void put(float* y, F v, int32_t, int n) {
+    if (n == kLanes)
+      S::store(y, v);
+    else
+      S::store(y, v, n);
+  }
+  /// Calls f(column, lanes) for every vector of a row.
+  template <typename Fn>
+  PLANISH_INLINE static void columns(int64_t cols, Fn f) {
+    int64_t c = 0;
+    for (; c + kLanes <= cols; c += kLanes) f(c, kLanes);
+    if (c < cols) f(c, static_cast<int>(cols - c));
+  }
+
+  template <typename R, typename Y>
+  PLANISH_INLINE static void folded(const QuantizedEpilogue& e, const int32_t* sums, int64_t sums_row, const Place& p,
+                                    const R* r, Y* y) {
+    const F r_scale = S::set1(e.r_scale);
+    const F r_offset = S::set1(e.r_offset);
+    const F low = S::set1(e.low);
+    const F high = S::set1(e.high);
+    const float* scale = e.scale + p.channel;
+    const float* bias = e.bias + p.channel;
+    for (int64_t i = 0; i < p.rows; ++i) {
+      const int64_t at = p.at + i * e.y_row;
+      const int32_t* from = sums + i * sums_row;
+      columns(p.cols, [&](int64_t c, int n) {
+        F v = S::fma(S::load(from + c), S::load(scale + c), S::load(bias + c));
+        v = add_residual(v, offset(r, at + c), n, r_scale, r_offset);
+        put(y + at + c, S::clamp(v, low, high), e.y_zero, n);
+      });
+    }
+  }
+
+  template <typename R>
+  PLANISH_INLINE static void scaled(const QuantizedEpilogue& e, const int32_t* sums, int64_t sums_row, const Place& p,
+                                    float* values, const R* r) {
+    const F r_scale = S::set1(e.r_scale);
+    const F r_offset = S::set1(e.r_offset);
+    for (int64_t i = 0; i < p.rows; ++i)
+      columns(p.cols, [&](int64_t c, int n) {
+        F v =
+            S::fma(S::load(sums + i * sums_row + c), S::load(e.scale + p.channel + c), S::load(e.bias + p.channel + c));
+        if (!e.residual_last) v = add_residual(v, offset(r, p.at + i * e.y_row + c), n, r_scale, r_offset);
+        put(values + i * p.cols + c, v, 0, n);
+      });
+  }
+
+  template <typename R, typename Y>
+  PLANISH_INLINE static void finished(const QuantizedEpilogue& e, const float* values, const Place& p, const R* r,
+                                      Y* y) {
+    const F r_scale = S::set1(e.r_scale);
+    const F r_offset = S::set1(e.r_offset);
+    const F low = S::set1(e.low);
+    const F high = S::set1(e.high);
+    const F factor = S::set1(e.y_factor);
+    const F q_low = S::set1(e.q_low);
+    const F q_high = S::set1(e.q_high);
+    for (int64_t i = 0; i < p.rows; ++i)
+      columns(p.cols, [&](int64_t c, int n) {
+        const float* from = values + i * p.cols + c;
+        const int64_t at = p.at + i * e.y_row + c;
+        F v = S::clamp(n == kLanes ? S::load(from) : S::load(from, n), low, high);
+        if (e.residual_last) v = add_residual(v, offset(r, at), n, r_scale, r_offset);
+        if constexpr (sizeof(Y) == 1) v = S::clamp(S::mul(v, factor), q_low, q_high);
+        put(y + at, v, e.y_zero, n);
+      });
+  }
+};
+
+}  // namespace
+}  // namespace planish::kernels
