@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "planish/base/parallel.h"
+#include "planish/kernels/cpu/convert/tile.h"
 #include "planish/kernels/cpu/pointwise/pointwise.h"
 #include "planish/ops/pointwise.h"
 #include "planish/tactics/cpu/loop_nest.h"
@@ -78,10 +79,25 @@ Result<std::vector<Step>> steps_of(const NodeView& view) {
 
 size_t operand_count(const NodeView& view) { return view.node->op == "Clip" ? 1 : view.inputs.size(); }
 
+/// How the elements of an operand lie in memory; the arithmetic is f32.
+struct Element {
+  DType type = DType::f32;
+  int64_t bytes = sizeof(float);
+  kernels::ReadTile read = nullptr;
+  kernels::WriteTile write = nullptr;
+};
+
+Element element_of(DType type) {
+  return {type, dtype_bits(type) / 8, kernels::tile_reader(type), kernels::tile_writer(type)};
+}
+
 class PointwiseRunner final : public Kernel {
  public:
-  PointwiseRunner(std::vector<Step> steps, LoopNest nest)
-      : steps_(std::move(steps)), nest_(std::move(nest)), fn_(kernels::best_pointwise_kernel().fn) {
+  PointwiseRunner(std::vector<Step> steps, LoopNest nest, std::vector<Element> elements)
+      : steps_(std::move(steps)),
+        nest_(std::move(nest)),
+        elements_(std::move(elements)),
+        fn_(kernels::best_pointwise_kernel().fn) {
     const size_t rank = nest_.dims.size();
     inner_ = nest_.dims[rank - 1];
     rows_ = rank > 1 ? nest_.dims[rank - 2] : 1;
@@ -104,7 +120,7 @@ class PointwiseRunner final : public Kernel {
  private:
   struct Operand {
     const float* tile = nullptr;
-    const float* cached = nullptr;  ///< source that the buffer holds, when it holds one
+    const std::byte* cached = nullptr;  ///< source that the buffer holds, when it holds one
     int64_t cached_count = 0;
   };
   using Buffers = std::array<std::array<float, kTile>, kMaxBuffers>;
@@ -119,31 +135,42 @@ class PointwiseRunner final : public Kernel {
     return offset;
   }
 
-  /// Points the operand at `rows` x `count` contiguous elements, copying them into the buffer where they are not.
-  void load(size_t operand, Operand& o, std::array<float, kTile>& buffer, const float* source, int64_t rows,
+  /// Points the operand at `rows` x `count` contiguous f32 elements, copying them into the buffer where they are not.
+  void load(size_t operand, Operand& o, std::array<float, kTile>& buffer, const std::byte* source, int64_t rows,
             int64_t count) const {
     const auto& strides = nest_.strides[operand];
+    const Element& element = elements_[operand];
     const int64_t inner_stride = strides.back();
     const int64_t row_stride = strides.size() > 1 ? strides[strides.size() - 2] : 0;
-    if (inner_stride == 1 && (rows == 1 || row_stride == count)) {
-      o.tile = source;
+    const bool contiguous = inner_stride == 1 && (rows == 1 || row_stride == count);
+    if (contiguous && element.type == DType::f32) {
+      o.tile = reinterpret_cast<const float*>(source);
       return;
     }
     o.tile = buffer.data();
     const bool repeats = row_stride == 0;
     if (repeats && o.cached == source && o.cached_count == rows * count) return;
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* from = source + r * row_stride;
-      float* to = buffer.data() + r * count;
-      if (inner_stride == 1)
-        std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
-      else if (inner_stride == 0)
-        std::fill_n(to, count, *from);
-      else
-        for (int64_t i = 0; i < count; ++i) to[i] = from[i * inner_stride];
-    }
     o.cached = repeats ? source : nullptr;
     o.cached_count = rows * count;
+    if (contiguous) {
+      element.read(rows * count, source, buffer.data());
+      return;
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      const std::byte* from = source + r * row_stride * element.bytes;
+      float* to = buffer.data() + r * count;
+      if (inner_stride == 1) {
+        element.read(count, from, to);
+      } else if (inner_stride == 0) {
+        element.read(1, from, to);
+        std::fill_n(to, count, *to);
+      } else if (element.type == DType::f32) {
+        const auto* f = reinterpret_cast<const float*>(from);
+        for (int64_t i = 0; i < count; ++i) to[i] = f[i * inner_stride];
+      } else {
+        for (int64_t i = 0; i < count; ++i) element.read(1, from + i * inner_stride * element.bytes, to + i);
+      }
+    }
   }
 
   void run_items(const Bindings& b, int64_t begin, int64_t end) const {
@@ -158,24 +185,29 @@ class PointwiseRunner final : public Kernel {
       const int64_t rows = std::min(rows_per_tile_, rows_ - row);
       const int64_t at = segment * segment_;
       const int64_t count = std::min(segment_, inner_ - at);
-      const auto offset = [&](size_t k) {
+      const auto offset_bytes = [&](size_t k) {
         const auto& s = nest_.strides[k];
-        return outer_offset(k, outer) + (s.size() > 1 ? row * s[s.size() - 2] : 0) + at * s.back();
+        return (outer_offset(k, outer) + (s.size() > 1 ? row * s[s.size() - 2] : 0) + at * s.back()) *
+               elements_[k].bytes;
       };
       for (size_t i = 0; i < inputs; ++i)
-        load(i, operands[i], buffers[i], host_ptr<const float>(b.inputs[i]) + offset(i), rows, count);
-      float* out = host_ptr<float>(b.outputs[0]) + offset(inputs);
+        load(i, operands[i], buffers[i], host_ptr<const std::byte>(b.inputs[i]) + offset_bytes(i), rows, count);
+      auto* out = host_ptr<std::byte>(b.outputs[0]) + offset_bytes(inputs);
+      const bool direct = elements_[inputs].type == DType::f32;
       for (size_t s = 0; s < steps_.size(); ++s) {
         const Step& step = steps_[s];
-        float* to = s + 1 == steps_.size() ? out : buffers[inputs + s].data();
+        const bool last = s + 1 == steps_.size();
+        float* to = last && direct ? reinterpret_cast<float*>(out) : buffers[inputs + s].data();
         fn_(step.op, rows * count, operands[step.a].tile, operands[step.b].tile, to, step.alpha, step.beta);
         operands[inputs + s].tile = to;
+        if (last && !direct) elements_[inputs].write(rows * count, to, out);
       }
     }
   }
 
   std::vector<Step> steps_;
   LoopNest nest_;
+  std::vector<Element> elements_;  ///< of the inputs, then of the output
   kernels::PointwiseFn fn_;
   int64_t inner_ = 0;
   int64_t rows_ = 0;
@@ -195,9 +227,9 @@ std::optional<LoopNest> nest_of(const NodeView& view) {
 
 WhyNot supports(const NodeView& view, const Target&) {
   for (size_t i = 0; i < operand_count(view); ++i)
-    if (view.inputs[i].dtype != DType::f32)
-      return fmt::format("computes in f32, got {}", dtype_name(view.inputs[i].dtype));
-  if (view.outputs[0].dtype != DType::f32) return "writes f32 only";
+    if (kernels::tile_reader(view.inputs[i].dtype) == nullptr)
+      return fmt::format("reads f32, f16 and bf16, got {}", dtype_name(view.inputs[i].dtype));
+  if (kernels::tile_writer(view.outputs[0].dtype) == nullptr) return "writes f32, f16 and bf16 only";
   auto steps = steps_of(view);
   if (!steps.ok()) return steps.error().what;
   if (operand_count(view) + steps->size() > kMaxBuffers)
@@ -210,7 +242,10 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
   std::vector<Step> steps = PLANISH_TRY(steps_of(view));
   auto nest = nest_of(view);
   if (!nest) return Error{.code = Code::unsupported, .node = view.node->name, .what = "layouts do not go together"};
-  return std::unique_ptr<Kernel>(new PointwiseRunner(std::move(steps), std::move(*nest)));
+  std::vector<Element> elements;
+  for (size_t i = 0; i < operand_count(view); ++i) elements.push_back(element_of(view.inputs[i].dtype));
+  elements.push_back(element_of(view.outputs[0].dtype));
+  return std::unique_ptr<Kernel>(new PointwiseRunner(std::move(steps), std::move(*nest), std::move(elements)));
 }
 
 constexpr std::array<std::string_view, 31> kOps{"planish.Pointwise",

@@ -22,15 +22,19 @@ void narrow_f16(int64_t n, const float* x, uint16_t* y) {
 std::span<const ConvertKernels> convert_kernels() {
   static const std::array kernels{
       kConvertAvx512,
+      kConvertAvx2,
       ConvertKernels{"convert_baseline", Isa::baseline, widen_f16, narrow_f16, widen_bf16, narrow_bf16},
   };
   return kernels;
 }
 
 const ConvertKernels& best_convert_kernels() {
-  for (const ConvertKernels& k : convert_kernels())
-    if (cpu_features().has(k.isa)) return k;
-  return convert_kernels().back();
+  static const ConvertKernels& best = []() -> const ConvertKernels& {
+    for (const ConvertKernels& k : convert_kernels())
+      if (cpu_features().has(k.isa)) return k;
+    return convert_kernels().back();
+  }();
+  return best;
 }
 
 }  // namespace planish::kernels

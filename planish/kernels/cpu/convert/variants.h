@@ -4,6 +4,7 @@
 
 namespace planish::kernels {
 
+extern const ConvertKernels kConvertAvx2;
 extern const ConvertKernels kConvertAvx512;
 
 }  // namespace planish::kernels

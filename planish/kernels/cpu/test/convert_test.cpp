@@ -1,4 +1,5 @@
 #include "planish/kernels/cpu/convert/convert.h"
+#include "planish/kernels/cpu/convert/tile.h"
 
 #include <bit>
 #include <cmath>
@@ -41,6 +42,20 @@ TEST(Convert, EveryVariantAgreesWithTheScalarConversion) {
       wrong += !same(static_cast<float>(bf16::from_bits(narrow[i])), static_cast<float>(bf16(floats[i])));
     EXPECT_EQ(wrong, 0) << k.id << " f32_to_bf16";
   }
+}
+
+TEST(Convert, TilesOfEveryTypeReadBackWhatWasWritten) {
+  const std::vector<float> values{0.0F, -1.5F, 3.0F, 0.25F, 100.0F, -0.0F, 7.0F};
+  const auto n = static_cast<int64_t>(values.size());
+  for (const DType type : {DType::f32, DType::f16, DType::bf16}) {
+    std::vector<float> memory(values.size());
+    std::vector<float> back(values.size());
+    tile_writer(type)(n, values.data(), memory.data());
+    tile_reader(type)(n, memory.data(), back.data());
+    EXPECT_EQ(back, values) << dtype_name(type);
+  }
+  EXPECT_EQ(tile_reader(DType::i64), nullptr);
+  EXPECT_EQ(tile_writer(DType::boolean), nullptr);
 }
 
 }  // namespace
