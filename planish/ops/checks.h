@@ -35,6 +35,17 @@ Result<DType> dtype_attr(const Context& ctx, const char* name, DType fallback) {
   return static_cast<DType>(number);
 }
 
+/// The type that attribute `y_type` of our fused operators names ("bf16"), for outputs in another type than the
+/// inputs'; `fallback` when absent.
+template <typename Context>
+Result<DType> y_type_attr(const Context& ctx, DType fallback) {
+  const std::string name = ctx.node().attr_string("y_type", "");
+  if (name.empty()) return fallback;
+  const auto type = dtype_from_name(name);
+  if (!type || !dtype_is_byte_sized(*type)) return ctx.error("attribute y_type names no usable type: '" + name + "'");
+  return *type;
+}
+
 /// Types with a real numeric value per element: everything but strings and complex numbers.
 inline bool is_real(DType t) { return dtype_is_float(t) || dtype_is_integer(t) || t == DType::boolean; }
 

@@ -1,7 +1,8 @@
 // Conv, ConvTranspose and our FusedConv: convolutions over any number of spatial axes.
 // https://onnx.ai/onnx/operators/onnx__Conv.html, onnx__ConvTranspose.html
 //
-// planish.FusedConv(X, W, B?, R?): y = act(conv(X, W) + B + R), or act(conv(X, W) + B) + R with residual_last = 1.
+// planish.FusedConv(X, W, B?, R?): y = act(conv(X, W) + B + R), or act(conv(X, W) + B) + R with residual_last = 1. The
+// attribute y_type names the output's type where it is not that of X.
 // com.microsoft.FusedConv is the same with the parameters in the list `activation_params`.
 
 #include <array>
@@ -30,7 +31,7 @@ Status infer_conv(InferContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 2));
   constexpr Resolve resolve = kTransposed ? resolve_conv_transpose : resolve_conv;
   const ConvShape s = PLANISH_TRY(resolve(ctx.node(), ctx.shape(0), ctx.shape(1)));
-  ctx.set(0, ctx.dtype(0), output_shape(s, kTransposed));
+  ctx.set(0, PLANISH_TRY(y_type_attr(ctx, ctx.dtype(0))), output_shape(s, kTransposed));
   return {};
 }
 
@@ -56,7 +57,8 @@ Status reference_conv(RefContext& ctx) {
   const Tensor* residual = ctx.has(3) ? &ctx.in(3) : nullptr;
   if (residual != nullptr && residual->shape() != y_shape)
     return ctx.error("the residual has shape " + to_string(residual->shape()) + ", the output " + to_string(y_shape));
-  Tensor* y = PLANISH_TRY(ctx.output(0, x.dtype(), y_shape));
+  const DType type = PLANISH_TRY(y_type_attr(ctx, x.dtype()));
+  Tensor* y = PLANISH_TRY(ctx.output(0, type, y_shape));
   return in_float_arithmetic(x.dtype(), [&](auto zero) -> Status {
     using T = decltype(zero);
     const FloatInput<T> in(x);

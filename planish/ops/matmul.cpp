@@ -104,7 +104,7 @@ Status multiply_integers(const MatMulShape& s, const Tensor& a, const Tensor& b,
 
 Status infer_matmul(InferContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 2));
-  ctx.set(0, ctx.dtype(0), PLANISH_TRY(resolve(ctx, ctx.shape(0), ctx.shape(1))).y);
+  ctx.set(0, PLANISH_TRY(y_type_attr(ctx, ctx.dtype(0))), PLANISH_TRY(resolve(ctx, ctx.shape(0), ctx.shape(1))).y);
   return {};
 }
 
@@ -120,7 +120,8 @@ Status reference_matmul(RefContext& ctx) {
     if (extra != nullptr && broadcast_shapes(extra->shape(), s.y) != s.y)
       return ctx.error(to_string(extra->shape()) + " does not broadcast to the product's shape " + to_string(s.y));
   const FusedEpilogue epilogue = PLANISH_TRY(read_epilogue(ctx.node()));
-  Tensor* y = PLANISH_TRY(ctx.output(0, a.dtype(), s.y));
+  const DType type = PLANISH_TRY(y_type_attr(ctx, a.dtype()));
+  Tensor* y = PLANISH_TRY(ctx.output(0, type, s.y));
   if (dtype_is_integer(a.dtype())) {
     if (a.dtype() != b.dtype() || dtype_bits(a.dtype()) < 32 || !ctx.node().domain.empty())
       return ctx.error("cannot multiply integer types " + std::string(dtype_name(a.dtype())) + " and " +

@@ -96,7 +96,8 @@ Status infer(InferContext& ctx) {
   std::vector<DType> types;
   for (size_t i = 0; i < ctx.num_inputs(); ++i) types.push_back(ctx.dtype(i));
   PLANISH_TRY(check_types(ctx, types));
-  ctx.set(0, pointwise_dtype(program, types), PLANISH_TRY(broadcast_input_shapes(ctx, ctx.num_inputs())));
+  const DType type = PLANISH_TRY(y_type_attr(ctx, pointwise_dtype(program, types)));
+  ctx.set(0, type, PLANISH_TRY(broadcast_input_shapes(ctx, ctx.num_inputs())));
   return {};
 }
 
@@ -109,7 +110,8 @@ Status reference(RefContext& ctx) {
   for (size_t i = 0; i < ctx.num_inputs(); ++i) types.push_back(ctx.in(i).dtype());
   PLANISH_TRY(check_types(ctx, types));
   Shape shape = PLANISH_TRY(broadcast_input_shapes(ctx, ctx.num_inputs()));
-  Tensor* y = PLANISH_TRY(ctx.output(0, pointwise_dtype(program, types), std::move(shape)));
+  const DType type = PLANISH_TRY(y_type_attr(ctx, pointwise_dtype(program, types)));
+  Tensor* y = PLANISH_TRY(ctx.output(0, type, std::move(shape)));
 
   std::vector<BroadcastReader> readers;
   for (size_t i = 0; i < ctx.num_inputs(); ++i) readers.emplace_back(ctx.in(i), y->shape());

@@ -1,4 +1,5 @@
-// planish.Reformat(x): changes only the physical layout, so that on row-major reference tensors it is a copy.
+// planish.Reformat(x): changes the physical layout and, with the attribute y_type, the type between f32, f16 and bf16;
+// on row-major reference tensors of one type it is a copy.
 
 #include <array>
 #include <cstring>
@@ -11,14 +12,20 @@ namespace {
 
 Status infer(InferContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 1));
-  ctx.set(0, ctx.dtype(0), ctx.shape(0));
+  ctx.set(0, PLANISH_TRY(y_type_attr(ctx, ctx.dtype(0))), ctx.shape(0));
   return {};
 }
 
 Status reference(RefContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 1));
   const Tensor& x = ctx.in(0);
-  Tensor* y = PLANISH_TRY(ctx.output(0, x.dtype(), x.shape()));
+  const DType type = PLANISH_TRY(y_type_attr(ctx, x.dtype()));
+  Tensor* y = PLANISH_TRY(ctx.output(0, type, x.shape()));
+  if (type != x.dtype()) {
+    const Tensor converted = x.cast(type);
+    if (y->bytes() != 0) std::memcpy(y->raw(), converted.raw(), y->bytes());
+    return {};
+  }
   if (x.bytes() != 0) std::memcpy(y->raw(), x.raw(), x.bytes());
   return {};
 }
