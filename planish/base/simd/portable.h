@@ -13,6 +13,7 @@ namespace {
 
 struct PortableFloats {
   static constexpr int kLanes = 8;
+  static constexpr int kRow = 1;  ///< vectors that store_row takes
   struct F {
     float v[kLanes];
   };
@@ -60,6 +61,8 @@ struct PortableFloats {
     for (int i = 0; i < n; ++i)
       p[i] = static_cast<uint8_t>(__builtin_bit_cast(uint32_t, x.v[i] + 12582912.0F) + static_cast<uint32_t>(zero));
   }
+  /// kRow vectors as bytes in one store. Values must lie within the range of i8 or of u8, as `is_signed` says.
+  PLANISH_INLINE static void store_row(uint8_t* p, const F* x, int32_t zero, bool) { store_bytes(p, x[0], zero); }
 
  private:
   template <typename T>

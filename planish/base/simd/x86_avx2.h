@@ -13,6 +13,7 @@ namespace {
 
 struct Avx2Floats {
   static constexpr int kLanes = 8;
+  static constexpr int kRow = 2;
   using F = __m256;
 
   PLANISH_INLINE static F set1(float x) { return _mm256_set1_ps(x); }
@@ -42,6 +43,16 @@ struct Avx2Floats {
   PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero, int n) {
     const auto bytes = static_cast<uint64_t>(_mm_cvtsi128_si64(to_bytes(x, zero)));
     for (int i = 0; i < n; ++i) p[i] = static_cast<uint8_t>(bytes >> (8 * i));
+  }
+  PLANISH_INLINE static void store_row(uint8_t* p, const F* x, int32_t zero, bool is_signed) {
+    const __m256i mixed = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0]), _mm256_cvtps_epi32(x[1]));
+    const __m256i offset = _mm256_set1_epi16(static_cast<int16_t>(zero));
+    // Packing works within 128 bits, so that quarters come out as 0, 2, 1, 3.
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_add_epi16(mixed, offset), 0xd8);
+    const __m128i low = _mm256_castsi256_si128(words);
+    const __m128i high = _mm256_extracti128_si256(words, 1);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     is_signed ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high));
   }
 
  private:

@@ -13,6 +13,7 @@ namespace {
 
 struct Avx512Floats {
   static constexpr int kLanes = 16;
+  static constexpr int kRow = 4;  ///< vectors that store_row takes
   using F = __m512;
 
   PLANISH_INLINE static F set1(float x) { return _mm512_set1_ps(x); }
@@ -41,6 +42,19 @@ struct Avx512Floats {
   }
   PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero, int n) {
     _mm_mask_storeu_epi8(p, mask(n), to_bytes(x, zero));
+  }
+  /// kRow vectors as bytes in one store. Values must lie within the range of i8 or of u8, as `is_signed` says.
+  PLANISH_INLINE static void store_row(uint8_t* p, const F* x, int32_t zero, bool is_signed) {
+    const auto words = [](F a, F b) {
+      return _mm512_packs_epi32(_mm512_maskz_cvtps_epi32(kAll, a), _mm512_maskz_cvtps_epi32(kAll, b));
+    };
+    const __m512i offset = _mm512_set1_epi16(static_cast<int16_t>(zero));
+    const __m512i low = _mm512_add_epi16(words(x[0], x[1]), offset);
+    const __m512i high = _mm512_add_epi16(words(x[2], x[3]), offset);
+    const __m512i bytes = is_signed ? _mm512_packs_epi16(low, high) : _mm512_packus_epi16(low, high);
+    // Packing works within 128 bits: four bytes of each vector in turn.
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_storeu_si512(p, _mm512_maskz_permutexvar_epi32(kAll, order, bytes));
   }
 
  private:

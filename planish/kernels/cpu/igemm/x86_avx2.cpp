@@ -1,11 +1,14 @@
 #include <immintrin.h>
 
+#include "planish/base/simd/unroll.h"
 #include "planish/base/simd/x86_avx2.h"
 #include "planish/kernels/cpu/igemm/generic.h"
 #include "planish/kernels/cpu/igemm/variants.h"
 
 namespace planish::kernels {
 namespace {
+
+using simd::unroll;
 
 PLANISH_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 PLANISH_INLINE void store(void* p, __m256i x) { _mm256_store_si256(static_cast<__m256i*>(p), x); }
@@ -29,24 +32,23 @@ struct Avx2Bytes {
                     const int8_t* weights, const int32_t* start, int32_t* sums) {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i acc[R][V];
-    for (int v = 0; v < V; ++v)
-      for (int r = 0; r < R; ++r) acc[r][v] = load(start + v * kLanes);
+    unroll<V>([&](auto v) { unroll<R>([&](auto r) { acc[r][v] = load(start + v * kLanes); }); });
     for (int64_t i = 0; i < run_count; ++i) {
       const uint8_t* x[R];
-      for (int r = 0; r < R; ++r) x[r] = rows[r] + runs[i];
+      unroll<R>([&](auto r) { x[r] = rows[r] + runs[i]; });
       for (int64_t k = 0; k < steps; ++k) {
         __m256i w[V];
-        for (int v = 0; v < V; ++v) w[v] = load(weights + v * 32);
+        unroll<V>([&](auto v) { w[v] = load(weights + v * 32); });
         weights += V * 32;
-        for (int r = 0; r < R; ++r) {
+        unroll<R>([&](auto r) {
           const __m256i q = broadcast4(x[r] + k * kDepth);
-          for (int v = 0; v < V; ++v)
+          unroll<V>([&](auto v) {
             acc[r][v] = _mm256_add_epi32(acc[r][v], _mm256_madd_epi16(_mm256_maddubs_epi16(q, w[v]), ones));
-        }
+          });
+        });
       }
     }
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v) store(sums + (r * kVectors + v) * kLanes, acc[r][v]);
+    unroll<R>([&](auto r) { unroll<V>([&](auto v) { store(sums + (r * kVectors + v) * kLanes, acc[r][v]); }); });
   }
 };
 
@@ -63,24 +65,23 @@ struct Avx2Words {
   static void micro(const int16_t* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
                     const int8_t* weights, const int32_t* start, int32_t* sums) {
     __m256i acc[R][V];
-    for (int v = 0; v < V; ++v)
-      for (int r = 0; r < R; ++r) acc[r][v] = load(start + v * kLanes);
+    unroll<V>([&](auto v) { unroll<R>([&](auto r) { acc[r][v] = load(start + v * kLanes); }); });
     for (int64_t i = 0; i < run_count; ++i) {
       const int16_t* x[R];
-      for (int r = 0; r < R; ++r) x[r] = rows[r] + runs[i];
+      unroll<R>([&](auto r) { x[r] = rows[r] + runs[i]; });
       for (int64_t k = 0; k < steps; ++k) {
         __m256i w[V];
-        for (int v = 0; v < V; ++v)
+        unroll<V>([&](auto v) {
           w[v] = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(weights) + v));
+        });
         weights += V * 16;
-        for (int r = 0; r < R; ++r) {
+        unroll<R>([&](auto r) {
           const __m256i q = broadcast4(x[r] + k * kDepth);
-          for (int v = 0; v < V; ++v) acc[r][v] = _mm256_add_epi32(acc[r][v], _mm256_madd_epi16(q, w[v]));
-        }
+          unroll<V>([&](auto v) { acc[r][v] = _mm256_add_epi32(acc[r][v], _mm256_madd_epi16(q, w[v])); });
+        });
       }
     }
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v) store(sums + (r * kVectors + v) * kLanes, acc[r][v]);
+    unroll<R>([&](auto r) { unroll<V>([&](auto v) { store(sums + (r * kVectors + v) * kLanes, acc[r][v]); }); });
   }
 };
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "planish/base/macros.h"
+#include "planish/base/simd/unroll.h"
 #include "planish/kernels/cpu/quantized_epilogue/epilogue.h"
 
 namespace planish::kernels {
@@ -89,23 +90,51 @@ struct Epilogue {
     if (c < cols) f(c, static_cast<int>(cols - c));
   }
 
+  PLANISH_INLINE static void put_row(uint8_t* y, const F* v, const QuantizedEpilogue& e) {
+    S::store_row(y, v, e.y_zero, e.y_type == QuantizedType::i8);
+  }
+  PLANISH_INLINE static void put_row(float* y, const F* v, const QuantizedEpilogue&) {
+    simd::unroll<S::kRow>([&](auto i) { S::store(y + i * kLanes, v[i]); });
+  }
+
   template <typename R, typename Y>
-  PLANISH_INLINE static void folded(const QuantizedEpilogue& e, const int32_t* sums, int64_t sums_row, const Place& p,
-                                    const R* r, Y* y) {
+  static void folded(const QuantizedEpilogue& e, const int32_t* sums, int64_t sums_row, const Place& p, const R* r,
+                     Y* y) {
+    using simd::unroll;
+    constexpr int kRow = S::kRow;
     const F r_scale = S::set1(e.r_scale);
     const F r_offset = S::set1(e.r_offset);
     const F low = S::set1(e.low);
     const F high = S::set1(e.high);
-    const float* scale = e.scale + p.channel;
-    const float* bias = e.bias + p.channel;
-    for (int64_t i = 0; i < p.rows; ++i) {
-      const int64_t at = p.at + i * e.y_row;
-      const int32_t* from = sums + i * sums_row;
-      columns(p.cols, [&](int64_t c, int n) {
-        F v = S::fma(S::load(from + c), S::load(scale + c), S::load(bias + c));
-        v = add_residual(v, offset(r, at + c), n, r_scale, r_offset);
-        put(y + at + c, S::clamp(v, low, high), e.y_zero, n);
+    int64_t c = 0;
+    for (; c + kRow * kLanes <= p.cols; c += kRow * kLanes) {
+      F scale[kRow];
+      F bias[kRow];
+      unroll<kRow>([&](auto i) {
+        scale[i] = S::load(e.scale + p.channel + c + i * kLanes);
+        bias[i] = S::load(e.bias + p.channel + c + i * kLanes);
       });
+      for (int64_t row = 0; row < p.rows; ++row) {
+        const int64_t at = p.at + row * e.y_row + c;
+        F v[kRow];
+        unroll<kRow>([&](auto i) {
+          v[i] = S::fma(S::load(sums + row * sums_row + c + i * kLanes), scale[i], bias[i]);
+          v[i] = add_residual(v[i], offset(r, at + i * kLanes), kLanes, r_scale, r_offset);
+          v[i] = S::clamp(v[i], low, high);
+        });
+        put_row(y + at, v, e);
+      }
+    }
+    for (; c < p.cols; c += kLanes) {
+      const int n = p.cols - c < kLanes ? static_cast<int>(p.cols - c) : kLanes;
+      const F scale = S::load(e.scale + p.channel + c);
+      const F bias = S::load(e.bias + p.channel + c);
+      for (int64_t row = 0; row < p.rows; ++row) {
+        const int64_t at = p.at + row * e.y_row + c;
+        F v = S::fma(S::load(sums + row * sums_row + c), scale, bias);
+        v = add_residual(v, offset(r, at), n, r_scale, r_offset);
+        put(y + at, S::clamp(v, low, high), e.y_zero, n);
+      }
     }
   }
 
