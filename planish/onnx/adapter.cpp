@@ -4,13 +4,17 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+
+#include "planish/ops/infer_graph.h"
 
 namespace planish {
 namespace {
 
 /// The table of adapter files.
-constexpr std::array kFiles{shape_adapters,  reduce_adapters,    nn_adapters,
-                            resize_adapters, broadcast_adapters, scan_adapters};
+constexpr std::array kFiles{shape_adapters,           reduce_adapters, nn_adapters,         resize_adapters,
+                            broadcast_adapters,       scan_adapters,   quantised_adapters,  quantised_matmul_adapters,
+                            block_quantised_adapters, fused_adapters,  transformer_adapters};
 
 std::vector<Adapter> build() {
   std::vector<Adapter> all;
@@ -79,11 +83,77 @@ std::span<const Adapter> all_adapters() {
   return rows;
 }
 
-Status adapt_node(AdaptContext& ctx) {
+namespace {
+
+bool fits(const Adapter& row, const Node& node, int64_t opset, bool late) {
+  return row.domain == node.domain && row.needs_ranks == late && opset >= row.from && opset <= row.to;
+}
+
+std::span<const Adapter> rows_of(const std::string& op) {
+  const auto found = std::ranges::equal_range(all_adapters(), op, {}, &Adapter::op);
+  return {found.begin(), found.end()};
+}
+
+Status apply(const Adapter& row, AdaptContext& ctx) {
+  for (size_t i = 0; i < 32; ++i)
+    if ((row.required >> i & 1U) != 0 && !ctx.has_input(i))
+      return Error{.code = Code::invalid_model,
+                   .node = ctx.node.name,
+                   .what = fmt::format("{} lacks its input {}", ctx.node.op, i),
+                   .fix = "export the model again; onnx.checker.check_model finds such cases"};
+  if (!row.domain.empty() && !ctx.has_output(0)) {
+    if (ctx.node.outputs.empty()) return {};
+    ctx.node.outputs[0] = ctx.value("unused");
+  }
+  return row.adapt(ctx);
+}
+
+Status apply_rows(AdaptContext& ctx, bool late) {
   const std::string op = ctx.node.op;  // an adapter may rename the node
-  const auto rows = all_adapters();
-  for (auto row = std::ranges::lower_bound(rows, op, {}, &Adapter::op); row != rows.end() && row->op == op; ++row)
-    if (ctx.opset >= row->from && ctx.opset <= row->to) PLANISH_TRY(row->adapt(ctx));
+  const std::string domain = ctx.node.domain;
+  for (const Adapter& row : rows_of(op))
+    if (ctx.node.domain == domain && fits(row, ctx.node, ctx.opset, late)) PLANISH_TRY(apply(row, ctx));
+  return {};
+}
+
+}  // namespace
+
+Status adapt_node(AdaptContext& ctx) { return apply_rows(ctx, false); }
+
+bool adapts_late(const Node& node, int64_t opset) {
+  return std::ranges::any_of(rows_of(node.op), [&](const Adapter& row) { return fits(row, node, opset, true); });
+}
+
+Status adapt_late(Graph& graph, NameSource& names, std::span<const LateNode> nodes) {
+  std::map<std::string_view, int64_t> waiting;
+  for (const LateNode& n : nodes) waiting.emplace(n.name, n.opset);
+  while (!waiting.empty()) {
+    // Inference needs an order; a graph with a cycle is refused by the caller.
+    if (!sort_topologically(graph).ok()) return {};
+    const auto facts = infer_shapes(graph);
+    if (facts.ok())
+      for (size_t v = 0; v < facts->shapes.size(); ++v) {
+        Value& value = graph.values[v];
+        if (!value.shape && facts->shapes[v]) value.shape = facts->shapes[v];
+        if (value.dtype == DType::undefined) value.dtype = facts->dtypes[v];
+      }
+    // What stands behind a waiting node is known only after it; the first one always has its turn.
+    bool first = true;
+    for (size_t i = 0, n = graph.nodes.size(); i < n; ++i) {
+      const auto it = waiting.find(graph.nodes[i].name);
+      if (it == waiting.end()) continue;
+      Node node = graph.nodes[i];
+      const bool ranks_known =
+          std::ranges::all_of(node.inputs, [&](ValueId v) { return v == kNoValue || graph.value(v).shape; });
+      if (!first && !ranks_known) continue;
+      first = false;
+      AdaptContext ctx(graph, names, node, it->second);
+      waiting.erase(it);
+      PLANISH_TRY(apply_rows(ctx, true));
+      graph.nodes[i] = std::move(node);
+    }
+    if (first) return {};  // their nodes are gone: nobody reads their results
+  }
   return {};
 }
 

@@ -65,7 +65,13 @@ struct Adapter {
   int64_t from;
   int64_t to;
   Status (*adapt)(AdaptContext&);
+  std::string_view domain = "";
+  uint32_t required = 0;     ///< bit i: input i must be there (other domains have no table of signatures)
+  bool needs_ranks = false;  ///< waits until the whole graph is read, so that declared_rank() knows every input
 };
+
+/// The domain of ONNX Runtime's own operators. Its rows turn them into operators of the default domain.
+inline constexpr std::string_view kMicrosoftDomain = "com.microsoft";
 
 // The rows by topic; all_adapters() joins them into the one table.
 std::span<const Adapter> shape_adapters();
@@ -74,12 +80,29 @@ std::span<const Adapter> nn_adapters();
 std::span<const Adapter> resize_adapters();
 std::span<const Adapter> broadcast_adapters();
 std::span<const Adapter> scan_adapters();
+std::span<const Adapter> quantised_adapters();
+std::span<const Adapter> quantised_matmul_adapters();
+std::span<const Adapter> block_quantised_adapters();
+std::span<const Adapter> fused_adapters();
+std::span<const Adapter> transformer_adapters();
 
 /// All rows, sorted by operator (rows of one operator keep their order).
 std::span<const Adapter> all_adapters();
 
-/// Applies every row that fits the node (default domain only).
+/// Applies every row that fits the node, except those that need ranks.
 Status adapt_node(AdaptContext& ctx);
+
+/// True when a row that needs ranks waits for the node.
+bool adapts_late(const Node& node, int64_t opset);
+
+/// A node that waits for the whole graph.
+struct LateNode {
+  std::string name;
+  int64_t opset = 0;
+};
+
+/// Applies the rows that need ranks to the nodes of `graph` named in `nodes`.
+Status adapt_late(Graph& graph, NameSource& names, std::span<const LateNode> nodes);
 
 /// Softmax, LogSoftmax and Hardmax before opset 13 work on a matrix: all dimensions from `axis` on are one. The rank
 /// decides whether that differs from today's meaning, and it is known only when the whole graph is.

@@ -180,6 +180,7 @@ Status GraphBuilder::set_outputs(const onnx::GraphProto& proto, Frame& frame) {
 }
 
 Status GraphBuilder::finish() {
+  if (!late_.empty()) PLANISH_TRY(adapt_late(graph_, *this, late_));
   if (!legacy_softmax_.empty()) PLANISH_TRY(adapt_legacy_softmax(graph_, *this, legacy_softmax_));
   return sort_topologically(graph_);
 }

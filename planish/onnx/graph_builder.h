@@ -105,6 +105,7 @@ class GraphBuilder : public NameSource {
   std::unordered_set<std::string> node_names_;
   std::unordered_map<std::string, int64_t> next_suffix_;
   std::vector<std::string> legacy_softmax_;
+  std::vector<LateNode> late_;
 };
 
 }  // namespace planish

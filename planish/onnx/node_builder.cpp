@@ -128,15 +128,17 @@ Status GraphBuilder::add_node(const onnx::NodeProto& proto, size_t index, Frame&
                    .node = node.name,
                    .what = fmt::format("{} belongs to the default domain, but no opset of it is imported", node.op),
                    .fix = "export the model again; opset_import must list the default domain"};
-    AdaptContext ctx(graph_, *this, node, opset);
-    PLANISH_TRY(adapt_node(ctx));
   }
+  const bool late = adapts_late(node, opset);
+  AdaptContext ctx(graph_, *this, node, opset);
+  PLANISH_TRY(adapt_node(ctx));
   if (is_legacy_softmax(node, opset)) legacy_softmax_.push_back(node.name);
   while (!node.outputs.empty() && node.outputs.back() == kNoValue) node.outputs.pop_back();
   if (node.outputs.empty()) return {};  // ONNX operators have no effect but their outputs
+  if (late) late_.push_back({node.name, opset});
   graph_.nodes.push_back(std::move(node));
   for (size_t i = first_node; i < graph_.nodes.size(); ++i) PLANISH_TRY(check_signature(graph_.nodes[i]));
-  check_supported(first_node, opset);
+  if (!late) check_supported(first_node, opset);
   return {};
 }
 
