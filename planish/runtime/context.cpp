@@ -364,17 +364,22 @@ Status Context::copy_outputs_elsewhere() {
   return {};
 }
 
+Status Context::run_step_named(size_t step, std::vector<LayerTime>* times) {
+  Status status = run_step(step, times);
+  if (status.ok()) return status;
+  const auto node = static_cast<size_t>(plans_.front()->steps[step].node);
+  return std::move(status).take_error().with_context(
+      fmt::format("running layer '{}'", executable_->graph().nodes[node].name));
+}
+
+DevicePtr Context::address_of(ValueId v) const {
+  return Resolver{*executable_, *plans_.front(), arena_.get(), input_bindings_, output_addresses_}(v);
+}
+
 Status Context::run(std::vector<LayerTime>* times) {
   PLANISH_TRY(plan());
-  const Graph& graph = executable_->graph();
   if (bindings_changed_) PLANISH_TRY(resolve_bindings());
-  const Plan& plan = *plans_.front();
-  for (size_t s = 0; s < plan.steps.size(); ++s) {
-    Status status = run_step(s, times);
-    if (!status.ok())
-      return std::move(status).take_error().with_context(
-          fmt::format("running layer '{}'", graph.nodes[static_cast<size_t>(plan.steps[s].node)].name));
-  }
+  for (size_t s = 0; s < plans_.front()->steps.size(); ++s) PLANISH_TRY(run_step_named(s, times));
   return copy_outputs_elsewhere();
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "planish/base/parallel.h"
 #include "planish/runtime/executable.h"
 
 namespace planish {
@@ -28,6 +29,14 @@ struct StepInfo {
   std::string tactic;        ///< id of what really runs ("" for copies and deferred steps)
   std::string detail;
   size_t workspace_bytes = 0;
+};
+
+/// A tensor that a run has just computed.
+struct Observation {
+  ValueId value = kNoValue;  ///< of the engine's graph
+  std::string_view name;
+  TensorDesc desc;             ///< with the physical layout: blocked layouts hold padding channels
+  const void* data = nullptr;  ///< host memory, desc.bytes() long, valid during the call
 };
 
 struct ContextOptions {
@@ -57,6 +66,10 @@ class Context {
   /// Runs once. With `times`, every layer is timed (and appended in order of execution).
   Status run(std::vector<LayerTime>* times = nullptr);
 
+  /// Runs once and shows every value that a node makes and `wanted` asks for, as soon as it is complete: views and
+  /// concats in place too, but not what fusing removed or shape arithmetic computed. An error of `show` ends the run.
+  Status run_observed(FunctionRef<bool(ValueId)> wanted, FunctionRef<Status(const Observation&)> show);
+
   /// Shape of a network output: after plan(), or after run() where it depends on data.
   Result<Shape> output_shape(std::string_view name) const;
   /// Where the output lies after a run.
@@ -84,6 +97,8 @@ class Context {
   Status resolve_bindings();
   Status copy_outputs_elsewhere();
   Status run_step(size_t step, std::vector<LayerTime>* times);
+  Status run_step_named(size_t step, std::vector<LayerTime>* times);
+  [[nodiscard]] DevicePtr address_of(ValueId v) const;
 
   std::shared_ptr<const Executable> executable_;
   ContextOptions options_;
