@@ -34,6 +34,7 @@ constexpr std::array kFiles{
     top_k_ops,
     quantized_conv_ops,
     quantized_matmul_ops,
+    quantized_fused_ops,
     quantize_linear_ops,
     cast_ops,
     range_ops,
