@@ -130,9 +130,10 @@ Status GraphBuilder::add_node(const onnx::NodeProto& proto, size_t index, Frame&
                    .fix = "export the model again; opset_import must list the default domain"};
   }
   const bool late = adapts_late(node, opset);
+  const bool legacy_softmax = is_legacy_softmax(node, opset);
   AdaptContext ctx(graph_, *this, node, opset);
   PLANISH_TRY(adapt_node(ctx));
-  if (is_legacy_softmax(node, opset)) legacy_softmax_.push_back(node.name);
+  if (legacy_softmax) legacy_softmax_.push_back(node.name);
   while (!node.outputs.empty() && node.outputs.back() == kNoValue) node.outputs.pop_back();
   if (node.outputs.empty()) return {};  // ONNX operators have no effect but their outputs
   if (late) late_.push_back({node.name, opset});
