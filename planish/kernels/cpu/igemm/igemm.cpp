@@ -168,7 +168,6 @@ IgemmPlan plan_igemm(const IgemmShape& shape, const IgemmKernel& kernel, const I
   const bool is_i16 = kernel.input == IgemmInput::i16;
   const bool shifted = type.is_signed && !type.never_negative && !is_i16;
   plan.flip = shifted ? 0x80 : 0;
-  plan.fill = shifted ? type.zero + 128 : type.zero;
   plan.in_place = !is_i16 && !shifted && s.pad_top == 0 && s.pad_left == 0 && needed_h <= s.in_h &&
                   needed_w <= s.in_w && run_length % kernel.format.depth == 0;
   plan.padded_w = plan.in_place ? s.in_w : needed_w;
@@ -186,13 +185,21 @@ IgemmPlan plan_igemm(const IgemmShape& shape, const IgemmKernel& kernel, const I
     constexpr int64_t kSlack = 64;  // the last step of the last run may read behind it, against zero weights
     plan.part_scratch_bytes = static_cast<size_t>((lines * line_bytes + kSlack + 63) / 64 * 64);
   }
-  const auto channels = static_cast<size_t>(s.groups * s.outputs);
-  std::vector<int32_t> sums(channels);
-  std::memcpy(sums.data(), packed + weight_bytes(shape, kernel.format), channels * sizeof(int32_t));
-  plan.start.assign(channels + kChannelPadding, 0);
-  for (size_t n = 0; n < channels; ++n) plan.start[n] = -plan.fill * sums[n];
+  plan.start.assign(static_cast<size_t>(s.groups * s.outputs) + kChannelPadding, 0);
+  set_igemm_zero(plan, type.zero, packed);
   split_work(plan, std::max(1, threads));
   return plan;
+}
+
+void set_igemm_zero(IgemmPlan& plan, int32_t zero, const int8_t* packed) {
+  plan.type.zero = zero;
+  plan.fill = plan.flip != 0 ? zero + 128 : zero;
+  const int8_t* sums = packed + weight_bytes(plan.shape, plan.kernel->format);
+  for (int64_t n = 0; n < plan.shape.groups * plan.shape.outputs; ++n) {
+    int32_t sum = 0;
+    std::memcpy(&sum, sums + static_cast<size_t>(n) * sizeof(sum), sizeof(sum));
+    plan.start[static_cast<size_t>(n)] = -plan.fill * sum;
+  }
 }
 
 void run_igemm(const IgemmPlan& plan, const void* x, const int8_t* packed, const QuantizedEpilogue& epilogue,

@@ -117,6 +117,9 @@ struct IgemmPlan {
 IgemmPlan plan_igemm(const IgemmShape& shape, const IgemmKernel& kernel, const IgemmInputType& type,
                      const int8_t* packed, int threads);
 
+/// Gives the plan another zero point of the input: one that only the run knows.
+void set_igemm_zero(IgemmPlan& plan, int32_t zero, const int8_t* packed);
+
 /// Runs on several threads. x: [images, in_h, in_w, groups*channels] bytes; epilogue.y likewise with out and outputs.
 /// `scratch` has plan.scratch_bytes(), 64-byte aligned.
 void run_igemm(const IgemmPlan& plan, const void* x, const int8_t* packed, const QuantizedEpilogue& epilogue,

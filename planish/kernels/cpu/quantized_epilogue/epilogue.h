@@ -6,8 +6,8 @@
 
 namespace planish::kernels {
 
-/// Types of bytes and floats that quantised layers read and write.
-enum class QuantizedType : uint8_t { none, i8, u8, f32 };
+/// Types that quantised layers read and write; i32 is for the sums themselves, without anything that follows.
+enum class QuantizedType : uint8_t { none, i8, u8, f32, i32 };
 
 /// Elements behind the last channel that `scale`, `bias` and integer start values must have, so that whole vectors can
 /// be read from every channel on.

@@ -3,6 +3,7 @@
 // The epilogue of quantised layers over any of the vector types of base/simd; included by the generic.h of the families
 // that produce integer sums.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "planish/base/macros.h"
@@ -24,6 +25,12 @@ struct Epilogue {
   static void tile(const QuantizedEpilogue& e, const int32_t* sums, int64_t sums_row, int64_t rows, int64_t cols,
                    int64_t row, int64_t col) {
     const Place place{rows, cols, row * e.y_row + col, col};
+    if (e.y_type == QuantizedType::i32) {
+      for (int64_t i = 0; i < rows; ++i)
+        __builtin_memcpy(static_cast<int32_t*>(e.y) + place.at + i * e.y_row, sums + i * sums_row,
+                         static_cast<size_t>(cols) * sizeof(int32_t));
+      return;
+    }
     if (e.folded) {
       with_types(e, [&](auto r, auto y) { folded(e, sums, sums_row, place, r, y); });
       return;
@@ -57,6 +64,7 @@ struct Epilogue {
       case QuantizedType::i8: return with_y(static_cast<const int8_t*>(e.r));
       case QuantizedType::u8: return with_y(static_cast<const uint8_t*>(e.r));
       case QuantizedType::f32: return with_y(static_cast<const float*>(e.r));
+      case QuantizedType::i32: return;  // no residual has that type
     }
   }
 
