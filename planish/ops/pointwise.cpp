@@ -12,12 +12,44 @@
 #include "planish/ops/broadcast.h"
 #include "planish/ops/checks.h"
 #include "planish/ops/elementwise.h"
+#include "planish/ops/quantization.h"
 #include "planish/ops/registry.h"
 
 namespace planish {
 namespace {
 
 constexpr size_t kBlock = 256;  // a dozen rows of doubles fit in the first-level cache
+
+// Quantisation as steps: alpha is the scale, beta the zero point. Rounded as ONNX rounds, by a division in f32.
+double quantized(double x, const ScalarParams& p, DType type) {
+  const double quotient = static_cast<float>(x) / static_cast<float>(p.alpha);
+  return quantize_to_integer(quotient, p.beta, integer_range(type));
+}
+double dequantize(double x, const ScalarParams& p) { return (x - p.beta) * static_cast<float>(p.alpha); }
+double quantize_i8(double x, const ScalarParams& p) { return quantized(x, p, DType::i8); }
+double quantize_u8(double x, const ScalarParams& p) { return quantized(x, p, DType::u8); }
+
+template <auto kScalar>
+void map_block(int64_t n, const double* x, double* y, const ScalarParams& p) {
+  for (int64_t i = 0; i < n; ++i) y[i] = kScalar(x[i], p);
+}
+
+template <auto kScalar>
+constexpr UnaryFunction quantization_function(std::string_view op) {
+  return {.op = op,
+          .alpha_attr = "scale",
+          .beta_attr = "zero",
+          .alpha = 1,
+          .beta = 0,
+          .gives_bool = false,
+          .scalar = kScalar,
+          .block = map_block<kScalar>,
+          .block_i64 = nullptr,
+          .block_u64 = nullptr};
+}
+constexpr UnaryFunction kDequantize = quantization_function<dequantize>("DequantizeLinear");
+constexpr UnaryFunction kQuantizeI8 = quantization_function<quantize_i8>("QuantizeLinear");
+constexpr UnaryFunction kQuantizeU8 = quantization_function<quantize_u8>("QuantizeLinear");
 
 std::vector<std::string_view> words_of(std::string_view text) {
   std::vector<std::string_view> words;
@@ -43,6 +75,11 @@ std::string apply_key(PointwiseStep& step, std::string_view key, std::string_vie
     step.params.approximate_tanh = text == "tanh";
     return {};
   }
+  if (key == "type" && step.unary == &kQuantizeI8 && (text == "i8" || text == "u8")) {
+    step.unary = text == "i8" ? &kQuantizeI8 : &kQuantizeU8;
+    step.gives = text == "i8" ? DType::i8 : DType::u8;
+    return {};
+  }
   const auto value = number_of<double>(text);
   if (step.unary == nullptr || !value || key.empty()) return fmt::format("cannot use '{}={}'", key, text);
   if (key == step.unary->alpha_attr)
@@ -59,6 +96,11 @@ std::string parse_step(std::string_view text, int32_t defined, PointwiseStep& st
   const auto words = words_of(text);
   if (words.empty()) return "empty step";
   step.unary = find_unary_function(words[0]);
+  if (words[0] == kDequantize.op) {
+    step.unary = &kDequantize;
+    step.gives = DType::f32;
+  }
+  if (words[0] == kQuantizeI8.op) step.unary = &kQuantizeI8;
   step.binary = step.unary != nullptr ? nullptr : find_binary_function(words[0]);
   step.where = words[0] == "Where";
   const bool computable = (step.unary != nullptr && step.unary->block != nullptr) ||
@@ -79,6 +121,9 @@ std::string parse_step(std::string_view text, int32_t defined, PointwiseStep& st
   const int32_t expected = step.unary != nullptr ? 1 : (step.where ? 3 : 2);
   if (step.operand_count != expected)
     return fmt::format("{} needs {} operands, got {}", words[0], expected, step.operand_count);
+  const bool quantizes = words[0] == kQuantizeI8.op;
+  if (quantizes && step.gives == DType::undefined) return "a type=i8 or type=u8 is missing";
+  if ((quantizes || step.unary == &kDequantize) && !(step.params.alpha > 0)) return "the scale must be positive";
   return {};
 }
 
@@ -186,10 +231,17 @@ std::string pointwise_step(std::string_view op, std::initializer_list<int32_t> o
   return text;
 }
 
+std::string quantization_step(int32_t operand, float scale, int64_t zero, DType type) {
+  if (type == DType::undefined) return fmt::format("DequantizeLinear {} scale={} zero={}", operand, scale, zero);
+  return fmt::format("QuantizeLinear {} scale={} zero={} type={}", operand, scale, zero, dtype_name(type));
+}
+
 DType pointwise_dtype(const PointwiseProgram& program, const std::vector<DType>& inputs) {
   std::vector<DType> types = inputs;
   for (const PointwiseStep& s : program.steps)
-    types.push_back(s.gives_bool() ? DType::boolean : types[static_cast<size_t>(s.operands[s.where ? 1 : 0])]);
+    types.push_back(s.gives != DType::undefined ? s.gives
+                    : s.gives_bool()            ? DType::boolean
+                                                : types[static_cast<size_t>(s.operands[s.where ? 1 : 0])]);
   return types.back();
 }
 

@@ -171,6 +171,23 @@ TEST(Pointwise, ComparisonsAndWhereHaveTheRightTypes) {
   EXPECT_EQ(values_of(out), (std::vector<double>{0, 0, 1}));
 }
 
+TEST(Pointwise, QuantisationSteps) {
+  Node node{.op = "Pointwise", .domain = "planish"};
+  node.attrs["steps"] =
+      std::vector<std::string>{quantization_step(0, 0.5F, 10), "Add 2 1", quantization_step(3, 0.25F, 100, DType::u8)};
+  const auto out = run_node(node, {tensor(DType::u8, {4}, {0, 10, 12, 255}), tensor(DType::f32, {1}, {0.125})});
+  ASSERT_TRUE(out.ok()) << out.error().message();
+  EXPECT_EQ((*out)[0].dtype(), DType::u8);
+  EXPECT_EQ(values_of(out), (std::vector<double>{80, 100, 104, 255}));  // 100.5 and 104.5 round to even
+  node.attrs["steps"] = std::vector<std::string>{"QuantizeLinear 0 scale=1 type=i8", "DequantizeLinear 1 scale=1"};
+  EXPECT_EQ(run_node(node, {tensor(DType::f32, {1}, {-300})}).value()[0].at(0), -128);
+  for (const char* bad : {"QuantizeLinear 0 scale=1", "QuantizeLinear 0 scale=0 type=i8", "DequantizeLinear 0 type=i8",
+                          "QuantizeLinear 0 type=i32"}) {
+    node.attrs["steps"] = std::vector<std::string>{bad};
+    EXPECT_FALSE(run_node(node, {tensor(DType::f32, {1}, {1})}).ok()) << bad;
+  }
+}
+
 TEST(Pointwise, RefusesBadPrograms) {
   for (const char* step : {"", "Add 0", "Add 0 2", "Nonsense 0", "Relu 0 alpha=1", "Relu x", "Relu 0 1",
                            "Clip 0 min=", "BitwiseAnd 0 0", "Where 0 0 0 0", "Relu -1"}) {

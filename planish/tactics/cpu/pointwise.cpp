@@ -29,6 +29,14 @@ struct Step {
   size_t b = 0;
 };
 
+/// The function of a QuantizeLinear or DequantizeLinear step by the type that it gives.
+std::optional<PointwiseOp> quantization_op(DType gives) {
+  if (gives == DType::f32) return PointwiseOp::dequantize;
+  return gives == DType::i8 ? PointwiseOp::quantize_i8 : PointwiseOp::quantize_u8;
+}
+
+bool is_byte(DType t) { return t == DType::i8 || t == DType::u8; }
+
 /// A single elementwise node in the notation of planish.Pointwise, so that both take one path.
 Result<std::vector<Step>> steps_of(const NodeView& view) {
   const Node& node = *view.node;
@@ -41,7 +49,8 @@ Result<std::vector<Step>> steps_of(const NodeView& view) {
     for (const PointwiseStep& s : program.steps) {
       if (s.where) return refuse("has no selection");
       const std::string_view name = s.unary != nullptr ? s.unary->op : s.binary->op;
-      const auto op = kernels::find_pointwise_op(name, s.params.approximate_tanh);
+      const auto op = s.gives != DType::undefined ? quantization_op(s.gives)
+                                                  : kernels::find_pointwise_op(name, s.params.approximate_tanh);
       if (!op) return refuse(fmt::format("has no function {}", name));
       steps.push_back({*op, static_cast<float>(s.params.alpha), static_cast<float>(s.params.beta),
                        static_cast<size_t>(s.operands[0]),
@@ -218,6 +227,59 @@ class PointwiseRunner final : public Kernel {
   int64_t segments_ = 0;
 };
 
+/// Why bytes may not be read or written by these steps: their arithmetic is that of real numbers.
+WhyNot byte_refusal(const NodeView& view, const std::vector<Step>& steps) {
+  const size_t inputs = operand_count(view);
+  for (size_t i = 0; i < inputs; ++i) {
+    if (!is_byte(view.inputs[i].dtype)) continue;
+    for (const Step& s : steps)
+      if ((s.a == i && s.op != PointwiseOp::dequantize) || (kernels::is_binary(s.op) && s.b == i))
+        return fmt::format("reads {} only through DequantizeLinear", dtype_name(view.inputs[i].dtype));
+  }
+  const DType y = view.outputs[0].dtype;
+  if (is_byte(y) && (steps.empty() || steps.back().op != *quantization_op(y)))
+    return fmt::format("writes {} only through QuantizeLinear", dtype_name(y));
+  return std::nullopt;
+}
+
+/// A program from one tensor of bytes to bytes: whatever its steps are, it is a table of 256 results.
+class LookupRunner final : public Kernel {
+ public:
+  LookupRunner(const std::vector<Step>& steps, DType from, DType to, int64_t count) : count_(count) {
+    std::vector<std::array<float, 256>> values(1 + steps.size());
+    std::array<uint8_t, 256> all;
+    for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint8_t>(i);
+    kernels::tile_reader(from)(256, all.data(), values[0].data());
+    const auto fn = kernels::best_pointwise_kernel().fn;
+    for (size_t s = 0; s < steps.size(); ++s)
+      fn(steps[s].op, 256, values[steps[s].a].data(), values[steps[s].b].data(), values[s + 1].data(), steps[s].alpha,
+         steps[s].beta);
+    kernels::tile_writer(to)(256, values.back().data(), table_.data());
+  }
+
+  Status run(const Bindings& b) override {
+    const auto* x = host_ptr<const uint8_t>(b.inputs[0]);
+    auto* y = host_ptr<uint8_t>(b.outputs[0]);
+    constexpr int64_t kBytesPerThread = 32768;
+    parallel_for(count_, kBytesPerThread, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) y[i] = table_[x[i]];
+    });
+    return {};
+  }
+
+  [[nodiscard]] std::string detail() const override { return "lookup"; }
+
+ private:
+  int64_t count_;
+  std::array<uint8_t, 256> table_{};
+};
+
+/// Bytes of a tensor whose elements are walked in the order in which they lie, padding included.
+bool is_lookup(const NodeView& view) {
+  return operand_count(view) == 1 && is_byte(view.inputs[0].dtype) && is_byte(view.outputs[0].dtype) &&
+         view.inputs[0].layout == view.outputs[0].layout && view.inputs[0].shape == view.outputs[0].shape;
+}
+
 std::optional<LoopNest> nest_of(const NodeView& view) {
   std::vector<TensorDesc> operands(view.inputs.begin(),
                                    view.inputs.begin() + static_cast<std::ptrdiff_t>(operand_count(view)));
@@ -228,10 +290,11 @@ std::optional<LoopNest> nest_of(const NodeView& view) {
 WhyNot supports(const NodeView& view, const Target&) {
   for (size_t i = 0; i < operand_count(view); ++i)
     if (kernels::tile_reader(view.inputs[i].dtype) == nullptr)
-      return fmt::format("reads f32, f16 and bf16, got {}", dtype_name(view.inputs[i].dtype));
-  if (kernels::tile_writer(view.outputs[0].dtype) == nullptr) return "writes f32, f16 and bf16 only";
+      return fmt::format("reads f32, f16, bf16, i8 and u8, got {}", dtype_name(view.inputs[i].dtype));
+  if (kernels::tile_writer(view.outputs[0].dtype) == nullptr) return "writes f32, f16, bf16, i8 and u8 only";
   auto steps = steps_of(view);
   if (!steps.ok()) return steps.error().what;
+  if (WhyNot why = byte_refusal(view, *steps)) return why;
   if (operand_count(view) + steps->size() > kMaxBuffers)
     return fmt::format("takes {} inputs and steps together at most", kMaxBuffers);
   if (!nest_of(view)) return "an operand lies in a layout that does not go with the output's";
@@ -240,6 +303,9 @@ WhyNot supports(const NodeView& view, const Target&) {
 
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant>, const Target&) {
   std::vector<Step> steps = PLANISH_TRY(steps_of(view));
+  if (is_lookup(view))
+    return std::unique_ptr<Kernel>(
+        new LookupRunner(steps, view.inputs[0].dtype, view.outputs[0].dtype, view.inputs[0].size()));
   auto nest = nest_of(view);
   if (!nest) return Error{.code = Code::unsupported, .node = view.node->name, .what = "layouts do not go together"};
   std::vector<Element> elements;

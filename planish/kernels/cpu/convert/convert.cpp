@@ -23,7 +23,8 @@ std::span<const ConvertKernels> convert_kernels() {
   static const std::array kernels{
       kConvertAvx512,
       kConvertAvx2,
-      ConvertKernels{"convert_baseline", Isa::baseline, widen_f16, narrow_f16, widen_bf16, narrow_bf16},
+      ConvertKernels{"convert_baseline", Isa::baseline, widen_f16, narrow_f16, widen_bf16, narrow_bf16,
+                     widen_byte<int8_t>, widen_byte<uint8_t>, narrow_byte<int8_t>, narrow_byte<uint8_t>},
   };
   return kernels;
 }

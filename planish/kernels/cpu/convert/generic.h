@@ -20,5 +20,15 @@ inline void narrow_bf16(int64_t n, const float* x, uint16_t* y) {
   }
 }
 
+template <typename T>
+inline void widen_byte(int64_t n, const T* x, float* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i]);
+}
+
+template <typename T>
+inline void narrow_byte(int64_t n, const float* x, T* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(static_cast<int32_t>(x[i]));
+}
+
 }  // namespace
 }  // namespace planish::kernels

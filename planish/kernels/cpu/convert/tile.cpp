@@ -20,17 +20,31 @@ void write_half(int64_t n, const float* x, void* y) {
   (best_convert_kernels().*kConvert)(n, x, static_cast<uint16_t*>(y));
 }
 
+template <auto kConvert, typename T>
+void read_bytes(int64_t n, const void* x, float* y) {
+  (best_convert_kernels().*kConvert)(n, static_cast<const T*>(x), y);
+}
+
+template <auto kConvert, typename T>
+void write_bytes(int64_t n, const float* x, void* y) {
+  (best_convert_kernels().*kConvert)(n, x, static_cast<T*>(y));
+}
+
 }  // namespace
 
 ReadTile tile_reader(DType type) {
   if (type == DType::f32) return read_f32;
   if (type == DType::f16) return read_half<&ConvertKernels::f16_to_f32>;
+  if (type == DType::i8) return read_bytes<&ConvertKernels::i8_to_f32, int8_t>;
+  if (type == DType::u8) return read_bytes<&ConvertKernels::u8_to_f32, uint8_t>;
   return type == DType::bf16 ? read_half<&ConvertKernels::bf16_to_f32> : nullptr;
 }
 
 WriteTile tile_writer(DType type) {
   if (type == DType::f32) return write_f32;
   if (type == DType::f16) return write_half<&ConvertKernels::f32_to_f16>;
+  if (type == DType::i8) return write_bytes<&ConvertKernels::f32_to_i8, int8_t>;
+  if (type == DType::u8) return write_bytes<&ConvertKernels::f32_to_u8, uint8_t>;
   return type == DType::bf16 ? write_half<&ConvertKernels::f32_to_bf16> : nullptr;
 }
 

@@ -25,6 +25,8 @@ void narrow_f16(int64_t n, const float* x, uint16_t* y) {
 
 }  // namespace
 
-constinit const ConvertKernels kConvertAvx2{"convert_avx2", Isa::avx2, widen_f16, narrow_f16, widen_bf16, narrow_bf16};
+constinit const ConvertKernels kConvertAvx2{
+    "convert_avx2", Isa::avx2,          widen_f16,           narrow_f16,          widen_bf16,
+    narrow_bf16,    widen_byte<int8_t>, widen_byte<uint8_t>, narrow_byte<int8_t>, narrow_byte<uint8_t>};
 
 }  // namespace planish::kernels

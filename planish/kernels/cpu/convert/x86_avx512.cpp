@@ -32,9 +32,36 @@ void narrow_f16(int64_t n, const float* x, uint16_t* y) {
   _mm256_mask_storeu_epi16(y + i, mask, _mm512_maskz_cvtps_ph(kAll, _mm512_maskz_loadu_ps(mask, x + i), kNearest));
 }
 
+void widen_i8(int64_t n, const int8_t* x, float* y) {
+  for (int64_t i = 0; i < n; i += kWidth) {
+    const __mmask16 mask = n - i < kWidth ? tail_mask(n - i) : kAll;
+    const __m512i wide = _mm512_maskz_cvtepi8_epi32(kAll, _mm_maskz_loadu_epi8(mask, x + i));
+    _mm512_mask_storeu_ps(y + i, mask, _mm512_maskz_cvtepi32_ps(kAll, wide));
+  }
+}
+
+void widen_u8(int64_t n, const uint8_t* x, float* y) {
+  for (int64_t i = 0; i < n; i += kWidth) {
+    const __mmask16 mask = n - i < kWidth ? tail_mask(n - i) : kAll;
+    const __m512i wide = _mm512_maskz_cvtepu8_epi32(kAll, _mm_maskz_loadu_epi8(mask, x + i));
+    _mm512_mask_storeu_ps(y + i, mask, _mm512_maskz_cvtepi32_ps(kAll, wide));
+  }
+}
+
+// Whole numbers of either range have the same low byte.
+template <typename T>
+void narrow(int64_t n, const float* x, T* y) {
+  for (int64_t i = 0; i < n; i += kWidth) {
+    const __mmask16 mask = n - i < kWidth ? tail_mask(n - i) : kAll;
+    const __m512i wide = _mm512_maskz_cvtps_epi32(kAll, _mm512_maskz_loadu_ps(mask, x + i));
+    _mm_mask_storeu_epi8(y + i, mask, _mm512_maskz_cvtepi32_epi8(kAll, wide));
+  }
+}
+
 }  // namespace
 
-constinit const ConvertKernels kConvertAvx512{"convert_avx512", Isa::avx512, widen_f16,
-                                              narrow_f16,       widen_bf16,  narrow_bf16};
+constinit const ConvertKernels kConvertAvx512{"convert_avx512", Isa::avx512,    widen_f16, narrow_f16,
+                                              widen_bf16,       narrow_bf16,    widen_i8,  widen_u8,
+                                              narrow<int8_t>,   narrow<uint8_t>};
 
 }  // namespace planish::kernels

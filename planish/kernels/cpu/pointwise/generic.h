@@ -28,6 +28,13 @@ PLANISH_INLINE void map2(int64_t n, const float* a, const float* b, float* y, F 
 PLANISH_INLINE float nan_max(float a, float b) { return a > b || a != a ? a : b; }
 PLANISH_INLINE float nan_min(float a, float b) { return a < b || a != a ? a : b; }
 
+PLANISH_INLINE float quantize(float x, float scale, float zero, float low, float high) {
+  const float q = __builtin_rintf(x / scale);
+  const float shifted = (q != q ? 0.0F : q) + zero;
+  const float floor = shifted < low ? low : shifted;
+  return floor > high ? high : floor;
+}
+
 PLANISH_INLINE void pointwise_generic(PointwiseOp op, int64_t n, const float* a, const float* b, float* y, float alpha,
                                       float beta) {
   using namespace simd;
@@ -65,6 +72,11 @@ PLANISH_INLINE void pointwise_generic(PointwiseOp op, int64_t n, const float* a,
         const float low = x < alpha ? alpha : x;
         return low > beta ? beta : low;
       });
+    case PointwiseOp::dequantize: return map1(n, a, y, [alpha, beta](float x) { return (x - beta) * alpha; });
+    case PointwiseOp::quantize_i8:
+      return map1(n, a, y, [alpha, beta](float x) { return quantize(x, alpha, beta, -128.0F, 127.0F); });
+    case PointwiseOp::quantize_u8:
+      return map1(n, a, y, [alpha, beta](float x) { return quantize(x, alpha, beta, 0.0F, 255.0F); });
     case PointwiseOp::add: return map2(n, a, b, y, [](float x, float z) { return x + z; });
     case PointwiseOp::sub: return map2(n, a, b, y, [](float x, float z) { return x - z; });
     case PointwiseOp::mul: return map2(n, a, b, y, [](float x, float z) { return x * z; });

@@ -36,6 +36,9 @@ enum class PointwiseOp : uint8_t {
   gelu_tanh,
   mish,
   clip,
+  dequantize,   ///< (a - beta) * alpha
+  quantize_i8,  ///< round-to-even(a / alpha) + beta, saturated to -128..127; NaN counts as 0
+  quantize_u8,  ///< the same, saturated to 0..255
   add,
   sub,
   mul,

@@ -54,6 +54,25 @@ TEST(Convert, TilesOfEveryTypeReadBackWhatWasWritten) {
     tile_reader(type)(n, memory.data(), back.data());
     EXPECT_EQ(back, values) << dtype_name(type);
   }
+  std::vector<float> bytes(256 + 7);
+  for (const DType type : {DType::i8, DType::u8}) {
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<float>(i % 256) - (type == DType::i8 ? 128 : 0);
+    std::vector<uint8_t> memory(bytes.size());
+    std::vector<float> back(bytes.size());
+    for (const ConvertKernels& k : convert_kernels()) {
+      if (!cpu_features().has(k.isa)) continue;
+      const auto count = static_cast<int64_t>(bytes.size());
+      if (type == DType::i8) {
+        k.f32_to_i8(count, bytes.data(), reinterpret_cast<int8_t*>(memory.data()));
+        k.i8_to_f32(count, reinterpret_cast<const int8_t*>(memory.data()), back.data());
+      } else {
+        k.f32_to_u8(count, bytes.data(), memory.data());
+        k.u8_to_f32(count, memory.data(), back.data());
+      }
+      EXPECT_EQ(back, bytes) << k.id << ' ' << dtype_name(type);
+      EXPECT_EQ(memory[130], type == DType::i8 ? 2 : 130) << k.id;
+    }
+  }
   EXPECT_EQ(tile_reader(DType::i64), nullptr);
   EXPECT_EQ(tile_writer(DType::boolean), nullptr);
 }

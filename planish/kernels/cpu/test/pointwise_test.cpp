@@ -57,6 +57,7 @@ const Function kFunctions[] = {
     {"gelu", PointwiseOp::gelu, [](double x, double) { return 0.5 * x * (1 + std::erf(x * std::sqrt(0.5))); }},
     {"gelu_tanh", PointwiseOp::gelu_tanh,
      [](double x, double) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }},
+    {"dequantize", PointwiseOp::dequantize, [](double x, double) { return (x - double(kBeta)) * double(kAlpha); }},
     {"mish", PointwiseOp::mish, [](double x, double) { return x * std::tanh(softplus(x)); }},
     {"clip", PointwiseOp::clip,
      [](double x, double) { return std::isnan(x) ? x : std::clamp(x, double(kAlpha), double(kBeta)); }},
@@ -115,6 +116,16 @@ TEST_P(PointwiseVariants, AgreeWithDoubleOnOrdinaryAndSpecialValues) {
                     << exact;
     }
   }
+}
+
+TEST_P(PointwiseVariants, QuantiseToEvenAndSaturate) {
+  const std::vector<float> x{0.0F, 0.15F, 0.25F, -0.25F, 0.75F, 100.0F, -100.0F, kInf, -kInf, kNan};
+  std::vector<float> y(x.size());
+  const auto n = static_cast<int64_t>(x.size());
+  GetParam()->fn(PointwiseOp::quantize_i8, n, x.data(), x.data(), y.data(), 0.5F, 3.0F);
+  EXPECT_EQ(y, (std::vector<float>{3, 3, 3, 3, 5, 127, -128, 127, -128, 3}));
+  GetParam()->fn(PointwiseOp::quantize_u8, n, x.data(), x.data(), y.data(), 0.5F, 128.0F);
+  EXPECT_EQ(y, (std::vector<float>{128, 128, 128, 128, 130, 255, 0, 255, 0, 128}));
 }
 
 TEST_P(PointwiseVariants, WriteExactlyNElementsAlsoInPlace) {
