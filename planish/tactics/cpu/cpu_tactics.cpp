@@ -24,6 +24,8 @@ const TacticTable& cpu_tactics() {
                                      &kCpuResize,
                                      &kCpuReduceMean,
                                      &kCpuCast,
+                                     &kCpuIntegerProduct,
+                                     &kCpuDynamicQuantize,
                                      &kHostReferenceTactic,
                                  },
                                  {Layout::row_major, Layout::channels_last, blocked}};
