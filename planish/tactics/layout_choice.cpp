@@ -3,7 +3,9 @@
 namespace planish {
 
 bool has_layout_choice(const TensorDesc& d) {
-  return d.present() && d.rank() >= 3 && d.rank() <= 5 && dtype_is_byte_sized(d.dtype) && dtype_is_float(d.dtype);
+  const bool quantised = d.dtype == DType::i8 || d.dtype == DType::u8 || d.dtype == DType::i32;
+  return d.present() && d.rank() >= 3 && d.rank() <= 5 &&
+         (quantised || (dtype_is_byte_sized(d.dtype) && dtype_is_float(d.dtype)));
 }
 
 NodeView with_layouts(const NodeView& view, Layout in, Layout out) {

@@ -24,6 +24,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuResize,
                                      &kCpuReduceMean,
                                      &kCpuCast,
+                                     &kCpuIgemm,
                                      &kCpuIntegerProduct,
                                      &kCpuDynamicQuantize,
                                      &kHostReferenceTactic,

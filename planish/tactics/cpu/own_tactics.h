@@ -14,6 +14,7 @@ extern const Tactic kCpuReduceMean;
 extern const Tactic kCpuCast;
 extern const Tactic kCpuWinograd2;
 extern const Tactic kCpuWinograd4;
+extern const Tactic kCpuIgemm;
 extern const Tactic kCpuIntegerProduct;
 extern const Tactic kCpuDynamicQuantize;
 

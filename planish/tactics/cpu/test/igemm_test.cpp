@@ -1,0 +1,124 @@
+// Quantised layers by our integer kernels against the reference operators. Bytes must come out the same: the seeds are
+// such that no value lies on the edge of a rounding step.
+
+#include <gtest/gtest.h>
+
+#include "planish/tactics/cpu/test/conformance.h"
+
+namespace planish::test {
+namespace {
+
+const ConformanceCase kConv[] = {
+    {"qconv_1x1_f32",
+     "graph \"g\" (x: i8[2,24,5,7]) -> (y) {\n const w: i8[40,24,1,1] = seed(1, -127, 128)\n"
+     " const s: f32[40] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05} @q\n}",
+     "cpu.igemm", 5e-5, -128, 128},
+    {"qconv_3x3_bias_relu_i8",
+     "graph \"g\" (x: i8[1,16,9,8]) -> (y) {\n const w: i8[20,16,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[20] = seed(2, 0.001, 0.01)\n const b: f32[20] = seed(3)\n"
+     " y = planish.QuantizedConv(x, w, s, b) {x_scale = 0.05, pads = [1,1,1,1], activation = \"Relu\", y_type = "
+     "\"i8\", y_scale = 0.5} @q\n}",
+     "cpu.igemm", 0, -127, 128},
+    {"qconv_never_negative",
+     "graph \"g\" (x: i8[1,16,9,8]) -> (y) {\n const w: i8[20,16,3,3] = seed(1, -128, 128)\n"
+     " const s: f32[20] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, x_low = 0, "
+     "pads = [1,1,1,1], y_type = \"i8\", y_scale = 0.5} @q\n}",
+     "cpu.igemm", 0, 0, 128},
+    {"qconv_u8_zero_points",
+     "graph \"g\" (x: u8[2,13,10,11]) -> (y) {\n const w: i8[19,13,3,3] = seed(1, -128, 128)\n"
+     " const s: f32[1] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.02, x_zero = 117, "
+     "strides = [2,1], pads = [1,0,1,2], y_type = \"u8\", y_scale = 0.3, y_zero = 99} @q\n}",
+     "cpu.igemm", 0, 0, 256},
+    {"qconv_first_layer",
+     "graph \"g\" (x: i8[1,3,33,35]) -> (y) {\n const w: i8[32,3,7,7] = seed(1, -127, 128)\n"
+     " const s: f32[32] = seed(2, 0.001, 0.01)\n const b: f32[32] = seed(3)\n"
+     " y = planish.QuantizedConv(x, w, s, b) {x_scale = 0.05, strides = [2,2], pads = [3,3,3,3], activation = "
+     "\"Clip\", act_alpha = 0.0, act_beta = 6.0, y_type = \"u8\", y_scale = 0.02} @q\n}",
+     "cpu.igemm", 0, -128, 128},
+    {"qconv_residual_i8",
+     "graph \"g\" (x: i8[1,16,7,7], r: i8[1,24,7,7]) -> (y) {\n const w: i8[24,16,1,1] = seed(1, -127, 128)\n"
+     " const s: f32[24] = seed(2, 0.001, 0.01)\n const b: f32[24] = seed(3)\n"
+     " y = planish.QuantizedConv(x, w, s, b, r) {x_scale = 0.05, r_scale = 0.1, r_zero = -4, activation = \"Relu\", "
+     "y_type = \"i8\", y_scale = 0.25, y_zero = -100} @q\n}",
+     "cpu.igemm", 0, -127, 128},
+    {"qconv_residual_u8_last",
+     "graph \"g\" (x: u8[1,16,7,7], r: u8[1,24,7,7]) -> (y) {\n const w: i8[24,16,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[24] = seed(2, 0.001, 0.01)\n"
+     " y = planish.QuantizedConv(x, w, s, _, r) {x_scale = 0.05, x_zero = 128, r_scale = 0.1, r_zero = 128, pads = "
+     "[1,1,1,1], activation = \"Relu\", residual_last = 1, y_type = \"u8\", y_scale = 0.25, y_zero = 90} @q\n}",
+     "cpu.igemm", 0, 0, 256},
+    {"qconv_residual_f32_last_plain",
+     "graph \"g\" (x: i8[1,16,7,7], r: f32[1,24,7,7]) -> (y) {\n const w: i8[24,16,1,1] = seed(1, -127, 128)\n"
+     " const s: f32[24] = seed(2, 0.001, 0.01)\n"
+     " y = planish.QuantizedConv(x, w, s, _, r) {x_scale = 0.05, residual_last = 1} @q\n}",
+     "cpu.igemm", 5e-5, -127, 128},
+    {"qconv_swish",
+     "graph \"g\" (x: i8[1,16,9,8]) -> (y) {\n const w: i8[20,16,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[20] = seed(2, 0.0001, 0.001)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, pads = "
+     "[1,1,1,1], activation = \"Swish\", y_type = \"i8\", y_scale = 0.05} @q\n}",
+     "cpu.igemm", 0, -127, 128},
+    {"qconv_hard_swish_u8",
+     "graph \"g\" (x: i8[1,16,9,8]) -> (y) {\n const w: i8[20,16,1,1] = seed(1, -127, 128)\n"
+     " const s: f32[20] = seed(2, 0.0001, 0.001)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, activation = "
+     "\"HardSwish\", y_type = \"u8\", y_scale = 0.01, y_zero = 20} @q\n}",
+     "cpu.igemm", 0, -127, 128},
+    {"qconv_leaky_relu",
+     "graph \"g\" (x: i8[1,16,9,8]) -> (y) {\n const w: i8[20,16,1,1] = seed(1, -127, 128)\n"
+     " const s: f32[20] = seed(2, 0.0001, 0.001)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, activation = "
+     "\"LeakyRelu\", act_alpha = 0.1, y_type = \"i8\", y_scale = 0.05} @q\n}",
+     "cpu.igemm", 0, -127, 128},
+    {"qconv_grouped",
+     "graph \"g\" (x: i8[1,24,8,8]) -> (y) {\n const w: i8[48,6,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[48] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, group = 4, pads "
+     "= [1,1,1,1], y_type = \"i8\", y_scale = 0.5} @q\n}",
+     "cpu.igemm", 0, -127, 128},
+    {"qconv_dilated",
+     "graph \"g\" (x: i8[1,6,15,15]) -> (y) {\n const w: i8[16,6,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[16] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, dilations = "
+     "[2,3], pads = [2,3,2,3], y_type = \"i8\", y_scale = 0.5} @q\n}",
+     "cpu.igemm", 0, -127, 128},
+    {"qconv_1d",
+     "graph \"g\" (x: i8[2,16,31]) -> (y) {\n const w: i8[16,16,5] = seed(1, -127, 128)\n"
+     " const s: f32[16] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, pads = [2,2]} "
+     "@q\n}",
+     "cpu.igemm", 5e-5, -127, 128},
+    {"qconv_same_upper_one_pixel",
+     "graph \"g\" (x: i8[3,32,1,1]) -> (y) {\n const w: i8[10,32,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[10] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, auto_pad = "
+     "\"SAME_UPPER\"} @q\n}",
+     "cpu.igemm", 5e-5, -127, 128},
+};
+
+const ConformanceCase kMatMul[] = {
+    {"qmatmul",
+     "graph \"g\" (a: i8[7,33]) -> (y) {\n const b: i8[33,20] = seed(1, -127, 128)\n"
+     " const s: f32[20] = seed(2, 0.001, 0.01)\n y = planish.QuantizedMatMul(a, b, s) {a_scale = 0.05} @q\n}",
+     "cpu.igemm", 5e-5, -128, 128},
+    {"qmatmul_batch_bias_gelu",
+     "graph \"g\" (a: u8[2,17,48]) -> (y) {\n const b: i8[48,70] = seed(1, -127, 128)\n"
+     " const s: f32[70] = seed(2, 0.0001, 0.001)\n const c: f32[70] = seed(3)\n"
+     " y = planish.QuantizedMatMul(a, b, s, c) {a_scale = 0.05, a_zero = 120, activation = \"Gelu\", y_type = \"u8\", "
+     "y_scale = 0.03, y_zero = 10} @q\n}",
+     "cpu.igemm", 0, 0, 256},
+    {"qmatmul_trans_b_alpha_residual",
+     "graph \"g\" (a: i8[5,24], r: i8[5,10]) -> (y) {\n const b: i8[10,24] = seed(1, -127, 128)\n"
+     " const s: f32[1] = seed(2, 0.001, 0.01)\n const c: f32[10] = seed(3)\n"
+     " y = planish.QuantizedMatMul(a, b, s, c, r) {a_scale = 0.05, trans_b = 1, alpha = 0.125, r_scale = 0.02, "
+     "y_type = \"i8\", y_scale = 0.04} @q\n}",
+     "cpu.igemm", 0, -127, 128},
+    {"qmatmul_one_row",
+     "graph \"g\" (a: i8[1,2049]) -> (y) {\n const b: i8[2049,100] = seed(1, -127, 128)\n"
+     " const s: f32[100] = seed(2, 0.001, 0.01)\n y = planish.QuantizedMatMul(a, b, s) {a_scale = 0.05} @q\n}",
+     "cpu.igemm", 5e-5, -127, 128},
+};
+
+class IntegerTactics : public testing::TestWithParam<ConformanceCase> {};
+
+TEST_P(IntegerTactics, AgreeWithTheReference) { check_conformance(GetParam()); }
+
+const auto kName = [](const auto& row) { return std::string(row.param.label); };
+INSTANTIATE_TEST_SUITE_P(Conv, IntegerTactics, testing::ValuesIn(kConv), kName);
+INSTANTIATE_TEST_SUITE_P(MatMul, IntegerTactics, testing::ValuesIn(kMatMul), kName);
+
+}  // namespace
+}  // namespace planish::test
