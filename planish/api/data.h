@@ -6,6 +6,7 @@
 #include "planish/data/image.h"
 #include "planish/data/metrics.h"
 #include "planish/data/npy.h"
+#include "planish/data/npy_file.h"
 #include "planish/data/npz.h"
 #include "planish/data/polygraphy_json.h"
 #include "planish/data/preprocess.h"

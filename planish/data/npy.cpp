@@ -223,6 +223,12 @@ Result<Tensor> npy_decode(std::span<const uint8_t> bytes, const std::string& nam
   return tensor;
 }
 
+Result<NpyHeader> npy_header(std::span<const uint8_t> bytes, const std::string& name) {
+  const Header header = PLANISH_TRY(parse_header(bytes, name));
+  const DType dtype = PLANISH_TRY(dtype_of(header, DType::u8, name));
+  return NpyHeader{dtype, header.shape, header.data_offset, !header.big_endian && !header.fortran_order};
+}
+
 Result<Tensor> read_npy(const std::string& path) {
   const auto bytes = PLANISH_TRY(read_file(path));
   return npy_decode(bytes, path);

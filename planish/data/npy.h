@@ -17,6 +17,15 @@ namespace planish {
 Result<Tensor> npy_decode(std::span<const uint8_t> bytes, const std::string& name, DType one_byte_void = DType::u8);
 Result<Tensor> read_npy(const std::string& path);
 
+/// What the header of a .npy file says. `bytes` may end anywhere behind the header.
+struct NpyHeader {
+  DType dtype = DType::undefined;
+  Shape shape;
+  size_t data_offset = 0;
+  bool plain = true;  ///< row-major and little-endian: rows can be read as they lie in the file
+};
+Result<NpyHeader> npy_header(std::span<const uint8_t> bytes, const std::string& name);
+
 /// Elements of a text array (dtype 'U' or 'S') as UTF-8, trailing zeros removed.
 Result<std::vector<std::string>> npy_decode_strings(std::span<const uint8_t> bytes, const std::string& name);
 

@@ -133,6 +133,7 @@ Status ScriptLoader::start() {
 }
 
 Status ScriptLoader::rewind() {
+  if (child_ != nullptr && items_ == 0 && !ended_) return {};
   child_.reset();
   return start();
 }

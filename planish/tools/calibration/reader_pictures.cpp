@@ -1,0 +1,93 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <thread>
+
+#include "planish/tools/calibration/reader.h"
+
+namespace planish::tools {
+namespace {
+
+/// Decodes as many pictures at a time as there are threads; a broken one costs only itself.
+class PictureReader final : public CalibrationReader {
+ public:
+  PictureReader(PictureList pictures, Preprocess preprocess, InputSize size, int64_t keep, int threads)
+      : pictures_(std::move(pictures)),
+        preprocess_(std::move(preprocess)),
+        size_(size),
+        order_(spread(static_cast<int64_t>(pictures_.names.size()), keep)),
+        threads_(static_cast<size_t>(std::max(threads, 1))) {}
+
+  Result<std::optional<CalibrationItem>> next() override {
+    if (ready_.empty()) decode_some();
+    if (ready_.empty()) return std::optional<CalibrationItem>();
+    auto item = std::move(ready_.front());
+    ready_.pop_front();
+    if (!item.ok()) return std::move(item).take_error();
+    return std::optional<CalibrationItem>(std::move(item).take_value());
+  }
+  Status rewind() override {
+    ready_.clear();
+    position_ = 0;
+    return {};
+  }
+  [[nodiscard]] std::optional<int64_t> size() const override { return static_cast<int64_t>(order_.size()); }
+  [[nodiscard]] std::string identity() const override {
+    return fmt::format("{}\n{}\n{} of {}\n", pictures_.identity, preprocess_to_json(preprocess_), order_.size(),
+                       pictures_.names.size());
+  }
+  [[nodiscard]] std::string description() const override {
+    return fmt::format("{} ({} images, {})", pictures_.place, order_.size(), preprocess_.name);
+  }
+
+ private:
+  Result<CalibrationItem> decode(int64_t index) const {
+    const std::string& name = pictures_.names[static_cast<size_t>(index)];
+    const bool nchw = preprocess_.layout == PixelLayout::nchw;
+    Tensor row(DType::f32, nchw ? Shape{1, size_.channels, size_.height, size_.width}
+                                : Shape{1, size_.height, size_.width, size_.channels});
+    const auto named = [&](Error error) {
+      if (error.file.empty()) error.file = name;
+      return error;
+    };
+    const auto image = pictures_.load(index);
+    if (!image.ok()) return named(image.error());
+    if (const auto done = preprocess_image(preprocess_, *image, size_, row.span<float>()); !done.ok())
+      return named(done.error());
+    return CalibrationItem{{{"", std::move(row)}}, name};
+  }
+
+  void decode_some() {
+    const size_t count = std::min(order_.size() - position_, threads_ * 2);
+    std::vector<Result<CalibrationItem>> items(count, CalibrationItem{});
+    std::atomic<size_t> next{0};
+    const auto work = [&] {
+      for (size_t i = next++; i < count; i = next++) items[i] = decode(order_[position_ + i]);
+    };
+    std::vector<std::thread> helpers;
+    for (size_t t = 1; t < std::min(threads_, count); ++t) helpers.emplace_back(work);
+    work();
+    for (std::thread& helper : helpers) helper.join();
+    position_ += count;
+    for (auto& item : items) ready_.push_back(std::move(item));
+  }
+
+  PictureList pictures_;
+  Preprocess preprocess_;
+  InputSize size_;
+  std::vector<int64_t> order_;
+  size_t threads_;
+  size_t position_ = 0;
+  std::deque<Result<CalibrationItem>> ready_;
+};
+
+}  // namespace
+
+std::unique_ptr<CalibrationReader> picture_reader(PictureList pictures, Preprocess preprocess, InputSize size,
+                                                  int64_t keep, int threads) {
+  return std::make_unique<PictureReader>(std::move(pictures), std::move(preprocess), size, keep, threads);
+}
+
+}  // namespace planish::tools
