@@ -3,7 +3,7 @@
 //
 // Behind the layer it is always exact: a * (W x + B) + b = (a W) x + (a B + b). In front of it the scale is exact too
 // (padding is zero before and after), the shift only where nothing is padded. A MatMul has no bias, so only scales
-// fold into it.
+// fold into it. Of quantised weights (behind a DequantizeLinear) the scales per output channel take the factor.
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +11,7 @@
 
 #include "planish/passes/edit.h"
 #include "planish/passes/pass.h"
+#include "planish/passes/quantization.h"
 
 namespace planish {
 namespace {
@@ -94,6 +95,7 @@ std::optional<Affine> affine_of(const Edit& edit, const Node& node, int64_t rank
 /// A node that multiplies its input by constant weights.
 struct Linear {
   const Tensor* weight = nullptr;
+  std::optional<QuantizedWeights> quantized;  ///< then `weight` is nullptr
   int64_t in_channels = 0;
   int64_t out_channels = 0;
   int64_t group = 1;
@@ -124,14 +126,19 @@ std::optional<Linear> linear_of(const Edit& edit, const Node& node) {
   const bool gemm = node.is("Gemm");
   if (!conv && !deconv && !gemm && !node.is("MatMul")) return std::nullopt;
   l.weight = edit.constant(node.in(1));
-  if (l.weight == nullptr || !dtype_is_float(l.weight->dtype()) || l.weight->size() == 0) return std::nullopt;
-  const int64_t rank = l.weight->rank();
+  const Tensor* w = l.weight;
+  if (w == nullptr && !deconv) {
+    l.quantized = quantized_weights(edit, node.in(1), conv || node.attr_int("transB", 0) != 0 ? 0 : 1);
+    if (l.quantized) w = &l.quantized->values;
+  }
+  if (w == nullptr || (!l.quantized && !dtype_is_float(w->dtype())) || w->size() == 0) return std::nullopt;
+  const int64_t rank = w->rank();
   if (rank < 2 || (!conv && !deconv && rank != 2)) return std::nullopt;
   l.group = conv || deconv ? node.attr_int("group", 1) : 1;
   l.transposed = conv || (gemm && node.attr_int("transB", 0) != 0);
-  if (l.group < 1 || l.weight->dim(0) % l.group != 0) return std::nullopt;
-  l.out_channels = l.transposed ? l.weight->dim(0) : l.weight->dim(1) * l.group;
-  l.in_channels = l.transposed ? l.weight->dim(1) * l.group : l.weight->dim(0);
+  if (l.group < 1 || w->dim(0) % l.group != 0) return std::nullopt;
+  l.out_channels = l.transposed ? w->dim(0) : w->dim(1) * l.group;
+  l.in_channels = l.transposed ? w->dim(1) * l.group : w->dim(0);
   l.has_bias = !node.is("MatMul");
   if (conv || deconv) {
     l.rank = rank;
@@ -162,17 +169,50 @@ std::vector<double> bias_of(const Edit& edit, const Node& node, const Linear& l)
   return bias;
 }
 
-void set_weights(Edit& edit, Node& node, const Linear& l, Tensor weight, const std::vector<double>& bias,
-                 bool needs_bias) {
-  const std::string stem(edit.graph().name_of(node.in(1)));
-  const DType dtype = l.weight->dtype();
-  node.inputs[1] = edit.new_constant(stem, std::move(weight));
-  if (!needs_bias) return;
+void set_bias(Edit& edit, Node& node, const Linear& l, DType dtype, const std::vector<double>& bias,
+              const std::string& stem) {
   Tensor b(dtype, {l.out_channels});
   for (int64_t k = 0; k < l.out_channels; ++k) b.set(k, bias[static_cast<size_t>(k)]);
   node.inputs.resize(3, kNoValue);
   node.inputs[2] = edit.new_constant(stem + ".bias", std::move(b));
   if (node.is("Gemm")) node.attrs["beta"] = 1.0F;
+}
+
+void set_weights(Edit& edit, Node& node, const Linear& l, Tensor weight, const std::vector<double>& bias,
+                 bool needs_bias) {
+  const DType dtype = l.weight->dtype();
+  const std::string stem(edit.graph().name_of(node.in(1)));
+  node.inputs[1] = edit.new_constant(stem, std::move(weight));
+  if (needs_bias) set_bias(edit, node, l, dtype, bias, stem);
+}
+
+/// Quantised weights times a factor per output channel: scales stay positive, so signs go into the integers. False
+/// where that does not fit.
+bool scale_quantized(Edit& edit, int32_t anchor, Node& node, const Linear& l, const Affine& f) {
+  Tensor values = l.quantized->values.clone();
+  Tensor scale(DType::f32, {l.out_channels});
+  for (int64_t k = 0; k < l.out_channels; ++k) {
+    const double s = l.quantized->scale.at(l.quantized->scale.size() == 1 ? 0 : k);
+    const auto product = static_cast<float>(s * (f.a(k) == 0 ? 1 : std::fabs(f.a(k))));
+    if (!(product > 0) || !std::isfinite(product)) return false;
+    scale.data<float>()[k] = product;
+  }
+  const int64_t inner = l.transposed ? std::max<int64_t>(1, values.size() / l.out_channels) : 1;
+  for (int64_t i = 0; i < values.size(); ++i) {
+    const double factor = f.a(i / inner % l.out_channels);
+    int8_t& v = values.data<int8_t>()[i];
+    if (factor < 0 && v == -128) return false;
+    v = static_cast<int8_t>(factor < 0 ? -v : factor == 0 ? 0 : v);
+  }
+  Node dequantize = edit.node(l.quantized->node);
+  const std::string stem(edit.graph().name_of(dequantize.in(0)));
+  dequantize.inputs = {edit.new_constant(stem, std::move(values)),
+                       edit.new_constant(stem + ".scale", std::move(scale))};
+  dequantize.attrs = {{"axis", int64_t{l.transposed ? 0 : 1}}};
+  dequantize.outputs = {edit.new_value(edit.value(node.in(1)).name, DType::f32, l.quantized->values.shape())};
+  node.inputs[1] = dequantize.outputs[0];
+  edit.insert(anchor, std::move(dequantize));
+  return true;
 }
 
 /// Folds the only reader of node `n`'s output into it. Returns the index of the fused node, -1 when nothing folds.
@@ -185,8 +225,6 @@ int32_t fold_behind(Edit& edit, int32_t n) {
   const auto f = affine_of(edit, edit.node(reader), l->rank, l->axis);
   if (!f || f->x != y || !f->fits(l->out_channels) || (f->has_shift() && !l->has_bias)) return -1;
 
-  Tensor weight(l->weight->dtype(), l->weight->shape());
-  for (int64_t i = 0; i < weight.size(); ++i) weight.set(i, l->weight->at(i) * f->a(l->channels_of(i).second));
   std::vector<double> bias = bias_of(edit, edit.node(n), *l);
   for (int64_t k = 0; k < l->out_channels; ++k) {
     double& b = bias[static_cast<size_t>(k)];
@@ -196,16 +234,26 @@ int32_t fold_behind(Edit& edit, int32_t n) {
   fused.name = joined_name(fused.name, edit.node(reader).name);
   add_origins(fused, edit.node(reader));
   fused.outputs = {edit.node(reader).out(0)};
-  set_weights(edit, fused, *l, std::move(weight), bias, f->has_shift() || fused.in(2) != kNoValue);
+  const bool needs_bias = f->has_shift() || fused.in(2) != kNoValue;
+  if (l->quantized) {
+    const std::string stem(edit.graph().name_of(fused.in(1)));
+    if (!scale_quantized(edit, n, fused, *l, *f)) return -1;
+    if (needs_bias) set_bias(edit, fused, *l, DType::f32, bias, stem);
+  } else {
+    Tensor weight(l->weight->dtype(), l->weight->shape());
+    for (int64_t i = 0; i < weight.size(); ++i) weight.set(i, l->weight->at(i) * f->a(l->channels_of(i).second));
+    set_weights(edit, fused, *l, std::move(weight), bias, needs_bias);
+  }
   edit.remove(n);
   edit.replace(reader, std::move(fused));
+  if (l->quantized) edit.remove_if_unused(l->quantized->node);
   return reader;
 }
 
 /// Folds the node that makes the input of node `n` into it, if nobody else reads that.
 bool fold_in_front(Edit& edit, int32_t n) {
   const auto l = linear_of(edit, edit.node(n));
-  if (!l) return false;
+  if (!l || l->quantized) return false;
   const ValueId x = edit.node(n).in(0);
   const int32_t maker = edit.producer(x);
   if (maker < 0 || edit.single_consumer(x) != n) return false;

@@ -1,6 +1,8 @@
 // Trees and chains of elementwise float operators of one shape -> planish.Pointwise. A node joins when everybody who
 // reads it has joined and its result has the shape of the whole, so that nothing is computed twice; what is smaller
 // (a scalar, a vector along the channels, a gate of squeeze and excitation) stays an input and is broadcast.
+// QuantizeLinear and DequantizeLinear with one scale are steps too, and alone a program, so that elementwise layers
+// read and write bytes.
 
 #include <algorithm>
 #include <limits>
@@ -10,6 +12,7 @@
 #include "planish/ops/pointwise.h"
 #include "planish/passes/match.h"
 #include "planish/passes/pass.h"
+#include "planish/passes/quantization.h"
 #include "planish/passes/symbolic_shapes.h"
 
 namespace planish {
@@ -25,7 +28,28 @@ struct Step {
   std::vector<ValueId> operands;
   ScalarParams params;
   bool has_params = false;
+  std::optional<TensorQuantization> quantization;  ///< of Q and DQ steps
+
+  [[nodiscard]] std::string text(const std::vector<int32_t>& at) const {
+    if (quantization)
+      return quantization_step(at[0], quantization->scale, quantization->zero,
+                               op == "QuantizeLinear" ? quantization->type : DType::undefined);
+    const ScalarParams* p = has_params ? &params : nullptr;
+    if (at.size() == 1) return pointwise_step(op, {at[0]}, p);
+    return at.size() == 2 ? pointwise_step(op, {at[0], at[1]}, p) : pointwise_step(op, {at[0], at[1], at[2]}, p);
+  }
 };
+
+std::optional<Step> quantization_of(const Edit& edit, int32_t n) {
+  auto q = quantize_node(edit, n);
+  Step step;
+  step.op = q ? "QuantizeLinear" : "DequantizeLinear";
+  if (!q) q = dequantize_node(edit, n);
+  if (!q) return std::nullopt;
+  step.quantization = q;
+  step.operands = {edit.node(n).in(0)};
+  return step;
+}
 
 bool clip_bounds(const Edit& edit, const Node& clip, ScalarParams& params) {
   params.alpha = -std::numeric_limits<double>::infinity();
@@ -39,8 +63,10 @@ bool clip_bounds(const Edit& edit, const Node& clip, ScalarParams& params) {
   return true;
 }
 
-std::optional<Step> step_of(const Edit& edit, const Node& node) {
+std::optional<Step> step_of(const Edit& edit, int32_t n) {
+  const Node& node = edit.node(n);
   if (!node.domain.empty() || node.outputs.size() != 1) return std::nullopt;
+  if (auto quantization = quantization_of(edit, n)) return quantization;
   Step step;
   step.operands = node.inputs;
   if (node.op == "Where") {
@@ -96,14 +122,11 @@ class Cluster {
     std::vector<ValueId> known = whole.inputs;
     std::vector<std::string> steps;
     for (const int32_t n : nodes_) {
-      const Step step = *step_of(edit_, edit_.node(n));
+      const Step step = *step_of(edit_, n);
       std::vector<int32_t> at;
       for (const ValueId v : step.operands)
         at.push_back(static_cast<int32_t>(std::ranges::find(known, v) - known.begin()));
-      const ScalarParams* params = step.has_params ? &step.params : nullptr;
-      steps.push_back(at.size() == 1   ? pointwise_step(step.op, {at[0]}, params)
-                      : at.size() == 2 ? pointwise_step(step.op, {at[0], at[1]}, params)
-                                       : pointwise_step(step.op, {at[0], at[1], at[2]}, params));
+      steps.push_back(step.text(at));
       known.push_back(edit_.node(n).out(0));
     }
     whole.attrs["steps"] = std::move(steps);
@@ -115,7 +138,7 @@ class Cluster {
   [[nodiscard]] std::vector<ValueId> inputs() const {
     std::vector<ValueId> out;
     for (const int32_t n : nodes_) {
-      const Step step = *step_of(edit_, edit_.node(n));
+      const Step step = *step_of(edit_, n);
       for (const ValueId v : step.operands)
         if (!nodes_.contains(edit_.producer(v)) && std::ranges::find(out, v) == out.end()) out.push_back(v);
     }
@@ -124,7 +147,7 @@ class Cluster {
 
   [[nodiscard]] bool may_join(ValueId v) const {
     const int32_t n = edit_.producer(v);
-    if (n < 0 || edit_.is_output(v) || !step_of(edit_, edit_.node(n))) return false;
+    if (n < 0 || edit_.is_output(v) || !step_of(edit_, n)) return false;
     const auto joined = [this](int32_t reader) { return nodes_.contains(reader); };
     return std::ranges::all_of(edit_.consumers(v), joined) && shapes_.same_shape(v, edit_.node(root_).out(0));
   }
@@ -142,10 +165,12 @@ Result<Graph> fuse_pointwise(const Graph& graph, const PassOptions&) {
   const SymbolicShapes shapes(graph);
   // From the end, so that a chain is taken whole from its last node.
   for (int32_t n = edit.size() - 1; n >= 0; --n) {
-    if (!edit.alive(n) || !step_of(edit, edit.node(n)) || !dtype_is_float(edit.dtype(edit.node(n).out(0)))) continue;
+    if (!edit.alive(n)) continue;
+    const auto step = step_of(edit, n);
+    if (!step || (!step->quantization && !dtype_is_float(edit.dtype(edit.node(n).out(0))))) continue;
     Cluster cluster(edit, shapes, n);
     cluster.grow();
-    if (cluster.size() > 1) edit.replace_pattern(n, cluster.fused());
+    if (cluster.size() > 1 || step->quantization) edit.replace_pattern(n, cluster.fused());
   }
   return std::move(edit).finish();
 }

@@ -85,6 +85,9 @@ Result<Graph> lower_batch_norm(const Graph& graph, const PassOptions& options);
 Result<Graph> pool_reductions(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_prelu(const Graph& graph, const PassOptions& options);
 Result<Graph> merge_concats(const Graph& graph, const PassOptions& options);
+Result<Graph> move_qdq(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_quantized(const Graph& graph, const PassOptions& options);
+Result<Graph> fold_dequantize(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_pointwise(const Graph& graph, const PassOptions& options);
 
 }  // namespace planish

@@ -48,7 +48,12 @@ constexpr std::array kCommonPasses{
     Pass{"fuse_residual", fuse_residual, "moves sums into the product in front"},
     Pass{"fuse_activation", fuse_activation, "moves activations behind a sum into the product"},
     Pass{"merge_matmuls", merge_matmuls, "joins matrix products of the same tensor"},
+    Pass{"move_qdq", move_qdq, "moves bytes instead of floats"},
+    Pass{"fold_constants", fold_constants, "computes what depends on constants and known shapes only"},
+    Pass{"fuse_quantized", fuse_quantized, "turns products between Q and DQ into integer layers"},
+    Pass{"fold_dequantize", fold_dequantize, "turns what stays quantised of constants into floats"},
     Pass{"fuse_pointwise", fuse_pointwise, "joins elementwise operators into programs"},
+    Pass{"common_subexpressions", common_subexpressions, "merges equal nodes and equal constants"},
     Pass{"dead_code", dead_code, "drops nodes whose results nobody reads"},
 };
 

@@ -43,9 +43,9 @@ Dim arithmetic(std::string_view op, const Dim& a, const Dim& b) {
 }
 
 bool keeps_shape(const Node& node) {
-  static constexpr std::array<std::string_view, 10> kOps{
-      "Identity",           "Cast",    "Dropout",  "LayerNormalization", "RMSNormalization",
-      "BatchNormalization", "Softmax", "CastLike", "LogSoftmax",         "InstanceNormalization"};
+  static constexpr std::array<std::string_view, 12> kOps{
+      "Identity", "Cast",     "Dropout",    "LayerNormalization",    "RMSNormalization", "BatchNormalization",
+      "Softmax",  "CastLike", "LogSoftmax", "InstanceNormalization", "QuantizeLinear",   "DequantizeLinear"};
   return node.domain.empty() && std::ranges::find(kOps, node.op) != kOps.end();
 }
 
@@ -298,7 +298,9 @@ std::optional<Dims> SymbolicShapes::shape_from_first(const Node& node) const {
 std::optional<Dims> SymbolicShapes::shape_of_output(const Node& node) const {
   const Dims* x = dims(node.in(0));
   const OpDecl* op = find_op(node.domain, node.op);
-  if (node.is("FusedMatMul", "planish") || node.is("MatMul") || node.is("Gemm")) return matmul(node);
+  if (node.is("FusedMatMul", "planish") || node.is("QuantizedMatMul", "planish") || node.is("MatMul") ||
+      node.is("Gemm"))
+    return matmul(node);
   // Before the broadcasting rule: CastLike's second operand gives its type only.
   if (keeps_shape(node)) return x != nullptr ? std::optional(*x) : std::nullopt;
   if (op != nullptr && (op->traits & kTraitPointwise) != 0) return broadcast(node);
@@ -306,7 +308,8 @@ std::optional<Dims> SymbolicShapes::shape_of_output(const Node& node) const {
   if (node.is("ConstantOfShape")) return elements(node.in(0)) ? std::optional(*elements(node.in(0))) : std::nullopt;
   if (x == nullptr) return std::nullopt;
   const bool keeps_batch = node.is("Conv") || node.is("MaxPool") || node.is("AveragePool") ||
-                           node.is("GlobalAveragePool") || node.is("ConvTranspose") || node.is("FusedConv", "planish");
+                           node.is("GlobalAveragePool") || node.is("ConvTranspose") ||
+                           node.is("FusedConv", "planish") || node.is("QuantizedConv", "planish");
   const Value& y = graph_.value(node.out(0));
   if (!keeps_batch || !y.shape || y.shape->empty() || x->empty())
     return node.domain.empty() ? shape_from_first(node) : std::nullopt;

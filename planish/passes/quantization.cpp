@@ -1,0 +1,188 @@
+#include "planish/passes/quantization.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "planish/passes/match.h"
+
+namespace planish {
+namespace {
+
+bool is_byte(DType t) { return t == DType::i8 || t == DType::u8; }
+
+/// Scale and zero point of a node whose quantised side has `type`.
+std::optional<TensorQuantization> parameters(const Edit& edit, const Node& node, DType type) {
+  const Tensor* scale = edit.constant(node.in(1));
+  if (!is_byte(type) || scale == nullptr || scale->dtype() != DType::f32 || scale->size() != 1) return std::nullopt;
+  if (node.attr_int("block_size", 0) != 0) return std::nullopt;
+  TensorQuantization q{.scale = static_cast<float>(scale->at(0)), .zero = 0, .type = type};
+  if (node.in(2) != kNoValue) {
+    const Tensor* zero = edit.constant(node.in(2));
+    if (zero == nullptr || zero->size() != 1) return std::nullopt;
+    q.zero = zero->int_at(0);
+  }
+  if (!(q.scale > 0) || !std::isfinite(q.scale)) return std::nullopt;
+  return q;
+}
+
+ValueId insert_parameters(Edit& edit, int32_t anchor, std::string_view op, const Node& named, ValueId v,
+                          const TensorQuantization& q, DType result) {
+  const std::string stem(edit.graph().name_of(v));
+  Tensor zero(q.type, {});
+  zero.set(0, static_cast<double>(q.zero));
+  Node node;
+  node.op = op;
+  node.name = named.name;
+  node.origins = named.origins;
+  node.inputs = {v, edit.new_constant(stem + "/scale", Tensor::scalar_f32(q.scale)),
+                 edit.new_constant(stem + "/zero", std::move(zero))};
+  const Shape* shape = edit.shape(v);
+  const ValueId out =
+      edit.new_value(stem + "/" + node.op, result, shape != nullptr ? std::optional(*shape) : std::nullopt);
+  node.outputs = {out};
+  edit.insert(anchor, std::move(node));
+  return out;
+}
+
+/// One parameter per index of `axis` as [n], a single one as [1]; nullopt for other shapes.
+std::optional<Tensor> along_axis(const Tensor& t, const Node& node, const Shape& x, int64_t axis) {
+  if (t.size() == 1) return t.reshaped({1});
+  const auto rank = static_cast<int64_t>(x.size());
+  const int64_t own = node.attr_int("axis", 1);
+  if (t.rank() != 1 || (own < 0 ? own + rank : own) != axis || t.dim(0) != x[static_cast<size_t>(axis)])
+    return std::nullopt;
+  return t;
+}
+
+/// Row-major stride of `axis`.
+int64_t inner_size(const Shape& x, int64_t axis) {
+  int64_t inner = 1;
+  for (size_t d = static_cast<size_t>(axis) + 1; d < x.size(); ++d) inner *= x[d];
+  return std::max<int64_t>(inner, 1);
+}
+
+/// q - zero as i8; nullopt when a value does not fit.
+std::optional<Tensor> centred(const Tensor& q, const Tensor* zero, int64_t inner) {
+  if (q.dtype() == DType::i8) {
+    bool plain = true;
+    for (int64_t i = 0; zero != nullptr && i < zero->size(); ++i) plain = plain && zero->int_at(i) == 0;
+    if (plain) return q;
+  }
+  Tensor out(DType::i8, q.shape());
+  for (int64_t i = 0, n = q.size(); i < n; ++i) {
+    const int64_t z = zero == nullptr ? 0 : zero->int_at(zero->size() == 1 ? 0 : i / inner % zero->size());
+    const int64_t v = q.int_at(i) - z;
+    if (v < -128 || v > 127) return std::nullopt;
+    out.data<int8_t>()[i] = static_cast<int8_t>(v);
+  }
+  return out;
+}
+
+bool zero_constant_or_absent(const Edit& edit, ValueId v) {
+  return v == kNoValue || scalar_of(edit, v) == std::optional(0.0);
+}
+
+bool is_any(const Node& node, std::initializer_list<std::string_view> ops) {
+  return node.domain.empty() && std::ranges::find(ops, node.op) != ops.end();
+}
+
+bool positive_activation(const Node& node) {
+  const std::string act = node.attr_string("activation", "");
+  if (act == "Clip") return node.attr_float("act_alpha", -1) >= 0;
+  return act == "Relu" || act == "Sigmoid" || act == "HardSigmoid" || act == "Softplus";
+}
+
+/// Deeper chains are not worth the search.
+constexpr int kMaxDepth = 8;
+
+bool never_negative(const Edit& edit, ValueId v, int depth) {
+  const int32_t n = edit.producer(v);
+  if (n < 0 || depth == 0) return false;
+  const Node& node = edit.node(n);
+  const auto input = [&](ValueId in) { return never_negative(edit, in, depth - 1); };
+  if (node.domain == "planish" && node.has_attr("activation"))
+    return positive_activation(node) &&
+           (node.attr_int("residual_last", 0) == 0 || (node.in(node.op.starts_with("Fused") ? 3 : 4) == kNoValue));
+  if (is_any(node, {"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Abs", "Exp", "Sqrt"})) return true;
+  if (node.is("Clip")) {
+    const auto low = scalar_of(edit, node.in(1));
+    return low && *low >= 0;
+  }
+  auto q = quantize_node(edit, n);
+  if (!q) q = dequantize_node(edit, n);
+  if (q && q->zero == (q->type == DType::u8 ? 0 : -128)) return true;
+  if (is_any(node, {"QuantizeLinear", "DequantizeLinear", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}))
+    return input(node.in(0));
+  if (is_any(node, {"Add", "Mul", "Concat"})) return std::ranges::all_of(node.inputs, input);
+  return moves_elements(edit, node) && input(node.in(0));
+}
+
+}  // namespace
+
+std::optional<TensorQuantization> quantize_node(const Edit& edit, int32_t n) {
+  if (n < 0 || !edit.alive(n) || !edit.node(n).is("QuantizeLinear")) return std::nullopt;
+  const Node& node = edit.node(n);
+  const int64_t precision = node.attr_int("precision", 0);
+  if (precision != 0 && precision != static_cast<int64_t>(DType::f32)) return std::nullopt;
+  if (edit.dtype(node.in(0)) != DType::f32) return std::nullopt;
+  DType type = DType::u8;
+  if (const int64_t named = node.attr_int("output_dtype", 0); named != 0) type = static_cast<DType>(named);
+  if (node.in(2) != kNoValue) type = edit.dtype(node.in(2));
+  return parameters(edit, node, type);
+}
+
+std::optional<TensorQuantization> dequantize_node(const Edit& edit, int32_t n) {
+  if (n < 0 || !edit.alive(n) || !edit.node(n).is("DequantizeLinear")) return std::nullopt;
+  const Node& node = edit.node(n);
+  const int64_t type = node.attr_int("output_dtype", 0);
+  if (type != 0 && type != static_cast<int64_t>(DType::f32)) return std::nullopt;
+  return parameters(edit, node, edit.dtype(node.in(0)));
+}
+
+ValueId insert_quantize(Edit& edit, int32_t anchor, const Node& named, ValueId v, const TensorQuantization& q) {
+  return insert_parameters(edit, anchor, "QuantizeLinear", named, v, q, q.type);
+}
+
+ValueId insert_dequantize(Edit& edit, int32_t anchor, const Node& named, ValueId v, const TensorQuantization& q) {
+  return insert_parameters(edit, anchor, "DequantizeLinear", named, v, q, DType::f32);
+}
+
+std::optional<QuantizedWeights> quantized_weights(const Edit& edit, ValueId v, int64_t axis) {
+  const int32_t n = edit.producer(v);
+  if (n < 0 || !edit.node(n).is("DequantizeLinear")) return std::nullopt;
+  const Node& node = edit.node(n);
+  const Tensor* q = edit.constant(node.in(0));
+  const Tensor* scale = edit.constant(node.in(1));
+  const Tensor* zero = edit.constant(node.in(2));
+  if (q == nullptr || scale == nullptr || (zero == nullptr && node.in(2) != kNoValue)) return std::nullopt;
+  if (!dtype_is_integer(q->dtype()) || dtype_bits(q->dtype()) > 8 || scale->dtype() != DType::f32) return std::nullopt;
+  if (axis < 0 || axis >= q->rank() || node.attr_int("block_size", 0) != 0) return std::nullopt;
+  QuantizedWeights w{.node = n, .values = {}, .scale = {}};
+  auto s = along_axis(*scale, node, q->shape(), axis);
+  if (!s) return std::nullopt;
+  for (const float value : s->span<float>())
+    if (!(value > 0) || !std::isfinite(value)) return std::nullopt;
+  if (zero != nullptr && !along_axis(*zero, node, q->shape(), axis)) return std::nullopt;
+  auto values = centred(*q, zero, inner_size(q->shape(), axis));
+  if (!values) return std::nullopt;
+  w.values = std::move(*values);
+  w.scale = std::move(*s);
+  return w;
+}
+
+bool moves_elements(const Edit& edit, const Node& node) {
+  if (is_any(node, {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "Expand",
+                    "Tile", "DepthToSpace", "SpaceToDepth", "Concat", "Identity"}))
+    return true;
+  if (node.is("MaxPool")) return node.out(1) == kNoValue && node.in(1) == kNoValue;
+  if (node.is("Resize"))
+    return node.attr_string("mode", "nearest") == "nearest" &&
+           node.attr_string("coordinate_transformation_mode", "half_pixel") != "tf_crop_and_resize";
+  if (!node.is("Pad")) return false;
+  return node.attr_string("mode", "constant") != "constant" || zero_constant_or_absent(edit, node.in(2));
+}
+
+bool never_negative(const Edit& edit, ValueId v) { return never_negative(edit, v, kMaxDepth); }
+
+}  // namespace planish
