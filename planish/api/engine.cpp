@@ -9,11 +9,13 @@
 #include <mutex>
 
 #include "planish/api/layer_info.h"
+#include "planish/api/model_impl.h"
+#include "planish/api/quantize.h"
 #include "planish/base/atomic_file.h"
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
 #include "planish/builder/builder.h"
-#include "planish/onnx/import.h"
+#include "planish/onnx/export.h"
 #include "planish/ops/infer_graph.h"
 #include "planish/ops/op.h"
 #include "planish/runtime/context.h"
@@ -53,14 +55,6 @@ DeviceInfo cpu_device() {
 
 // --- Model ------------------------------------------------------------------------------------------------------
 
-struct Model::Impl {
-  ImportedModel model;
-  std::string file_name;
-  uint64_t source_hash = 0;
-  std::vector<TensorInfo> inputs;
-  std::vector<TensorInfo> outputs;
-};
-
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
@@ -85,6 +79,19 @@ Result<Model> Model::read(const std::filesystem::path& onnx_file) {
   return Model(std::move(impl));
 }
 
+Model Model::clone() const { return Model(std::make_unique<Impl>(*impl_)); }
+
+Status Model::write(const std::filesystem::path& onnx_file) const {
+  return export_onnx(impl_->model.graph, onnx_file,
+                     {.opset = impl_->model.graph.opset, .producer_version = std::string(version())});
+}
+
+Model ModelAccess::with_graph(const Model& model, Graph graph) {
+  auto impl = std::make_unique<Model::Impl>(*model.impl_);
+  impl->model.graph = std::move(graph);
+  return Model(std::move(impl));
+}
+
 const std::vector<TensorInfo>& Model::inputs() const { return impl_->inputs; }
 const std::vector<TensorInfo>& Model::outputs() const { return impl_->outputs; }
 int64_t Model::node_count() const { return static_cast<int64_t>(impl_->model.graph.nodes.size()); }
@@ -99,6 +106,31 @@ bool Model::has_quantize_nodes() const {
   });
 }
 const std::vector<std::string>& Model::warnings() const { return impl_->model.warnings; }
+
+Result<std::vector<std::string>> Model::set_outputs(const std::vector<std::string>& names) {
+  Graph& graph = impl_->model.graph;
+  std::map<std::string, ValueId, std::less<>> computed;
+  for (const Node& node : graph.nodes)
+    for (const ValueId v : node.outputs)
+      if (v != kNoValue) computed.emplace(graph.name_of(v), v);
+  std::vector<ValueId> outputs;
+  std::vector<std::string> missing;
+  for (const std::string& name : names) {
+    const auto it = computed.find(name);
+    if (it == computed.end())
+      missing.push_back(name);
+    else
+      outputs.push_back(it->second);
+  }
+  if (outputs.empty())
+    return Error{.code = Code::not_found,
+                 .file = impl_->file_name,
+                 .what = "none of the tensors that were asked for is computed by the network",
+                 .fix = "polygraphy inspect model --show layers lists them"};
+  graph.outputs = std::move(outputs);
+  impl_->outputs = tensors_of(graph, graph.outputs);
+  return missing;
+}
 
 // --- Engine -----------------------------------------------------------------------------------------------------
 
@@ -203,8 +235,36 @@ void fill_stats(const BuildReport& report, double seconds, BuildStats* stats) {
 
 }  // namespace
 
+namespace {
+
+/// The network with Q/DQ where --int8 asks for it and the model brings none; the calibration state goes to `info`.
+Result<Model> with_int8(Model model, const BuildConfig& config, EngineInfo& info) {
+  if (!config.int8) return model;
+  if (model.has_quantize_nodes()) {
+    info.calibration = "none (the model is quantised)";
+    return model;
+  }
+  const bool invented = config.calibration == nullptr;
+  const CalibrationTable table = invented ? CalibrationTable::invented() : *config.calibration;
+  info.calibration = invented ? "none" : table.description;
+  if (invented && config.warn)
+    config.warn(
+        "Ranges are invented, because INT8 was asked for without calibration: the speed is real, the results are "
+        "meaningless. Give data or a cache with --calib=FOLDER|FILE");
+  QuantizeOptions options = config.quantization != nullptr ? *config.quantization : QuantizeOptions{};
+  if (!options.warn) options.warn = config.warn;
+  if (!options.progress) options.progress = config.progress;
+  if (config.precision_constraints != PrecisionConstraints::none)
+    for (const auto& [pattern, dtype] : config.layer_precisions)
+      (dtype == DType::i8 ? options.force_int8 : options.keep_float).push_back(pattern);
+  return quantize(model, table, options);
+}
+
+}  // namespace
+
 Result<Engine> Engine::build(Model model, const BuildConfig& config, BuildStats* stats) {
   BuildOptions o = options_of(config);
+  model = PLANISH_TRY(with_int8(std::move(model), config, o.info));
   ImportedModel& imported = model.impl_->model;
   o.info.name = imported.graph.name;
   o.info.source = model.impl_->file_name;
@@ -215,6 +275,7 @@ Result<Engine> Engine::build(Model model, const BuildConfig& config, BuildStats*
   BuildReport report;
   planish::Engine engine =
       PLANISH_TRY(build_engine(std::move(imported.graph), o, host_device(), cpu_tactics(), &report));
+  if (config.int8) engine.info.precision += "+INT8";
   fill_stats(report, engine.info.build_seconds, stats);
   auto impl = PLANISH_TRY(Impl::create(std::move(engine)));
   if (config.memory_limit_bytes != SIZE_MAX) PLANISH_TRY(check_memory(impl->executable, config.memory_limit_bytes));

@@ -57,6 +57,10 @@ class Model {
  public:
   /// Errors: see planish/onnx/import.h; each names the node, tensor or file.
   static Result<Model> read(const std::filesystem::path& onnx_file);
+  /// A copy that shares the weights.
+  [[nodiscard]] Model clone() const;
+  /// Writes the model as ONNX, with external data beyond 2 GB. The file appears complete or not at all.
+  Status write(const std::filesystem::path& onnx_file) const;
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
   ~Model();
@@ -68,13 +72,21 @@ class Model {
   [[nodiscard]] std::string producer() const;
   [[nodiscard]] bool has_quantize_nodes() const;
   [[nodiscard]] const std::vector<std::string>& warnings() const;
+  /// Makes tensors the network's outputs instead of its own, in this order: any that a node computes, so that layers can
+  /// be compared one by one. Names that importing removed (folded constants, inlined nodes) are returned, not marked.
+  /// Error not_found: none of them is left.
+  Result<std::vector<std::string>> set_outputs(const std::vector<std::string>& names);
 
  private:
   friend class Engine;
+  friend struct ModelAccess;
   struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+struct CalibrationTable;  // planish/api/quantize.h
+struct QuantizeOptions;
 
 enum class PrecisionConstraints : uint8_t { none, prefer, obey };
 
@@ -83,6 +95,9 @@ struct BuildConfig {
   std::vector<ProfileRanges> profiles;
   bool fp16 = false;
   bool bf16 = false;
+  bool int8 = false;  ///< a model without Q/DQ is quantised with `calibration` first
+  std::shared_ptr<const CalibrationTable> calibration;  ///< nullptr: ranges are invented, with a warning
+  std::shared_ptr<const QuantizeOptions> quantization;  ///< nullptr: defaults
   PrecisionConstraints precision_constraints = PrecisionConstraints::none;
   std::vector<std::pair<std::string, DType>> layer_precisions;  ///< name or pattern with one '*'; later entries win
   int optimization_level = 3;

@@ -71,6 +71,13 @@ struct CalibrationTable {
   uint64_t data_hash = 0;
   std::vector<RangeHistogram> histograms;  ///< only after calibrate(); not in the cache
   int64_t samples = 0;
+  std::vector<std::string> order;  ///< names as they stand in the text; names in `ranges` only follow
+  /// Mean of every channel of the tensors that INT8 layers read, for bias correction; in the side file.
+  std::map<std::string, std::vector<float>> channel_means;
+
+  /// Ranges for every tensor, none of them measured: for timing alone.
+  static CalibrationTable invented();
+  [[nodiscard]] bool is_invented() const { return header == "invented"; }
 
   /// Reads the cache text, and its side file `<file>.json` when there is one. `warnings` gets one sentence per thing
   /// worth knowing (other version, lines skipped). Errors: not_found, corrupt with the line.
@@ -118,6 +125,8 @@ struct QuantizeOptions {
   RoundingMethod rounding = RoundingMethod::nearest;
   /// Nodes to keep in float: name or pattern with one '*', by ONNX node name.
   std::vector<std::string> keep_float;
+  /// Nodes to quantise even where it is not thought worth it; these win.
+  std::vector<std::string> force_int8;
   /// Data for bias correction and adaptive rounding; nullptr leaves them out. Not owned.
   CalibrationSource* data = nullptr;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;

@@ -1,0 +1,175 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "planish/api/quantize.h"
+#include "planish/base/atomic_file.h"
+#include "planish/quant/calibration_cache.h"
+
+namespace planish::api {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::array kMethods{std::pair{CalibrationMethod::automatic, std::string_view("auto")},
+                              std::pair{CalibrationMethod::entropy, std::string_view("entropy")},
+                              std::pair{CalibrationMethod::minmax, std::string_view("minmax")},
+                              std::pair{CalibrationMethod::percentile, std::string_view("percentile")},
+                              std::pair{CalibrationMethod::mse, std::string_view("mse")}};
+
+std::filesystem::path side_file(const std::filesystem::path& file) { return file.string() + ".json"; }
+
+std::vector<std::string> names_in_order(const CalibrationTable& table) {
+  std::vector<std::string> names;
+  for (const std::string& name : table.order)
+    if (table.ranges.contains(name)) names.push_back(name);
+  std::vector<std::string> sorted = names;
+  std::ranges::sort(sorted);
+  for (const auto& [name, range] : table.ranges)
+    if (!std::ranges::binary_search(sorted, name)) names.push_back(name);
+  return names;
+}
+
+Error bad_json(std::string_view file, std::string what) {
+  return Error{.code = Code::corrupt,
+               .file = std::string(file),
+               .what = std::move(what),
+               .fix = "delete the file, or write it again with planish cache convert"};
+}
+
+Status read_json(const Json& json, CalibrationTable& table, std::string_view file) {
+  table.header = json.value("header", std::string(kCalibrationCacheHeader));
+  table.description = json.value("description", std::string());
+  table.random = json.value("random", false);
+  table.samples = json.value("samples", int64_t{0});
+  const auto hash = [&json](const char* key) {
+    return std::strtoull(json.value(key, std::string("0")).c_str(), nullptr, 16);
+  };
+  table.model_hash = hash("model_hash");
+  table.data_hash = hash("data_hash");
+  if (!json.contains("tensors") || !json["tensors"].is_object()) return bad_json(file, "it has no object 'tensors'");
+  for (const auto& [name, entry] : json["tensors"].items()) {
+    TensorRange range;
+    if (entry.is_number()) {
+      range.scale = entry.get<float>();
+    } else {
+      range = {entry.value("scale", 0.0F), entry.value("min", 0.0F), entry.value("max", 0.0F)};
+      if (entry.contains("channel_means")) table.channel_means[name] = entry["channel_means"].get<std::vector<float>>();
+    }
+    if (!(range.scale > 0)) return bad_json(file, fmt::format("the scale of '{}' is not positive", name));
+    table.ranges[name] = range;
+    table.order.push_back(name);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view calibration_method_name(CalibrationMethod method) {
+  const auto* it = std::ranges::find(kMethods, method, &std::pair<CalibrationMethod, std::string_view>::first);
+  return it == kMethods.end() ? std::string_view("auto") : it->second;
+}
+
+std::optional<CalibrationMethod> find_calibration_method(std::string_view name) {
+  const auto* it = std::ranges::find(kMethods, name, &std::pair<CalibrationMethod, std::string_view>::second);
+  if (it == kMethods.end()) return std::nullopt;
+  return it->first;
+}
+
+CalibrationTable CalibrationTable::invented() {
+  CalibrationTable table;
+  table.header = "invented";
+  table.description = "none";
+  table.random = true;
+  return table;
+}
+
+std::string CalibrationTable::cache_text() const {
+  CalibrationCache cache{header.empty() ? std::string(kCalibrationCacheHeader) : header, {}};
+  for (const std::string& name : names_in_order(*this)) cache.scales.emplace_back(name, ranges.at(name).scale);
+  return calibration_cache_text(cache);
+}
+
+Result<CalibrationTable> CalibrationTable::parse(std::string_view text, std::string_view file_name,
+                                                 std::vector<std::string>* warnings) {
+  const CalibrationCache cache = PLANISH_TRY(parse_calibration_cache(text, file_name, warnings));
+  CalibrationTable table;
+  table.header = cache.header;
+  table.description = fmt::format("cache {}", file_name);
+  for (const auto& [name, scale] : cache.scales) {
+    if (!table.ranges.emplace(name, TensorRange{.scale = scale}).second && warnings != nullptr)
+      warnings->push_back(fmt::format("'{}' names '{}' twice; the first scale counts", file_name, name));
+    else
+      table.order.push_back(name);
+  }
+  return table;
+}
+
+std::string CalibrationTable::to_json() const {
+  Json json;
+  json["header"] = header.empty() ? std::string(kCalibrationCacheHeader) : header;
+  json["description"] = description;
+  json["random"] = random;
+  json["samples"] = samples;
+  json["model_hash"] = fmt::format("{:016x}", model_hash);
+  json["data_hash"] = fmt::format("{:016x}", data_hash);
+  Json& tensors = json["tensors"] = Json::object();
+  for (const std::string& name : names_in_order(*this)) {
+    const TensorRange& r = ranges.at(name);
+    Json entry{{"scale", r.scale}, {"min", r.min}, {"max", r.max}};
+    if (const auto it = channel_means.find(name); it != channel_means.end()) entry["channel_means"] = it->second;
+    tensors[name] = std::move(entry);
+  }
+  return json.dump(1) + "\n";
+}
+
+Result<CalibrationTable> CalibrationTable::from_json(std::string_view json, std::string_view file_name) {
+  CalibrationTable table;
+  try {
+    PLANISH_TRY(read_json(Json::parse(json), table, file_name));
+  } catch (const Json::exception& e) {
+    return bad_json(file_name, fmt::format("the JSON cannot be read: {}", e.what()));
+  }
+  if (table.description.empty()) table.description = fmt::format("cache {}", file_name);
+  return table;
+}
+
+Result<CalibrationTable> CalibrationTable::read(const std::filesystem::path& file, std::vector<std::string>* warnings) {
+  const std::string text = PLANISH_TRY(read_file(file, uint64_t{1} << 28));
+  const std::string name = file.filename().string();
+  if (text.starts_with("{")) return from_json(text, file.string());
+  CalibrationTable table = PLANISH_TRY(parse(text, file.string(), warnings));
+  table.description = fmt::format("cache {}", name);
+  std::error_code ec;
+  if (!std::filesystem::exists(side_file(file), ec)) return table;
+  auto side_text = read_file(side_file(file), uint64_t{1} << 28);
+  auto side = side_text.ok() ? from_json(*side_text, side_file(file).string())
+                             : Result<CalibrationTable>(std::move(side_text).take_error());
+  if (!side.ok()) {
+    if (warnings != nullptr)
+      warnings->push_back(fmt::format("the side file is ignored: {}", std::move(side).take_error().message()));
+    return table;
+  }
+  table.random = side->random;
+  table.model_hash = side->model_hash;
+  table.data_hash = side->data_hash;
+  table.samples = side->samples;
+  if (!side->description.empty()) table.description = fmt::format("cache {} from {}", name, side->description);
+  for (auto& [tensor, range] : table.ranges) {
+    const auto it = side->ranges.find(tensor);
+    if (it == side->ranges.end() || it->second.scale != range.scale) continue;  // the cache was edited since
+    range = it->second;
+    if (const auto means = side->channel_means.find(tensor); means != side->channel_means.end())
+      table.channel_means[tensor] = means->second;
+  }
+  return table;
+}
+
+Status CalibrationTable::write(const std::filesystem::path& file) const {
+  PLANISH_TRY(write_file_atomically(file, cache_text()));
+  return write_file_atomically(side_file(file), to_json());
+}
+
+}  // namespace planish::api

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "planish/quant/histogram.h"
+
+namespace planish {
+
+/// How the clipping threshold of a tensor is chosen from its histogram.
+enum class ThresholdMethod : uint8_t { automatic, entropy, minmax, percentile, mse };
+std::string_view threshold_method_name(ThresholdMethod method);
+std::optional<ThresholdMethod> find_threshold_method(std::string_view name);
+
+/// Threshold that minimises KL(P || Q), where Q has 128 levels, as TensorRT's entropy calibrators choose it.
+/// `counts[i]`: how many |x| lie in [i, i + 1) * bin_width. Zeros say nothing about the shape of a distribution (half
+/// of what follows a Relu is zero) and are not counted: pass how many there are. Returns units of x; 0 when all
+/// values are zero. Source: Migacz, "8-bit Inference with TensorRT", GTC 2017.
+double kl_threshold(std::span<const uint64_t> counts, uint64_t zeros, double bin_width);
+
+/// Threshold that minimises the mean squared error of rounding to multiples of threshold / 127 and clipping.
+double mse_threshold(std::span<const uint64_t> counts, double bin_width);
+
+/// Smallest threshold that at least `percentile` per cent of the values do not exceed.
+double percentile_threshold(std::span<const uint64_t> counts, double bin_width, double percentile);
+
+/// Mean squared error that a threshold causes; the measure of mse_threshold().
+double quantisation_mse(std::span<const uint64_t> counts, double bin_width, double threshold);
+
+/// The threshold of a tensor by `method`; never above its largest magnitude. 0 when every value is zero.
+/// `automatic` takes mse_threshold(): see docs/quantisation.md for the comparison that led to it.
+double choose_threshold(const TensorStatistics& statistics, ThresholdMethod method, double percentile);
+
+}  // namespace planish
