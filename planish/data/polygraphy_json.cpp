@@ -134,6 +134,12 @@ Result<Json> encode_tensor(const std::string& name, const Tensor& tensor) {
   return json;
 }
 
+Result<Json> encode_feed(const NamedTensors& tensors) {
+  Json item = Json::object();
+  for (const auto& [name, tensor] : tensors) item[name] = PLANISH_TRY(encode_tensor(name, tensor));
+  return item;
+}
+
 std::string dump(const Json& json) { return json.dump(4, ' ', false, Json::error_handler_t::replace); }
 
 Result<Json> parse(const std::string& text, const std::string& file) {
@@ -171,16 +177,21 @@ Result<std::vector<NamedTensors>> read_polygraphy_inputs(const std::string& path
 
 Result<std::string> polygraphy_inputs_to_json(const std::vector<NamedTensors>& iterations) {
   Json list = Json::array();
-  for (const NamedTensors& tensors : iterations) {
-    Json item = Json::object();
-    for (const auto& [name, tensor] : tensors) item[name] = PLANISH_TRY(encode_tensor(name, tensor));
-    list.push_back(std::move(item));
-  }
+  for (const NamedTensors& tensors : iterations) list.push_back(PLANISH_TRY(encode_feed(tensors)));
   return dump(list);
+}
+
+Result<std::string> polygraphy_feed_to_json(const NamedTensors& tensors) {
+  return dump(PLANISH_TRY(encode_feed(tensors)));
 }
 
 Status write_polygraphy_inputs(const std::string& path, const std::vector<NamedTensors>& iterations) {
   return write_text_file(path, PLANISH_TRY(polygraphy_inputs_to_json(iterations)));
+}
+
+Result<bool> holds_polygraphy_results(const std::string& path) {
+  const std::string text = PLANISH_TRY(read_text(path));
+  return class_of(PLANISH_TRY(parse(text, path))) == "RunResults";
 }
 
 Result<SavedRunResults> polygraphy_results_from_json(const std::string& text, const std::string& file_name) {

@@ -27,7 +27,11 @@ Result<std::vector<NamedTensors>> read_polygraphy_inputs(const std::string& path
 /// The list form, indented by 4.
 Result<std::string> polygraphy_inputs_to_json(const std::vector<NamedTensors>& iterations);
 Status write_polygraphy_inputs(const std::string& path, const std::vector<NamedTensors>& iterations);
+/// One iteration as an object of its own: a file of the folder that `--save-inputs FOLDER` writes.
+Result<std::string> polygraphy_feed_to_json(const NamedTensors& tensors);
 
+/// True when the file holds RunResults, false when it holds inputs. Errors: not_found, corrupt.
+Result<bool> holds_polygraphy_results(const std::string& path);
 /// The same for RunResults.
 Result<SavedRunResults> polygraphy_results_from_json(const std::string& text, const std::string& file_name);
 Result<SavedRunResults> read_polygraphy_results(const std::string& path);

@@ -142,4 +142,24 @@ Result<std::optional<ChildFrame>> PythonChild::next(double timeout_s) {
   return std::optional<ChildFrame>(std::move(frame));
 }
 
+Status PythonChild::send(std::span<const uint8_t> bytes) {
+  // A child that is gone must be an error here, not a SIGPIPE that ends us.
+  sigset_t broken_pipe, before;
+  sigemptyset(&broken_pipe);
+  sigaddset(&broken_pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &broken_pipe, &before);
+  Status status;
+  while (!bytes.empty() && status.ok()) {
+    const ssize_t sent = write(lifeline_, bytes.data(), bytes.size());
+    if (sent >= 0)
+      bytes = bytes.subspan(static_cast<size_t>(sent));
+    else if (errno != EINTR)
+      status = io_error("the pipe to Python failed");
+  }
+  const timespec now{};
+  if (!status.ok()) sigtimedwait(&broken_pipe, nullptr, &now);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return status;
+}
+
 }  // namespace planish::tools

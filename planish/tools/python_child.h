@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,8 @@ class PythonChild {
   /// The next frame; nullopt when the child closed the pipe. `timeout_s` bounds the wait for each piece of it.
   /// Errors: cancelled (nothing came in time), corrupt (the child ended inside a frame).
   Result<std::optional<ChildFrame>> next(double timeout_s);
+  /// Writes bytes to the child's standard input, for programs that answer requests. Error io: the child is gone.
+  Status send(std::span<const uint8_t> bytes);
   /// How the child ended, for messages: "exit code 3", "signal 11 (Segmentation fault)". Waits for it.
   std::string end_text();
   /// Ends the child now.
@@ -44,7 +47,7 @@ class PythonChild {
 
   int pid_ = -1;
   int frames_ = -1;    ///< read end
-  int lifeline_ = -1;  ///< the child ends when this closes
+  int lifeline_ = -1;  ///< its standard input; the child ends when this closes
   int wait_status_ = 0;
 };
 

@@ -3,14 +3,11 @@
 #include <algorithm>
 
 #include "planish/tools/polygraphy/model_text.h"
+#include "planish/tools/polygraphy/numpy_text.h"
 #include "planish/tools/trtexec/layer_names.h"
 
 namespace planish::tools {
 namespace {
-
-std::string python_tuple(const std::vector<int64_t>& dims) {
-  return fmt::format("({}{})", fmt::join(dims, ", "), dims.size() == 1 ? "," : "");
-}
 
 /// Formats in TensorRT's words.
 std::string format_text(const TensorRecord& t) {

@@ -28,14 +28,20 @@ void PolygraphyLog::print(Severity severity, std::string_view text) {
     line += fmt::format("[{:%H:%M:%S}]", local);
   }
   line += ' ';
+  const std::string margin(static_cast<size_t>(indent) * 4, ' ');
+  line += margin;
   for (const char c : text) {
     line += c;
-    if (c == '\n') line += "    ";
+    if (c == '\n') line += "    " + margin;
   }
   line += '\n';
   std::fflush(stdout);
   fmt::print(severity >= critical ? stderr : stdout, "{}", line);
-  if (file.is_open()) file << line;
+  if (file.is_open()) file << line << std::flush;
+}
+
+void PolygraphyLog::print_once(Severity severity, const std::string& text) {
+  if (printed_once_.insert(text).second) print(severity, text);
 }
 
 }  // namespace planish::tools

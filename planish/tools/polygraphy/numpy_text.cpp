@@ -12,8 +12,6 @@ namespace planish::tools {
 namespace {
 
 constexpr int64_t kThreshold = 1000;  // more elements than this are summarised
-constexpr int64_t kEdgeItems = 3;
-constexpr size_t kLineWidth = 75;
 constexpr int kPrecision = 8;
 
 /// `value` as an element of `dtype` holds it.
@@ -143,7 +141,8 @@ class FloatFormat {
 /// Lays out nested brackets. Elements are texts of one width.
 class ArrayPrinter {
  public:
-  explicit ArrayPrinter(const Tensor& tensor) : tensor_(tensor), summarised_(tensor.size() > kThreshold) {
+  ArrayPrinter(const Tensor& tensor, const NumpyTextOptions& options)
+      : tensor_(tensor), options_(options), summarised_(tensor.size() > kThreshold) {
     std::vector<int64_t> shown;
     collect(0, 0, shown);
     if (dtype_is_float(tensor.dtype())) {
@@ -157,7 +156,7 @@ class ArrayPrinter {
     }
   }
 
-  std::string print() { return nested(0, 0, 1, kLineWidth); }
+  std::string print() { return nested(0, 0, 1, options_.line_width); }
 
  private:
   [[nodiscard]] std::string integer(int64_t i) const {
@@ -176,9 +175,10 @@ class ArrayPrinter {
     const int64_t length = tensor_.dim(axis);
     std::vector<int64_t> out;
     for (int64_t i = 0; i < length; ++i) {
-      const bool hidden = summarised_ && 2 * kEdgeItems < length && i >= kEdgeItems && i < length - kEdgeItems;
+      const int64_t edge = options_.edge_items;
+      const bool hidden = summarised_ && edge < length - edge && i >= edge && i < length - edge;
       if (!hidden) out.push_back(i);
-      if (hidden && i == kEdgeItems) out.push_back(-1);
+      if (hidden && i == edge) out.push_back(-1);
     }
     return out;
   }
@@ -215,6 +215,7 @@ class ArrayPrinter {
   }
 
   const Tensor& tensor_;
+  NumpyTextOptions options_;
   bool summarised_;
   std::optional<FloatFormat> floats_;
   size_t width_ = 0;
@@ -246,9 +247,21 @@ std::string python_string(const std::string& text) {
   return out + quote;
 }
 
-std::string numpy_text(const Tensor& tensor) {
+std::string python_tuple(const std::vector<int64_t>& dims) {
+  return fmt::format("({}{})", fmt::join(dims, ", "), dims.size() == 1 ? "," : "");
+}
+
+std::string python_dims(const std::vector<int64_t>& dims) { return fmt::format("[{}]", fmt::join(dims, ", ")); }
+
+std::string python_list(const std::vector<std::string>& items) {
+  std::vector<std::string> quoted;
+  for (const std::string& item : items) quoted.push_back(python_string(item));
+  return fmt::format("[{}]", fmt::join(quoted, ", "));
+}
+
+std::string numpy_text(const Tensor& tensor, const NumpyTextOptions& options) {
   if (tensor.size() == 0) return "[]";
-  if (tensor.rank() > 0) return ArrayPrinter(tensor).print();
+  if (tensor.rank() > 0) return ArrayPrinter(tensor, options).print();
   if (tensor.dtype() == DType::boolean) return tensor.at(0) != 0 ? "True" : "False";
   if (!dtype_is_float(tensor.dtype())) return fmt::format("{}", tensor.int_at(0));
   const double value = tensor.at(0);

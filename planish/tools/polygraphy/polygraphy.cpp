@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <filesystem>
 #include <set>
 #include <string_view>
@@ -16,6 +15,7 @@
 #include "planish/tools/polygraphy/logger.h"
 #include "planish/tools/polygraphy/model_text.h"
 #include "planish/tools/polygraphy/numpy_text.h"
+#include "planish/tools/polygraphy/tool.h"
 
 namespace planish::tools {
 namespace {
@@ -31,7 +31,7 @@ struct Tool {
 };
 constexpr std::array kTools{Tool{"run", "Run inference and compare results across backends"},
                             Tool{"convert", "Convert models to other formats"},
-                            Tool{"inspect", "View information about models (inspect model works here)"},
+                            Tool{"inspect", "View information about models and data"},
                             Tool{"check", "Check and validate aspects of a model"},
                             Tool{"surgeon", "Modify ONNX models"},
                             Tool{"template", "Generate template files"},
@@ -45,6 +45,13 @@ constexpr std::array kInspectTools{Tool{"model", "Show a model or engine"},
                                    Tool{"capability", "Show what of a model is supported"},
                                    Tool{"diff-tactics", "Show tactics that only bad replays hold"},
                                    Tool{"sparsity", "Show which weights are 2:4 sparse"}};
+
+constexpr std::array kDataTools{Tool{"merge", "Combine saved inputs and outputs into one file for --load-inputs"},
+                                Tool{"concat", "Put iterations behind each other"},
+                                Tool{"to-input", "The older name of merge"}};
+constexpr std::array kDebugTools{Tool{"build", "Build engines until one fails"},
+                                 Tool{"precision", "Find the layers that need a higher precision"},
+                                 Tool{"reduce", "Reduce a failing model"}, Tool{"repeat", "Repeat a command"}};
 
 template <typename Tools>
 bool has_tool(const Tools& tools, std::string_view name) {
@@ -84,24 +91,6 @@ int not_here(std::string_view tool) {
   return kFailed;
 }
 
-int threshold_of(const InspectArguments& a) {
-  constexpr int kNothing = PolygraphyLog::critical + 1;
-  constexpr std::array kQuieter{PolygraphyLog::start, PolygraphyLog::finish, PolygraphyLog::warning,
-                                PolygraphyLog::error, PolygraphyLog::critical};
-  if (a.silent) return kNothing;
-  std::string name = a.named_verbosity;
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  for (const auto& [level, severity] :
-       {std::pair{"VERBOSE", PolygraphyLog::verbose}, std::pair{"INFO", PolygraphyLog::info},
-        std::pair{"WARNING", PolygraphyLog::warning}, std::pair{"ERROR", PolygraphyLog::error},
-        std::pair{"CRITICAL", PolygraphyLog::critical}})
-    if (name == level) return severity;
-  if (a.verbosity >= 0) return PolygraphyLog::info - 10 * a.verbosity;
-  const auto quieter = static_cast<size_t>(-a.verbosity) - 1;
-  return quieter < kQuieter.size() ? kQuieter[quieter] : kNothing;
-}
-
 /// Tensors made by operators whose size comes from values that are no constants of the file.
 std::vector<std::string> unbounded_tensors(const OnnxGraphSummary& graph) {
   std::set<std::string> constants;
@@ -120,12 +109,6 @@ std::vector<std::string> unbounded_tensors(const OnnxGraphSummary& graph) {
     if (by_data) found.insert(found.end(), node.outputs.begin(), node.outputs.end());
   }
   return found;
-}
-
-std::string python_list(const std::vector<std::string>& items) {
-  std::vector<std::string> quoted;
-  for (const std::string& item : items) quoted.push_back(python_string(item));
-  return fmt::format("[{}]", fmt::join(quoted, ", "));
 }
 
 std::string absolute_path(const std::string& path) {
@@ -194,7 +177,7 @@ int inspect_model(const std::vector<std::string>& arguments) {
     return 0;
   }
   PolygraphyLog log;
-  log.threshold = threshold_of(*parsed);
+  set_log_level(log, parsed->verbosity, parsed->named_verbosity, parsed->silent);
   log.timestamps = parsed->timestamps;
   if (!parsed->log_file.empty()) log.file.open(parsed->log_file);
   for (const std::string& option : parsed->without_effect)
@@ -213,8 +196,37 @@ int inspect(const std::vector<std::string>& arguments) {
     return 0;
   }
   if (!has_tool(kInspectTools, tool)) return bad_tool(kProgram, "subtool", kInspectTools, tool);
-  if (tool != "model") return not_here("inspect " + tool);
-  return inspect_model({arguments.begin() + 1, arguments.end()});
+  const std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
+  if (tool == "model") return inspect_model(rest);
+  if (tool == "data") return inspect_data_main(rest);
+  if (tool == "capability") return inspect_capability_main(rest);
+  return not_here("inspect " + tool);
+}
+
+int data(const std::vector<std::string>& arguments) {
+  constexpr std::string_view kProgram = "polygraphy data";
+  const std::string tool = arguments.empty() ? "" : arguments[0];
+  if (tool == "-h" || tool == "--help") {
+    fmt::print("{}", help_text(kProgram, kDataTools, "polygraphy data merge outputs.json -o inputs.json"));
+    return 0;
+  }
+  if (!has_tool(kDataTools, tool)) return bad_tool(kProgram, "subtool", kDataTools, tool);
+  const std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
+  return tool == "concat" ? data_concat_main(rest) : data_merge_main(rest);
+}
+
+int debug(const std::vector<std::string>& arguments) {
+  constexpr std::string_view kProgram = "polygraphy debug";
+  const std::string tool = arguments.empty() ? "" : arguments[0];
+  if (tool == "-h" || tool == "--help") {
+    fmt::print("{}", help_text(kProgram, kDebugTools,
+                               "polygraphy debug precision model.onnx --fp16 --check polygraphy run "
+                               "polygraphy_debug.engine --trt --load-inputs i.json --load-outputs golden.json"));
+    return 0;
+  }
+  if (!has_tool(kDebugTools, tool)) return bad_tool(kProgram, "subtool", kDebugTools, tool);
+  if (tool == "precision") return debug_precision_main({arguments.begin() + 1, arguments.end()});
+  return not_here("debug " + tool);
 }
 
 }  // namespace
@@ -231,14 +243,28 @@ int polygraphy_main(int argc, char** argv) {
     return 0;
   }
   if (!has_tool(kTools, tool)) return bad_tool("polygraphy", "tools", kTools, tool);
-  if (tool != "inspect") return not_here(tool);
-  return inspect({arguments.begin() + 1, arguments.end()});
+  const std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
+  if (tool == "inspect") return inspect(rest);
+  if (tool == "run") return run_main(rest);
+  if (tool == "convert") return convert_main(rest);
+  if (tool == "data") return data(rest);
+  if (tool == "debug") return debug(rest);
+  return not_here(tool);
 }
 
 std::vector<std::string> polygraphy_words() {
-  std::vector<std::string> words{"inspect", "model"};
-  for (std::string& word : inspect_option_words()) words.push_back(std::move(word));
-  for (const char* shown : {"layers", "attrs", "weights"}) words.emplace_back(shown);
+  std::vector<std::string> words{"run",   "convert", "inspect",  "model", "data",     "capability",
+                                 "merge", "concat",  "to-input", "debug", "precision"};
+  std::set<std::string> known(words.begin(), words.end());
+  const auto add = [&](std::vector<std::string> more) {
+    for (std::string& word : more)
+      if (known.insert(word).second) words.push_back(std::move(word));
+  };
+  add(inspect_option_words());
+  add({"layers", "attrs", "weights"});
+  for (const ToolSyntax* syntax : {&run_syntax(), &convert_syntax(), &inspect_data_syntax(),
+                                   &inspect_capability_syntax(), &data_merge_syntax(), &debug_precision_syntax()})
+    add(words_of(*syntax));
   return words;
 }
 

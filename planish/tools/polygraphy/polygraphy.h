@@ -5,8 +5,9 @@
 
 namespace planish::tools {
 
-/// `polygraphy ...`: inspect model; the other tools are answered with where to get them. Exit codes: 0, 1 for a
-/// failure, 2 for arguments that cannot be meant.
+/// `polygraphy ...`: run, convert, inspect model|data|capability, data merge|concat|to-input, debug precision; the
+/// other tools are answered with where to get them. Exit codes: 0, 1 for a failure, 2 for arguments that cannot be
+/// meant.
 int polygraphy_main(int argc, char** argv);
 std::vector<std::string> polygraphy_words();
 

@@ -87,7 +87,7 @@ TEST(PolygraphyInspect, ExitCodes) {
 }
 
 TEST(PolygraphyInspect, OtherToolsNameThePackage) {
-  for (const char* tool : {"run", "convert", "surgeon"}) {
+  for (const char* tool : {"check", "template", "surgeon"}) {
     const Outcome outcome = call({tool, "model.onnx"});
     EXPECT_EQ(outcome.code, 1);
     EXPECT_NE(outcome.err.find("the polygraphy Python package"), std::string::npos);
