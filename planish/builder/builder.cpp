@@ -10,6 +10,7 @@
 #include "planish/base/parallel.h"
 #include "planish/builder/precision.h"
 #include "planish/builder/profiles.h"
+#include "planish/builder/reformats.h"
 #include "planish/builder/selection.h"
 #include "planish/builder/untune.h"
 #include "planish/ops/infer_graph.h"
@@ -65,102 +66,6 @@ std::vector<std::optional<NodeView>> tuned_views(const Graph& graph, const Shape
   return views;
 }
 
-/// Rewrites the graph so that every value has the layout its producer chose, with Reformat nodes where a consumer (or
-/// the network's output) wants another one. `choices` grows in step with the nodes.
-class ReformatInserter {
- public:
-  ReformatInserter(const Graph& graph, const ShapeFacts& facts, std::vector<Choice> choices)
-      : source_(graph), facts_(facts), choices_(std::move(choices)), out_(graph) {
-    out_.nodes.clear();
-  }
-
-  void run(Graph& graph, std::vector<Choice>& choices) {
-    const Uses uses(source_);
-    for (size_t n = 0; n < source_.nodes.size(); ++n) {
-      Node node = source_.nodes[n];
-      const Choice& choice = choices_[n];
-      for (ValueId& v : node.inputs)
-        if (v != kNoValue && !source_.value(v).is_constant() && flexible(v)) v = in_layout(v, choice.in);
-      std::vector<std::pair<ValueId, ValueId>> to_output;  // (as produced, as the network returns it)
-      for (ValueId& v : node.outputs) {
-        if (v == kNoValue || !flexible(v) || choice.out == Layout::row_major) continue;
-        if (!uses.is_output[static_cast<size_t>(v)]) {
-          out_.value(v).layout = choice.out;
-          made_[{v, choice.out}] = v;
-          as_produced_[v] = v;
-          continue;
-        }
-        const ValueId produced = copy_value(v, choice.out);
-        made_[{v, choice.out}] = produced;
-        as_produced_[v] = produced;
-        to_output.emplace_back(produced, v);
-        v = produced;
-      }
-      out_.nodes.push_back(std::move(node));
-      out_choices_.push_back(choice);
-      for (const auto& [from, to] : to_output) add_reformat(from, to);
-    }
-    graph = std::move(out_);
-    choices = std::move(out_choices_);
-  }
-
- private:
-  bool flexible(ValueId v) const {
-    const auto k = static_cast<size_t>(v);
-    return facts_.shapes[k] && is_static(*facts_.shapes[k]) &&
-           has_layout_choice({facts_.dtypes[k], *facts_.shapes[k], Layout::row_major});
-  }
-
-  ValueId copy_value(ValueId v, Layout layout) {
-    Value copy = source_.value(v);
-    copy.name = out_.unique_name(fmt::format("{}@{}", copy.name, layout_name(layout)));
-    copy.layout = layout;
-    copy.constant.reset();
-    return out_.add_value(std::move(copy));
-  }
-
-  void add_reformat(ValueId from, ValueId to) {
-    Node node{.op = "Reformat",
-              .domain = "planish",
-              .name = fmt::format("Reformatting CopyNode for {}", source_name(from, to)),
-              .inputs = {from},
-              .outputs = {to},
-              .attrs = {},
-              .origins = {}};
-    out_.nodes.push_back(std::move(node));
-    out_choices_.push_back(Choice{nullptr, out_.value(from).layout, out_.value(to).layout, 0.0, {}});
-  }
-
-  std::string source_name(ValueId from, ValueId to) const {
-    return fmt::format("{} ({} to {})", out_.value(to).name, layout_name(out_.value(from).layout),
-                       layout_name(out_.value(to).layout));
-  }
-
-  ValueId in_layout(ValueId v, Layout layout) {
-    if (const auto it = made_.find({v, layout}); it != made_.end()) return it->second;
-    const ValueId available = current(v);
-    if (out_.value(available).layout == layout) return available;
-    const ValueId made = copy_value(v, layout);
-    add_reformat(available, made);
-    made_[{v, layout}] = made;
-    return made;
-  }
-
-  /// The form of `v` that its producer wrote.
-  ValueId current(ValueId v) const {
-    if (const auto it = as_produced_.find(v); it != as_produced_.end()) return it->second;
-    return v;
-  }
-
-  const Graph& source_;
-  const ShapeFacts& facts_;
-  std::vector<Choice> choices_;
-  Graph out_;
-  std::vector<Choice> out_choices_;
-  std::map<std::pair<ValueId, Layout>, ValueId> made_;
-  std::map<ValueId, ValueId> as_produced_;  ///< the form that the producer wrote
-};
-
 void drop_packed_constants(Engine& engine) {
   Graph& graph = engine.graph;
   std::vector<bool> needed(graph.values.size(), false);
@@ -177,18 +82,6 @@ void drop_packed_constants(Engine& engine) {
     Value& value = graph.values[v];
     if (!needed[v] && value.constant && value.constant->size() != 0)
       value.constant = Tensor::share(value.constant->dtype(), value.constant->shape(), nullptr, nullptr);
-  }
-}
-
-std::string precision_of(const NodeView& view) {
-  if (view.inputs.empty()) return "fp32";
-  switch (view.inputs[0].dtype) {
-    case DType::f16: return "fp16";
-    case DType::bf16: return "bf16";
-    case DType::i8:
-    case DType::u8: return "int8";
-    case DType::f32: return "fp32";
-    default: return std::string(dtype_name(view.inputs[0].dtype));
   }
 }
 
@@ -211,9 +104,10 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
   std::vector<Choice> choices;
   {
     const auto views = tuned_views(graph, facts);
-    choices = PLANISH_TRY(select_tactics(graph, views, options, target, table, timer));
-    const Graph before = graph;
-    ReformatInserter(before, facts, std::move(choices)).run(graph, choices);
+    const auto allowed = PLANISH_TRY(allowed_types(graph, options));
+    choices = PLANISH_TRY(select_tactics(graph, views, allowed, options, target, table, timer));
+    PLANISH_TRY(check_constraints(graph, choices, options));
+    graph = insert_reformats(graph, views, choices);
   }
   timer.save();
   PLANISH_TRY(verify(graph));
@@ -229,9 +123,9 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
     if (!views[n]) continue;
     NodeView view = *views[n];
     view.node = &engine.graph.nodes[n];
-    layer.precision = precision_of(view);
     const Tactic* tactic = choices[n].tactic;
     layer.time_ms = static_cast<float>(choices[n].time_ms);
+    if (choices[n].types != TypePair{}) done.half_layers.emplace_back(view.node->name, choices[n].saved_ms);
     layer.candidates = choices[n].candidates;
     if (view.node->is("Reformat", "planish")) {
       const auto possible = supporting_tactics(table, view, target);
@@ -243,13 +137,16 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
       done.reformat_ms += layer.time_ms;
     }
     done.total_ms += layer.time_ms;
-    if (tactic == nullptr) continue;
+    if (tactic == nullptr) {
+      apply_precision(view, choices[n], options, layer, overflowed);
+      continue;
+    }
     layer.tactic = std::string(tactic->id);
     if (tactic->pack != nullptr) layer.packed = PLANISH_TRY(tactic->pack(view, target));
     auto kernel = tactic->prepare(view, layer.packed, target);
     if (!kernel.ok()) return std::move(kernel).take_error().with_context("preparing the chosen tactic");
     layer.detail = (*kernel)->detail();
-    apply_precision(view, options, layer, overflowed);
+    apply_precision(view, choices[n], options, layer, overflowed);
   }
   if (!overflowed.empty() && options.warn)
     options.warn(fmt::format("{} layer(s) have weights beyond the range of FP16 and keep a wider type: {}",
@@ -259,6 +156,11 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
   done.timed = timer.timed();
   done.from_cache = timer.from_cache();
   return engine;
+}
+
+bool has_weights_in(const Graph& graph, DType type) {
+  return std::ranges::any_of(graph.values,
+                             [type](const Value& v) { return v.constant && v.constant->dtype() == type; });
 }
 
 void describe_target(Engine& engine, const Target& target) {
@@ -283,14 +185,20 @@ Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& de
     passes.progress = [&options](std::string_view, size_t place, size_t count) {
       options.progress("passes", place, count);
     };
+  // The types of the file are a permission too.
+  BuildOptions allowed = options;
+  if (!options.only_f32) {
+    allowed.fp16 |= has_weights_in(graph, DType::f16);
+    allowed.bf16 |= has_weights_in(graph, DType::bf16);
+  }
   graph = PLANISH_TRY(run_passes(std::move(graph), passes, &done.passes));
 
   const Target target{.device = &device, .threads = threads, .workspace_limit_bytes = options.memory_limit_bytes};
-  Engine engine = PLANISH_TRY(tune(std::move(graph), std::move(profiles), options, target, table, done));
+  Engine engine = PLANISH_TRY(tune(std::move(graph), std::move(profiles), allowed, target, table, done));
   engine.info = options.info;
   engine.info.producer = "planish 0.1.0";
   describe_target(engine, target);
-  engine.info.precision = allowed_precisions(options);
+  engine.info.precision = allowed_precisions(allowed);
   engine.info.opset = engine.graph.opset;
   engine.info.build_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return engine;
@@ -304,13 +212,18 @@ Result<Engine> retune_engine(const Engine& engine, const BuildOptions& options, 
   set_num_threads(threads);
   const Target target{.device = &device, .threads = threads, .workspace_limit_bytes = options.memory_limit_bytes};
   Graph graph = PLANISH_TRY(untuned_graph(engine, table));
-  // Weights that the engine stores in 16 bits stay that way.
+  // What the engine stores or computes in 16 bits may do so again, and FP32 layers stay that.
   BuildOptions kept = options;
-  for (const LayerPlan& layer : engine.layers)
+  for (size_t n = 0; n < engine.layers.size(); ++n) {
+    const LayerPlan& layer = engine.layers[n];
+    kept.fp16 |= layer.precision == "fp16";
+    kept.bf16 |= layer.precision == "bf16";
     for (const PackedConstant& p : layer.packed) {
       kept.fp16 |= stored_type(p) == DType::f16;
       kept.bf16 |= stored_type(p) == DType::bf16;
     }
+    if (auto reason = fp32_reason(layer)) kept.fp32_layers.try_emplace(engine.graph.nodes[n].name, *reason);
+  }
   Engine out = PLANISH_TRY(tune(std::move(graph), engine.profiles, kept, target, table, done));
   out.info = engine.info;
   describe_target(out, target);

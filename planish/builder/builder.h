@@ -28,6 +28,11 @@ struct BuildOptions {
   PrecisionConstraints precision_constraints = PrecisionConstraints::none;
   /// (name or pattern with one '*', type) of nodes, by node name or ONNX origin; later entries win.
   std::vector<std::pair<std::string, DType>> layer_precisions;
+  /// The same for the type that a layer writes (--layerOutputTypes): fp32, fp16 or bf16.
+  std::vector<std::pair<std::string, DType>> layer_output_types;
+  /// Layers that stay in FP32 whatever is allowed, by node name, each with the reason (for layer information).
+  std::map<std::string, std::string> fp32_layers;
+  bool only_f32 = false;  ///< FP32 throughout, also where the file has 16-bit weights
 
   int optimization_level = 3;                 ///< 0: no timing, rules only; 5: every tactic, layout and repetition
   int avg_timing = 8;                         ///< repetitions per tactic
@@ -56,6 +61,8 @@ struct BuildReport {
   double total_ms = 0;     ///< sum of the chosen tactics' times, reformats included
   double reformat_ms = 0;  ///< the reformats' share of it
   size_t arena_bytes = 0;
+  /// Layers that are computed in 16 bits, and the time that each saves beside its fastest FP32 form.
+  std::vector<std::pair<std::string, double>> half_layers;
 };
 
 /// Compiles an imported graph into an engine for `device`: runs the passes, chooses layouts and tactics together by

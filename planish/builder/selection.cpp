@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <limits>
 #include <map>
 
@@ -13,29 +14,53 @@ namespace planish {
 namespace {
 
 constexpr double kImpossible = 1e9;
-constexpr std::array kLayouts{Layout::row_major, Layout::channels_last, Layout::blocked8, Layout::blocked16};
+constexpr std::array kHalves{DType::f16, DType::bf16};
+
+/// How a value lies in memory at one end of an edge.
+struct Form {
+  Layout layout = Layout::row_major;
+  DType type = DType::f32;
+  friend auto operator<=>(const Form&, const Form&) = default;
+};
+
+bool is_product(const Node& node) {
+  return node.domain == "planish" && (node.op == "FusedConv" || node.op == "FusedMatMul");
+}
 
 class Selector {
  public:
-  Selector(const Graph& graph, const std::vector<std::optional<NodeView>>& views, const BuildOptions& options,
-           const Target& target, const TacticTable& table, TacticTimer& timer)
-      : graph_(graph), views_(views), options_(options), target_(target), table_(table), timer_(timer), uses_(graph) {}
+  Selector(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
+           const std::vector<AllowedTypes>& allowed, const BuildOptions& options, const Target& target,
+           const TacticTable& table, TacticTimer& timer)
+      : graph_(graph),
+        views_(views),
+        allowed_(allowed),
+        options_(options),
+        target_(target),
+        table_(table),
+        timer_(timer),
+        uses_(graph) {}
 
   Result<std::vector<Choice>> run() {
     choices_.resize(graph_.nodes.size());
+    for (const DType half : kHalves)
+      if (computes_products(half)) native_.push_back(half);
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
       choices_[n] = PLANISH_TRY(enumerate(n));
       if (options_.progress) options_.progress("tactics", n + 1, graph_.nodes.size());
     }
     std::vector<size_t> best;
     double best_ms = std::numeric_limits<double>::max();
-    for (const Layout layout : table_.layouts) {
-      std::vector<size_t> picked = start_from(layout);
-      const double ms = descend(picked);
-      if (ms >= best_ms) continue;
-      best_ms = ms;
-      best = std::move(picked);
-    }
+    std::vector<DType> types{DType::f32};
+    types.insert(types.end(), native_.begin(), native_.end());
+    for (const DType type : types)
+      for (const Layout layout : table_.layouts) {
+        std::vector<size_t> picked = start_from(layout, type);
+        const double ms = descend(picked);
+        if (ms >= best_ms) continue;
+        best_ms = ms;
+        best = std::move(picked);
+      }
     std::vector<Choice> out;
     for (size_t n = 0; n < choices_.size(); ++n) out.push_back(choices_[n][best[n]]);
     return out;
@@ -61,15 +86,84 @@ class Selector {
     return pairs;
   }
 
+  /// The view in other types; its node and constants live as long as the selector.
+  NodeView typed_view(const NodeView& view, TypePair types) {
+    typed_nodes_.emplace_back();
+    return with_types(view, types, typed_nodes_.back(), [this](const Tensor& constant, DType type) {
+      Tensor& converted = converted_[{constant.raw(), type}];
+      if (!converted.defined()) converted = constant.cast(type);
+      return &converted;
+    });
+  }
+
+  /// True when a tactic other than the reference multiplies in that type. Without one nothing is gained by it.
+  bool computes_products(DType half) {
+    for (size_t n = 0; n < views_.size(); ++n) {
+      if (!views_[n] || !is_product(graph_.nodes[n])) continue;
+      if (std::ranges::find(allowed_[n].halves, half) == allowed_[n].halves.end()) continue;
+      if (type_pairs(*views_[n], half).empty()) continue;
+      const NodeView typed = typed_view(*views_[n], {half, half});
+      for (const auto& [in, out] : layout_pairs(typed)) {
+        std::vector<Refusal> refusals;
+        const auto tactics = candidates(with_layouts(typed, in, out), refusals);
+        if (!tactics.empty() && !is_reference(*tactics.front())) return true;
+      }
+    }
+    return false;
+  }
+
+  /// Choices in the types that the node may use besides f32.
+  Status enumerate_halves(size_t n, std::vector<Choice>& out) {
+    std::vector<Refusal> refusals;
+    for (const DType half : allowed_[n].halves) {
+      if (std::ranges::find(native_, half) == native_.end()) continue;
+      for (const TypePair types : type_pairs(*views_[n], half)) {
+        if (allowed_[n].writes_f32 && types.out != DType::f32) continue;
+        const NodeView typed = typed_view(*views_[n], types);
+        for (const auto& [in, layout_out] : layout_pairs(typed)) {
+          const NodeView view = with_layouts(typed, in, layout_out);
+          const size_t before = out.size();
+          if (contiguous_parts(view)) {
+            out.push_back(Choice{nullptr, in, layout_out, types, {}, 0.0, 0.0, {}});
+            continue;
+          }
+          const auto tactics = candidates(view, refusals);
+          if (tactics.empty() || is_reference(*tactics.front())) continue;
+          PLANISH_TRY(add_choice(view, tactics, in, layout_out, refusals, out));
+          if (out.size() > before) out.back().types = types;
+        }
+      }
+    }
+    return {};
+  }
+
   Result<std::vector<Choice>> enumerate(size_t n) {
     if (!views_[n]) return std::vector<Choice>{Choice{}};
+    std::vector<Choice> narrow;
+    PLANISH_TRY(enumerate_halves(n, narrow));
+    if (!narrow.empty() && !allowed_[n].f32) return narrow;
+    std::vector<Choice> all = PLANISH_TRY(enumerate_f32(n));
+    std::vector<DType> tried;
+    for (const Choice& c : narrow) tried.push_back(c.types.in == DType::f32 ? c.types.out : c.types.in);
+    for (Choice& c : all) c.halves_tried = tried;
+    const double f32_ms = std::ranges::min_element(all, {}, &Choice::time_ms)->time_ms;
+    for (Choice& c : narrow) c.saved_ms = f32_ms - c.time_ms;
+    all.insert(all.end(), narrow.begin(), narrow.end());
+    if (const auto wanted = allowed_[n].output_type) {
+      const auto other = [&wanted](const Choice& c) { return c.types.out != *wanted; };
+      if (!std::ranges::all_of(all, other)) std::erase_if(all, other);
+    }
+    return all;
+  }
+
+  Result<std::vector<Choice>> enumerate_f32(size_t n) {
     std::vector<Choice> out;
     std::vector<Refusal> refusals;
     std::vector<std::pair<Layout, Layout>> reference_only;
     for (const auto& [in, layout_out] : layout_pairs(*views_[n])) {
       const NodeView view = with_layouts(*views_[n], in, layout_out);
       if (contiguous_parts(view)) {
-        out.push_back(Choice{nullptr, in, layout_out, 0.0, {}});
+        out.push_back(Choice{nullptr, in, layout_out, {}, {}, 0.0, 0.0, {}});
         continue;
       }
       const std::vector<const Tactic*> tactics = candidates(view, refusals);
@@ -150,59 +244,88 @@ class Selector {
     return bytes / 1e7 * (blocked ? 1.0 : 1.1) + rank * 1e-6;
   }
 
-  /// Cost of bringing value `v` from one layout to another.
-  double reformat_ms(const TensorDesc& desc, Layout from, Layout to) {
-    if (from == to || !has_layout_choice(desc)) return 0;
-    const auto key = std::tuple(desc.dtype, desc.shape, from, to);
+  /// Cost of bringing a tensor from one form to another.
+  double reformat_ms(const TensorDesc& desc, Form from, Form to) {
+    if (from == to) return 0;
+    const auto key = std::tuple(desc.shape, from, to);
     if (const auto it = reformats_.find(key); it != reformats_.end()) return it->second;
     double& ms = reformats_[key];
     Node node;
-    NodeView view = reformat_view(desc, to, node);
-    view.inputs[0].layout = from;
+    const NodeView view = reformat_view({from.type, desc.shape, from.layout}, to.layout, node, to.type);
     if (contiguous_parts(view)) return ms = 0;
     std::vector<Refusal> refusals;
     auto c = fastest(view, candidates(view, refusals), refusals);
     return ms = c.ok() && c->tactic != nullptr ? c->time_ms : kImpossible;
   }
 
-  Layout produced_layout(ValueId v, const std::vector<size_t>& picked) const {
+  static Form form(const TensorDesc& desc, Layout layout, DType type) {
+    return {has_layout_choice(desc) ? layout : Layout::row_major, type};
+  }
+
+  /// How choice `c` of node `n` wants to read its input `i`.
+  Form wanted_form(size_t n, size_t c, size_t i) const {
+    const Choice& choice = choices_[n][c];
+    return form(views_[n]->inputs[i], choice.in, input_type(*views_[n], i, choice.types));
+  }
+
+  /// How value `v` of the given description is written.
+  Form produced_form(ValueId v, const TensorDesc& desc, const std::vector<size_t>& picked) const {
     const int32_t p = uses_.producer[static_cast<size_t>(v)];
-    return p < 0 ? Layout::row_major : choices_[static_cast<size_t>(p)][picked[static_cast<size_t>(p)]].out;
+    if (p < 0 || !views_[static_cast<size_t>(p)]) return {Layout::row_major, desc.dtype};
+    const auto n = static_cast<size_t>(p);
+    const Choice& choice = choices_[n][picked[n]];
+    return form(desc, choice.out, desc.dtype == DType::f32 ? output_type(*views_[n], 0, choice.types) : desc.dtype);
+  }
+
+  /// Forms in which others read value `v`, each once.
+  std::vector<Form> wanted_forms(ValueId v, const TensorDesc& desc, const std::vector<size_t>& picked) const {
+    std::vector<Form> wanted;
+    const auto add = [&wanted](Form f) {
+      if (std::ranges::find(wanted, f) == wanted.end()) wanted.push_back(f);
+    };
+    if (uses_.is_output[static_cast<size_t>(v)]) add({Layout::row_major, desc.dtype});
+    for (const int32_t consumer : uses_.consumers[static_cast<size_t>(v)]) {
+      const auto k = static_cast<size_t>(consumer);
+      if (!views_[k]) {
+        add({Layout::row_major, desc.dtype});
+        continue;
+      }
+      const Node& node = graph_.nodes[k];
+      for (size_t i = 0; i < node.inputs.size(); ++i)
+        if (node.inputs[i] == v) add(wanted_form(k, picked[k], i));
+    }
+    return wanted;
   }
 
   /// Cost of choice `c` at node `n`, given everybody else's: its own time and the reformats on its edges.
-  double local_ms(size_t n, size_t c, const std::vector<size_t>& picked) {
-    const Choice& choice = choices_[n][c];
-    double ms = choice.time_ms;
+  double local_ms(size_t n, size_t c, std::vector<size_t>& picked) {
+    double ms = choices_[n][c].time_ms;
     if (!views_[n]) return ms;
     const NodeView& view = *views_[n];
     for (size_t i = 0; i < view.inputs.size(); ++i)
       if (view.inputs[i].present() && !view.is_constant(i))
-        ms += reformat_ms(view.inputs[i], produced_layout(graph_.nodes[n].inputs[i], picked), choice.in);
+        ms += reformat_ms(view.inputs[i], produced_form(graph_.nodes[n].inputs[i], view.inputs[i], picked),
+                          wanted_form(n, c, i));
     for (size_t o = 0; o < view.outputs.size(); ++o) {
-      if (!view.outputs[o].present()) continue;
-      const auto v = static_cast<size_t>(graph_.nodes[n].outputs[o]);
-      std::array<bool, kLayouts.size()> wanted{};
-      if (uses_.is_output[v]) wanted[static_cast<size_t>(Layout::row_major)] = true;
-      for (const int32_t consumer : uses_.consumers[v]) {
-        const auto k = static_cast<size_t>(consumer);
-        wanted[static_cast<size_t>(choices_[k][picked[k]].in)] = true;
-      }
-      for (const Layout l : kLayouts)
-        if (wanted[static_cast<size_t>(l)]) ms += reformat_ms(view.outputs[o], choice.out, l);
+      const TensorDesc& desc = view.outputs[o];
+      if (!desc.present()) continue;
+      const Choice& choice = choices_[n][c];
+      const Form made = form(desc, choice.out, output_type(view, o, choice.types));
+      for (const Form f : wanted_forms(graph_.nodes[n].outputs[o], desc, picked)) ms += reformat_ms(desc, made, f);
     }
     return ms;
   }
 
-  std::vector<size_t> start_from(Layout layout) const {
+  std::vector<size_t> start_from(Layout layout, DType type) const {
     std::vector<size_t> picked(choices_.size(), 0);
     for (size_t n = 0; n < choices_.size(); ++n) {
       double best = std::numeric_limits<double>::max();
       for (size_t c = 0; c < choices_[n].size(); ++c) {
         const Choice& choice = choices_[n][c];
-        // Anything in the wanted layout beats everything else; among the rest the fastest.
-        const double ms =
-            choice.time_ms + (choice.out == layout ? 0.0 : kImpossible) + (choice.in == layout ? 0.0 : kImpossible / 4);
+        // Anything in the wanted type and layout beats everything else; among the rest the fastest.
+        const double ms = choice.time_ms + (choice.types.in == type ? 0.0 : 4 * kImpossible) +
+                          (choice.types.out == type ? 0.0 : 2 * kImpossible) +
+                          (choice.out == layout ? 0.0 : kImpossible) + (choice.in == layout ? 0.0 : kImpossible / 4);
         if (ms >= best) continue;
         best = ms;
         picked[n] = c;
@@ -211,7 +334,7 @@ class Selector {
     return picked;
   }
 
-  double total_ms(const std::vector<size_t>& picked) {
+  double total_ms(std::vector<size_t>& picked) {
     double ms = 0;
     for (size_t n = 0; n < choices_.size(); ++n) {
       // Edges are counted at the producer, inputs of the network at the consumer.
@@ -220,7 +343,9 @@ class Selector {
       for (size_t i = 0; i < views_[n]->inputs.size(); ++i) {
         const ValueId v = graph_.nodes[n].inputs[i];
         if (v == kNoValue || views_[n]->is_constant(i) || uses_.producer[static_cast<size_t>(v)] < 0) continue;
-        ms -= reformat_ms(views_[n]->inputs[i], produced_layout(v, picked), choices_[n][picked[n]].in);
+        if (!views_[n]->inputs[i].present()) continue;
+        ms -= reformat_ms(views_[n]->inputs[i], produced_form(v, views_[n]->inputs[i], picked),
+                          wanted_form(n, picked[n], i));
       }
     }
     return ms;
@@ -253,21 +378,25 @@ class Selector {
 
   const Graph& graph_;
   const std::vector<std::optional<NodeView>>& views_;
+  const std::vector<AllowedTypes>& allowed_;
   const BuildOptions& options_;
   const Target& target_;
   const TacticTable& table_;
   TacticTimer& timer_;
   Uses uses_;
   std::vector<std::vector<Choice>> choices_;
-  std::map<std::tuple<DType, Shape, Layout, Layout>, double> reformats_;
+  std::vector<DType> native_;  ///< 16-bit types that products are computed in here
+  std::deque<Node> typed_nodes_;
+  std::map<std::pair<const void*, DType>, Tensor> converted_;
+  std::map<std::tuple<Shape, Form, Form>, double> reformats_;
 };
 
 }  // namespace
 
 Result<std::vector<Choice>> select_tactics(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
-                                           const BuildOptions& options, const Target& target, const TacticTable& table,
-                                           TacticTimer& timer) {
-  return Selector(graph, views, options, target, table, timer).run();
+                                           const std::vector<AllowedTypes>& allowed, const BuildOptions& options,
+                                           const Target& target, const TacticTable& table, TacticTimer& timer) {
+  return Selector(graph, views, allowed, options, target, table, timer).run();
 }
 
 }  // namespace planish

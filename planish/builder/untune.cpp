@@ -6,6 +6,7 @@
 
 #include "planish/ops/infer_graph.h"
 #include "planish/tactics/half_weights.h"
+#include "planish/tactics/type_choice.h"
 
 namespace planish {
 namespace {
@@ -25,6 +26,25 @@ NodeView view_of(const Graph& graph, const Node& node, const ShapeFacts& facts) 
   }
   for (const ValueId v : node.outputs) view.outputs.push_back(describe(v));
   return view;
+}
+
+/// Makes layers that were chosen to compute in 16 bits f32 again: their weights, the types they were told to write, and
+/// (inferred anew) everything between Reformats that are gone. Casts of the network itself stay.
+void widen_layers(Graph& graph) {
+  for (Node& node : graph.nodes) {
+    if (const auto type = dtype_from_name(node.attr_string("y_type", "")); type && is_half(*type))
+      node.attrs.erase("y_type");
+    if (node.is("Cast")) continue;
+    for (const ValueId v : node.inputs)
+      if (const Tensor* constant = graph.constant_of(v); constant != nullptr && is_half(constant->dtype())) {
+        graph.value(v).constant = constant->cast(DType::f32);
+        graph.value(v).dtype = DType::f32;
+      }
+  }
+  std::vector<bool> known(graph.values.size(), false);
+  for (const ValueId v : graph.inputs) known[static_cast<size_t>(v)] = true;
+  for (size_t v = 0; v < known.size(); ++v)
+    if (!known[v] && !graph.values[v].constant) graph.values[v].dtype = DType::undefined;
 }
 
 Status unpack_weights(const Engine& engine, const TacticTable& table, Graph& graph) {
@@ -94,6 +114,7 @@ Result<Graph> untuned_graph(const Engine& engine, const TacticTable& table) {
   Graph graph = engine.graph;
   PLANISH_TRY(unpack_weights(engine, table, graph));
   drop_reformats(graph);
+  widen_layers(graph);
   for (Value& v : graph.values) v.layout = Layout::row_major;
   PLANISH_TRY(verify(graph));
   return graph;

@@ -60,6 +60,7 @@ Result<Graph> run_pass(const Pass& pass, Graph graph, const PassOptions& options
                        std::span<const std::optional<Shape>> input_shapes = {});
 
 // The passes, one per file of the same name.
+Result<Graph> widen_half(const Graph& graph, const PassOptions& options);
 Result<Graph> fold_constants(const Graph& graph, const PassOptions& options);
 Result<Graph> dead_code(const Graph& graph, const PassOptions& options);
 Result<Graph> common_subexpressions(const Graph& graph, const PassOptions& options);

@@ -18,10 +18,10 @@ struct Conversion {
   std::unique_ptr<Kernel> kernel;
 };
 
-Result<std::unique_ptr<Kernel>> make_reformat(const TensorDesc& from, Layout to, const TacticTable& table,
+Result<std::unique_ptr<Kernel>> make_reformat(const TensorDesc& from, const TensorDesc& to, const TacticTable& table,
                                               const Target& target) {
   Node node;
-  const NodeView view = reformat_view(from, to, node);
+  const NodeView view = reformat_view(from, to.layout, node, to.dtype);
   std::vector<Refusal> refusals;
   for (const Tactic* tactic : supporting_tactics(table, view, target, &refusals)) {
     auto kernel = tactic->prepare(view, {}, target);
@@ -36,15 +36,19 @@ class AdaptedKernel final : public Kernel {
   AdaptedKernel(std::unique_ptr<Kernel> inner, const NodeView& view)
       : inner_(std::move(inner)), inputs_(view.inputs.size()), outputs_(view.outputs.size()) {}
 
-  Status convert(const NodeView& inner, const NodeView& outer, const TacticTable& table, const Target& target) {
+  Status convert(const NodeView& inner, const NodeView& outer, std::span<const PackedConstant> packed,
+                 const TacticTable& table, const Target& target) {
+    const auto is_packed = [&packed](size_t i) {
+      return std::ranges::any_of(packed, [i](const PackedConstant& p) { return static_cast<size_t>(p.input) == i; });
+    };
     for (size_t i = 0; i < outer.inputs.size(); ++i)
-      if (outer.inputs[i] != inner.inputs[i])
-        before_.push_back({i, reserve(inner.inputs[i]),
-                           PLANISH_TRY(make_reformat(outer.inputs[i], inner.inputs[i].layout, table, target))});
+      if (outer.inputs[i] != inner.inputs[i] && !is_packed(i))
+        before_.push_back(
+            {i, reserve(inner.inputs[i]), PLANISH_TRY(make_reformat(outer.inputs[i], inner.inputs[i], table, target))});
     for (size_t i = 0; i < outer.outputs.size(); ++i)
       if (outer.outputs[i] != inner.outputs[i])
         after_.push_back({i, reserve(inner.outputs[i]),
-                          PLANISH_TRY(make_reformat(inner.outputs[i], outer.outputs[i].layout, table, target))});
+                          PLANISH_TRY(make_reformat(inner.outputs[i], outer.outputs[i], table, target))});
     scratch_bytes_ = inner_->workspace_bytes();
     for (const auto* list : {&before_, &after_})
       for (const Conversion& c : *list) scratch_bytes_ = std::max(scratch_bytes_, c.kernel->workspace_bytes());
@@ -87,11 +91,11 @@ class AdaptedKernel final : public Kernel {
 
 }  // namespace
 
-Result<std::unique_ptr<Kernel>> adapt_layouts(std::unique_ptr<Kernel> inner, const NodeView& inner_view,
-                                              const NodeView& outer_view, const TacticTable& table,
-                                              const Target& target) {
+Result<std::unique_ptr<Kernel>> adapt_forms(std::unique_ptr<Kernel> inner, const NodeView& inner_view,
+                                            const NodeView& outer_view, std::span<const PackedConstant> packed,
+                                            const TacticTable& table, const Target& target) {
   auto kernel = std::make_unique<AdaptedKernel>(std::move(inner), inner_view);
-  PLANISH_TRY(kernel->convert(inner_view, outer_view, table, target));
+  PLANISH_TRY(kernel->convert(inner_view, outer_view, packed, table, target));
   return std::unique_ptr<Kernel>(std::move(kernel));
 }
 

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 
 #include "planish/runtime/adapted_kernel.h"
 #include "planish/tactics/layout_choice.h"
+#include "planish/tactics/type_choice.h"
 
 namespace planish {
 namespace {
@@ -359,8 +361,39 @@ Status prepare_in_other_layout(const Executable& executable, const NodeView& vie
     if (tactics.empty() || (tactics.front()->ops.empty() && !last)) continue;
     PLANISH_TRY(prepare_replacement(executable, other, nullptr, refusals, step));
     if (!step.kernel) continue;
-    step.kernel =
-        PLANISH_TRY(adapt_layouts(std::move(step.kernel), other, view, executable.table(), executable.target()));
+    step.kernel = PLANISH_TRY(
+        adapt_forms(std::move(step.kernel), other, view, step.repacked, executable.table(), executable.target()));
+    return {};
+  }
+  return {};
+}
+
+/// The node in f32 with casts around it, for a layer that was tuned for a 16-bit type which nothing here computes but
+/// the reference.
+Status prepare_in_f32(const Executable& executable, const NodeView& view, std::vector<Refusal>& refusals,
+                      PlanStep& step) {
+  const auto half = [](const TensorDesc& d) { return is_half(d.dtype); };
+  if (view.node->is("Cast") || view.node->is("Reformat", "planish")) return {};
+  if (std::ranges::none_of(view.inputs, half) && std::ranges::none_of(view.outputs, half)) return {};
+  const auto fast = [&executable](const NodeView& v) {
+    const auto tactics = supporting_tactics(executable.table(), v, executable.target());
+    return !tactics.empty() && !tactics.front()->ops.empty();
+  };
+  if (fast(view)) return {};
+  Node node;
+  std::deque<Tensor> wide;
+  const NodeView f32 = in_f32(view, node, [&wide](const Tensor& constant, DType type) {
+    wide.push_back(constant.cast(type));
+    return &wide.back();
+  });
+  std::vector<NodeView> candidates{f32};
+  for (const Layout layout : executable.table().layouts) candidates.push_back(with_layouts(f32, layout, layout));
+  for (const NodeView& candidate : candidates) {
+    if (!fast(candidate)) continue;
+    PLANISH_TRY(prepare_replacement(executable, candidate, nullptr, refusals, step));
+    if (!step.kernel) continue;
+    step.kernel = PLANISH_TRY(
+        adapt_forms(std::move(step.kernel), candidate, view, step.repacked, executable.table(), executable.target()));
     return {};
   }
   return {};
@@ -390,7 +423,8 @@ Status prepare_step(const Executable& executable, const NodeView& view, PlanStep
   NodeView plain = view;
   std::vector<Tensor> storage;
   PLANISH_TRY(unpack_constants(executable, n, plain, storage));
-  PLANISH_TRY(prepare_replacement(executable, plain, layer.tactic, refusals, step));
+  PLANISH_TRY(prepare_in_f32(executable, plain, refusals, step));
+  if (!step.kernel) PLANISH_TRY(prepare_replacement(executable, plain, layer.tactic, refusals, step));
   if (!step.kernel) PLANISH_TRY(prepare_in_other_layout(executable, plain, refusals, step));
   return step.kernel ? Status{} : Status{no_tactic_error(plain, refusals)};
 }

@@ -17,7 +17,7 @@ NodeView with_layouts(const NodeView& view, Layout in, Layout out) {
   return v;
 }
 
-NodeView reformat_view(const TensorDesc& from, Layout to, Node& node) {
+NodeView reformat_view(const TensorDesc& from, Layout to, Node& node, DType type) {
   node = Node{.op = "Reformat",
               .domain = "planish",
               .name = "reformat",
@@ -30,6 +30,10 @@ NodeView reformat_view(const TensorDesc& from, Layout to, Node& node) {
   view.inputs = {from};
   view.outputs = {from};
   view.outputs[0].layout = to;
+  if (type != DType::undefined && type != from.dtype) {
+    view.outputs[0].dtype = type;
+    node.attrs["y_type"] = std::string(dtype_name(type));
+  }
   view.constants = {nullptr};
   view.constant_inputs = {false};
   return view;

@@ -1,4 +1,5 @@
-// Scaled dot product attention (ONNX Attention without cache) by our own blocked kernel.
+// Scaled dot product attention (ONNX Attention without cache) by our own blocked kernel. Operands in 16-bit types are
+// widened into the workspace: the arithmetic is f32.
 
 #include <algorithm>
 #include <array>
@@ -9,6 +10,7 @@
 
 #include "planish/base/parallel.h"
 #include "planish/kernels/cpu/attention/attention.h"
+#include "planish/kernels/cpu/convert/tile.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
 namespace planish {
@@ -78,16 +80,27 @@ class AttentionRunner final : public Kernel {
       bool_mask_ = view.inputs[kMask].dtype == DType::boolean;
     }
     panel_ = kernel_.packed_keys_size(s.sk, s.d);
+    for (size_t i = 0; i < 3; ++i) {
+      if (view.inputs[i].dtype == DType::f32) continue;
+      read_[i] = kernels::tile_reader(view.inputs[i].dtype);
+      elements_[i] = view.inputs[i].size();
+    }
+    if (view.outputs[0].dtype == DType::f32) return;
+    write_ = kernels::tile_writer(view.outputs[0].dtype);
+    out_elements_ = view.outputs[0].size();
   }
 
   [[nodiscard]] size_t workspace_bytes() const override {
     const int64_t mask = bool_mask_ ? (mask_elements_ + 15) / 16 * 16 : 0;
-    return static_cast<size_t>(mask + s_.batch * s_.kv_heads * panel_) * sizeof(float);
+    int64_t wide = padded(out_elements_);
+    for (const int64_t n : elements_) wide += padded(n);
+    return static_cast<size_t>(wide + mask + s_.batch * s_.kv_heads * panel_) * sizeof(float);
   }
   [[nodiscard]] std::string detail() const override { return std::string(kernel_.name); }
 
   Status run(const Bindings& b) override {
     auto* workspace = host_ptr<float>(b.workspace);
+    const Operands operands = widen(b, workspace);
     const float* mask = nullptr;
     if (bool_mask_) {
       const auto* visible = host_ptr<const uint8_t>(b.inputs[kMask]);
@@ -98,7 +111,7 @@ class AttentionRunner final : public Kernel {
     } else if (mask_elements_ != 0) {
       mask = host_ptr<const float>(b.inputs[kMask]);
     }
-    const auto* k = host_ptr<const float>(b.inputs[kK]);
+    const float* k = operands.k;
     parallel_for(s_.batch * s_.kv_heads, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
         kernel_.pack_keys(s_.sk, s_.d, k + start(i / s_.kv_heads, i % s_.kv_heads, s_.kv_heads, s_.sk, s_.d),
@@ -113,27 +126,64 @@ class AttentionRunner final : public Kernel {
       if (scratch.size() < need) scratch.resize(need);
       for (int64_t i = begin; i < end; ++i) {
         const int64_t first = i % blocks * rows;
-        const kernels::AttentionHead head = head_of(b, i / blocks, mask, workspace);
+        const kernels::AttentionHead head = head_of(operands, i / blocks, mask, workspace);
         kernel_.run(head, first, std::min(first + rows, s_.sq), scratch.data());
       }
     });
+    if (write_ != nullptr)
+      convert(out_elements_, [&](int64_t begin, int64_t n) {
+        write_(n, operands.out + begin, host_ptr<uint16_t>(b.outputs[0]) + begin);
+      });
     return {};
   }
 
  private:
+  struct Operands {
+    const float* q = nullptr;
+    const float* k = nullptr;
+    const float* v = nullptr;
+    float* out = nullptr;
+  };
+
+  static int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
+
+  template <typename F>
+  static void convert(int64_t count, F&& part) {
+    constexpr int64_t kElementsPerThread = 16384;
+    parallel_for(count, kElementsPerThread, [&](int64_t begin, int64_t end) { part(begin, end - begin); });
+  }
+
+  /// The operands in f32; `workspace` moves behind what was widened.
+  Operands widen(const Bindings& b, float*& workspace) const {
+    std::array<const float*, 3> wide{};
+    for (size_t i = 0; i < 3; ++i) {
+      wide[i] = host_ptr<const float>(b.inputs[i]);
+      if (read_[i] == nullptr) continue;
+      const auto* from = host_ptr<const uint16_t>(b.inputs[i]);
+      convert(elements_[i], [&](int64_t begin, int64_t n) { read_[i](n, from + begin, workspace + begin); });
+      wide[i] = workspace;
+      workspace += padded(elements_[i]);
+    }
+    Operands out{wide[kQ], wide[kK], wide[kV], host_ptr<float>(b.outputs[0])};
+    if (write_ == nullptr) return out;
+    out.out = workspace;
+    workspace += padded(out_elements_);
+    return out;
+  }
+
   [[nodiscard]] int64_t start(int64_t batch, int64_t head, int64_t heads, int64_t length, int64_t size) const {
     return s_.packed ? (batch * length * heads + head) * size : (batch * heads + head) * length * size;
   }
   [[nodiscard]] int64_t row(int64_t heads, int64_t size) const { return s_.packed ? heads * size : size; }
 
-  kernels::AttentionHead head_of(const Bindings& b, int64_t index, const float* mask, const float* packed) const {
+  kernels::AttentionHead head_of(const Operands& o, int64_t index, const float* mask, const float* packed) const {
     const int64_t batch = index / s_.q_heads;
     const int64_t head = index % s_.q_heads;
     const int64_t kv = head / (s_.q_heads / s_.kv_heads);
     kernels::AttentionHead h{.sq = s_.sq, .sk = s_.sk, .d = s_.d, .dv = s_.dv};
-    h.q = host_ptr<const float>(b.inputs[kQ]) + start(batch, head, s_.q_heads, s_.sq, s_.d);
+    h.q = o.q + start(batch, head, s_.q_heads, s_.sq, s_.d);
     h.q_row = row(s_.q_heads, s_.d);
-    h.v = host_ptr<const float>(b.inputs[kV]) + start(batch, kv, s_.kv_heads, s_.sk, s_.dv);
+    h.v = o.v + start(batch, kv, s_.kv_heads, s_.sk, s_.dv);
     h.v_row = row(s_.kv_heads, s_.dv);
     h.packed_k = packed + (batch * s_.kv_heads + kv) * panel_;
     if (mask != nullptr) {
@@ -143,7 +193,7 @@ class AttentionRunner final : public Kernel {
     }
     h.causal = causal_;
     h.scale = scale_;
-    h.out = host_ptr<float>(b.outputs[0]) + start(batch, head, s_.q_heads, s_.sq, s_.dv);
+    h.out = o.out + start(batch, head, s_.q_heads, s_.sq, s_.dv);
     h.out_row = row(s_.q_heads, s_.dv);
     return h;
   }
@@ -156,17 +206,22 @@ class AttentionRunner final : public Kernel {
   std::array<int64_t, 4> mask_{};
   int64_t mask_elements_ = 0;
   int64_t panel_ = 0;
+  std::array<kernels::ReadTile, 3> read_{};  ///< nullptr: f32 already
+  std::array<int64_t, 3> elements_{};        ///< to widen
+  kernels::WriteTile write_ = nullptr;
+  int64_t out_elements_ = 0;
 };
 
 WhyNot supports(const NodeView& view, const Target&) {
   const Node& node = *view.node;
   for (size_t i = 0; i < 3; ++i) {
-    if (view.inputs[i].dtype != DType::f32)
-      return fmt::format("computes in f32, got {}", dtype_name(view.inputs[i].dtype));
+    if (kernels::tile_reader(view.inputs[i].dtype) == nullptr)
+      return fmt::format("reads f32, f16 and bf16, got {}", dtype_name(view.inputs[i].dtype));
     if (view.inputs[i].layout != Layout::row_major) return "takes row-major tensors only";
     if (view.inputs[i].size() == 0) return "the tensor is empty";
   }
   if (view.outputs[0].layout != Layout::row_major) return "writes row-major tensors only";
+  if (kernels::tile_writer(view.outputs[0].dtype) == nullptr) return "writes f32, f16 and bf16 only";
   for (size_t i = kMask + 1; i < view.inputs.size(); ++i)
     if (view.has_input(i)) return "has no cache of keys and values";
   for (size_t i = 1; i < view.outputs.size(); ++i)

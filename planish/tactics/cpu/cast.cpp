@@ -1,4 +1,4 @@
-// Cast between f32 and the 16-bit float types, in any layout.
+// Cast between f32 and the 16-bit float types, in any layout; also the Reformats that change the type only.
 
 #include <array>
 
@@ -57,7 +57,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
   return std::unique_ptr<Kernel>(new CastKernel(x.dtype, view.outputs[0].dtype, count));
 }
 
-constexpr std::array<std::string_view, 1> kOps{"Cast"};
+constexpr std::array<std::string_view, 2> kOps{"Cast", "planish.Reformat"};
 
 }  // namespace
 

@@ -67,9 +67,7 @@ WhyNot supports(const NodeView& view, const Target&) {
   const TensorDesc& y = view.outputs[0];
   if (x.rank() < 3 || x.rank() > 5) return fmt::format("needs 1 to 3 spatial dimensions, got rank {}", x.rank());
   if (!view.is_constant(kW)) return "needs constant weights";
-  for (const size_t i : {kX, kW})
-    if (view.inputs[i].dtype != DType::f32 && view.inputs[i].dtype != DType::bf16)
-      return fmt::format("computes in f32 or bf16, got {}", dtype_name(view.inputs[i].dtype));
+  if (WhyNot why = float_refusal(view.inputs[kX].dtype)) return why;
   if (view.inputs[kW].dtype != x.dtype) return "needs weights of the input's type";
   if (y.size() == 0 || x.size() == 0) return "the tensor is empty";
   if (view.has_input(kR) && view.inputs[kR] != y) return "needs a residual in the output's shape, type and layout";

@@ -89,6 +89,10 @@ inline dnnl::primitive_attr user_scratchpad() {
   return attr;
 }
 
+/// The reason why convolutions, matrix products and pools of that type are not oneDNN's on this machine, or nullopt: it
+/// would emulate 16-bit types where the processor cannot multiply them, more slowly than f32.
+WhyNot float_refusal(DType t);
+
 /// True for implementations that are slower than ours or merely portable.
 inline bool is_reference_impl(const std::string& name) { return name.find("ref") != std::string::npos; }
 

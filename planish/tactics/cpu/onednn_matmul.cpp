@@ -157,9 +157,7 @@ std::optional<Md> requested_weights(const NodeView& view) {
 }
 
 WhyNot supports(const NodeView& view, const Target&) {
-  for (const size_t i : {kA, kB})
-    if (view.inputs[i].dtype != DType::f32 && view.inputs[i].dtype != DType::bf16)
-      return fmt::format("computes in f32 or bf16, got {}", dtype_name(view.inputs[i].dtype));
+  if (WhyNot why = float_refusal(view.inputs[kA].dtype)) return why;
   if (view.inputs[kA].dtype != view.inputs[kB].dtype) return "needs both factors in one type";
   if (view.has_input(kBias) && !data_type(view.inputs[kBias].dtype)) return "the bias has a type oneDNN lacks";
   for (const TensorDesc& d : view.inputs)

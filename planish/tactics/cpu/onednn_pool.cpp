@@ -64,8 +64,10 @@ Result<dnnl::pooling_forward::primitive_desc> describe_pool(const NodeView& view
 WhyNot supports(const NodeView& view, const Target&) {
   const TensorDesc& x = view.inputs[0];
   if (x.rank() < 3 || x.rank() > 5) return fmt::format("needs 1 to 3 spatial dimensions, got rank {}", x.rank());
-  if (x.dtype != DType::f32 && x.dtype != DType::bf16)
-    return fmt::format("computes in f32 or bf16, got {}", dtype_name(x.dtype));
+  const bool largest = view.node->op == "MaxPool" || view.node->op == "GlobalMaxPool";
+  const bool bytes = x.dtype == DType::i8 || x.dtype == DType::u8;
+  if (!largest || !bytes)
+    if (WhyNot why = float_refusal(x.dtype)) return why;
   if (view.outputs.size() > 1 && view.outputs[1].present()) return "does not return the indices of the maxima";
   if (x.layout != view.outputs[0].layout) return "needs one layout on both sides";
   if (x.size() == 0 || view.outputs[0].size() == 0) return "the tensor is empty";

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "planish/base/isa.h"
 #include "planish/tactics/cpu/onednn_internal.h"
 
 namespace planish::onednn {
@@ -88,6 +89,15 @@ std::optional<dnnl::memory::data_type> data_type(DType t) {
     case DType::i32: return dnnl::memory::data_type::s32;
     default: return std::nullopt;
   }
+}
+
+WhyNot float_refusal(DType t) {
+  const CpuFeatures& cpu = cpu_features();
+  const bool native = t == DType::f32 || (t == DType::bf16 && (cpu.avx512_bf16 || cpu.amx_bf16)) ||
+                      (t == DType::f16 && cpu.avx512_fp16);
+  if (native) return std::nullopt;
+  if (t == DType::bf16 || t == DType::f16) return fmt::format("this processor does not multiply {}", dtype_name(t));
+  return fmt::format("computes in f32, bf16 or f16, got {}", dtype_name(t));
 }
 
 dnnl::memory::dims to_dims(const Shape& shape) {

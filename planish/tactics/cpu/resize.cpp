@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include <fmt/format.h>
 
 #include "planish/base/parallel.h"
+#include "planish/kernels/cpu/convert/tile.h"
 #include "planish/ops/resize_axis.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
@@ -61,34 +63,73 @@ Result<Axis> make_axis(const NodeView& view, const ResizeRule& rule, size_t dim)
 
 class ResizeKernel final : public Kernel {
  public:
-  ResizeKernel(int64_t images, int64_t lanes, Axis rows, Axis columns)
-      : images_(images), lanes_(lanes), rows_(std::move(rows)), columns_(std::move(columns)) {}
+  ResizeKernel(int64_t images, int64_t lanes, Axis rows, Axis columns, DType type)
+      : images_(images),
+        lanes_(lanes),
+        rows_(std::move(rows)),
+        columns_(std::move(columns)),
+        element_bytes_(dtype_bits(type) / 8) {
+    if (type == DType::f32) return;
+    read_ = kernels::tile_reader(type);
+    write_ = kernels::tile_writer(type);
+  }
 
   Status run(const Bindings& b) override {
-    const auto* x = host_ptr<const float>(b.inputs[kX]);
-    auto* y = host_ptr<float>(b.outputs[0]);
+    const auto* x = host_ptr<const std::byte>(b.inputs[kX]);
+    auto* y = host_ptr<std::byte>(b.outputs[0]);
     const int64_t row_elements = columns_.out * lanes_;
     const int64_t grain = std::max<int64_t>(1, 8192 / std::max<int64_t>(row_elements, 1));
     parallel_for(images_ * rows_.out, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const float* image = x + i / rows_.out * rows_.in * columns_.in * lanes_;
-        resize_row(image, i % rows_.out, y + i * row_elements);
+        const std::byte* image = x + i / rows_.out * rows_.in * columns_.in * lanes_ * element_bytes_;
+        std::byte* to = y + i * row_elements * element_bytes_;
+        if (rows_.taps == 1 && columns_.taps == 1)
+          copy_row(image, i % rows_.out, to);
+        else if (read_ == nullptr)
+          resize_row(reinterpret_cast<const float*>(image), i % rows_.out, reinterpret_cast<float*>(to));
+        else
+          resize_half_row(image, i % rows_.out, to);
       }
     });
     return {};
   }
 
  private:
+  void copy_row(const std::byte* image, int64_t row, std::byte* y) const {
+    const int64_t bytes = lanes_ * element_bytes_;
+    const std::byte* from = image + rows_.index[static_cast<size_t>(row)] * columns_.in * bytes;
+    for (int64_t c = 0; c < columns_.out; ++c)
+      std::memcpy(y + c * bytes, from + columns_.index[static_cast<size_t>(c)] * bytes, static_cast<size_t>(bytes));
+  }
+
+  /// Widens the input rows that the output row needs, resizes in f32, rounds the result.
+  void resize_half_row(const std::byte* image, int64_t row, std::byte* y) const {
+    thread_local std::vector<float> buffer;
+    const int64_t in_elements = columns_.in * lanes_;
+    const int64_t out_elements = columns_.out * lanes_;
+    buffer.resize(static_cast<size_t>(2 * in_elements + out_elements));
+    float* wide = buffer.data() + out_elements;
+    std::fill_n(wide + in_elements, in_elements, 0.0F);
+    for (int64_t r = 0; r < rows_.taps; ++r) {
+      const auto ri = static_cast<size_t>(row * rows_.taps + r);
+      read_(in_elements, image + rows_.index[ri] * in_elements * element_bytes_, wide);
+      for (int64_t i = 0; i < in_elements; ++i) wide[in_elements + i] += rows_.weight[ri] * wide[i];
+    }
+    for (int64_t c = 0; c < columns_.out; ++c) {
+      float* to = buffer.data() + c * lanes_;
+      std::fill_n(to, lanes_, 0.0F);
+      for (int64_t s = 0; s < columns_.taps; ++s) {
+        const auto ci = static_cast<size_t>(c * columns_.taps + s);
+        const float* from = wide + in_elements + columns_.index[ci] * lanes_;
+        for (int64_t l = 0; l < lanes_; ++l) to[l] += columns_.weight[ci] * from[l];
+      }
+    }
+    write_(out_elements, buffer.data(), y);
+  }
+
   void resize_row(const float* image, int64_t row, float* y) const {
     for (int64_t c = 0; c < columns_.out; ++c) {
       float* to = y + c * lanes_;
-      if (rows_.taps == 1 && columns_.taps == 1) {
-        std::copy_n(
-            image +
-                (rows_.index[static_cast<size_t>(row)] * columns_.in + columns_.index[static_cast<size_t>(c)]) * lanes_,
-            lanes_, to);
-        continue;
-      }
       std::fill_n(to, lanes_, 0.0F);
       for (int64_t r = 0; r < rows_.taps; ++r)
         for (int64_t s = 0; s < columns_.taps; ++s) {
@@ -105,6 +146,9 @@ class ResizeKernel final : public Kernel {
   int64_t lanes_;
   Axis rows_;
   Axis columns_;
+  int64_t element_bytes_;
+  kernels::ReadTile read_ = nullptr;  ///< nullptr: f32
+  kernels::WriteTile write_ = nullptr;
 };
 
 struct Planned {
@@ -117,7 +161,8 @@ struct Planned {
 Result<Planned> plan(const NodeView& view) {
   const TensorDesc& x = view.inputs[kX];
   const TensorDesc& y = view.outputs[0];
-  if (x.dtype != DType::f32) return refuse(view, fmt::format("computes in f32, got {}", dtype_name(x.dtype)));
+  if (kernels::tile_reader(x.dtype) == nullptr || kernels::tile_writer(x.dtype) == nullptr)
+    return refuse(view, fmt::format("resizes f32, f16 and bf16, got {}", dtype_name(x.dtype)));
   if (x.rank() != 4 || x.layout != y.layout) return refuse(view, "takes images [N,C,H,W] in one layout on both sides");
   if (x.shape[0] != y.shape[0] || x.shape[1] != y.shape[1]) return refuse(view, "resizes the spatial axes only");
   if (x.size() == 0 || y.size() == 0) return refuse(view, "the tensor is empty");
@@ -134,6 +179,8 @@ Result<Planned> plan(const NodeView& view) {
   Planned p;
   p.rows = PLANISH_TRY(make_axis(view, rule, 2));
   p.columns = PLANISH_TRY(make_axis(view, rule, 3));
+  if (dtype_is_integer(x.dtype) && (p.rows.taps != 1 || p.columns.taps != 1))
+    return refuse(view, "chooses integers, but does not mix them");
   const int64_t block = layout_block(x.layout);
   if (block > 1 && x.shape[1] % block != 0) return refuse(view, "needs whole blocks of channels");
   p.lanes = x.layout == Layout::channels_last ? x.shape[1] : block;
@@ -149,7 +196,8 @@ WhyNot supports(const NodeView& view, const Target&) {
 
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant>, const Target&) {
   Planned p = PLANISH_TRY(plan(view));
-  return std::unique_ptr<Kernel>(new ResizeKernel(p.images, p.lanes, std::move(p.rows), std::move(p.columns)));
+  return std::unique_ptr<Kernel>(
+      new ResizeKernel(p.images, p.lanes, std::move(p.rows), std::move(p.columns), view.inputs[kX].dtype));
 }
 
 constexpr std::array<std::string_view, 1> kOps{"Resize"};

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <iostream>
 #include <map>
 #include <set>
@@ -13,6 +14,7 @@
 #include "planish/ops/op.h"
 #include "planish/tactics/cpu/cpu_tactics.h"
 #include "planish/tactics/layout_choice.h"
+#include "planish/tactics/type_choice.h"
 
 namespace planish::test {
 namespace {
@@ -158,6 +160,38 @@ void run_tactic(const Tactic& tactic, const NodeView& view, const Fixture& f, co
   }
 }
 
+/// The same node with activations and weights in 16 bits: the reference computes in f32 and rounds its result, and so
+/// has every tactic to do, whatever the layout.
+void check_in_16_bits(const Fixture& f, const Target& target, DType half, double tolerance) {
+  for (const TypePair types : type_pairs(f.view, half)) {
+    SCOPED_TRACE(std::string(dtype_name(types.in)) + " to " + std::string(dtype_name(types.out)));
+    Node node;
+    std::deque<Tensor> converted;
+    Fixture g;
+    g.view = with_types(f.view, types, node, [&converted](const Tensor& constant, DType type) {
+      return &converted.emplace_back(constant.cast(type));
+    });
+    std::vector<const Tensor*> pointers;
+    for (size_t i = 0; i < f.inputs.size(); ++i)
+      g.inputs.push_back(g.view.inputs[i].present() ? f.inputs[i].cast(g.view.inputs[i].dtype) : Tensor());
+    for (const Tensor& t : g.inputs) pointers.push_back(t.defined() ? &t : nullptr);
+    g.expected.resize(f.expected.size());
+    const Status status = run_reference(node, pointers, g.expected);
+    ASSERT_TRUE(status.ok()) << status.error().message();
+    for (size_t o = 0; o < g.expected.size(); ++o) ASSERT_EQ(g.expected[o].dtype(), g.view.outputs[o].dtype);
+    for (const Layout in : kLayouts)
+      for (const Layout out : kLayouts) {
+        const NodeView view = with_layouts(g.view, in, out);
+        for (const Tactic* tactic : supporting_tactics(cpu_tactics(), view, target)) {
+          if (tactic->ops.empty()) continue;
+          SCOPED_TRACE(std::string(tactic->id) + " " + std::string(layout_name(in)) + " to " +
+                       std::string(layout_name(out)));
+          run_tactic(*tactic, view, g, target, tolerance);
+        }
+      }
+  }
+}
+
 }  // namespace
 
 int64_t physical_index(const TensorDesc& d, int64_t index) {
@@ -213,6 +247,8 @@ void check_conformance(const ConformanceCase& c) {
   for (const auto& [tactic, reason] : refused)
     if (!accepted.contains(tactic)) std::cout << "  " << c.label << ": " << tactic << " refuses: " << reason << "\n";
   EXPECT_TRUE(accepted.contains(c.must)) << c.must << " did not accept the case in any layout";
+  check_in_16_bits(f, target, DType::bf16, 1e-2);
+  check_in_16_bits(f, target, DType::f16, 2e-3);
 }
 
 }  // namespace planish::test
