@@ -148,4 +148,14 @@ struct QuantizeReport {
 Result<Model> quantize(const Model& model, const CalibrationTable& table, const QuantizeOptions& options,
                        QuantizeReport* report = nullptr);
 
+/// What dynamic_to_static() did.
+struct DynamicReport {
+  int64_t products = 0;  ///< MatMulInteger and ConvInteger nodes that became MatMul and Conv
+  int64_t left = 0;      ///< those in a form that is not known
+};
+
+/// The model with dynamic quantisation (DynamicQuantizeLinear, MatMulInteger, ConvInteger) taken back: float layers with
+/// the dequantised weights, ready for calibrate() and quantize(). A model without any comes back as it is.
+Result<Model> dynamic_to_static(const Model& model, DynamicReport* report = nullptr);
+
 }  // namespace planish::api
