@@ -25,7 +25,7 @@ set(PLANISH_ISA_amx ${PLANISH_ISA_avx512} -mavx512vnni -mavx512bf16 -mamx-tile -
 function(planish_isa_flags)
   foreach(source IN LISTS ARGN)
     get_filename_component(stem "${source}" NAME_WE)
-    if(stem MATCHES "x86_([a-z0-9]+)$")
+    if(stem MATCHES "x86_([a-z0-9]+)(_h)?$")
       set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "${PLANISH_ISA_${CMAKE_MATCH_1}}")
     endif()
   endforeach()

@@ -22,6 +22,18 @@ function(planish_programs)
   endforeach()
 endfunction()
 
+# bench/<name>.cpp becomes bin/bench_<name>, which is only built on request: it measures kernels beside oneDNN.
+function(planish_benches)
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*.cpp")
+  foreach(source IN LISTS sources)
+    get_filename_component(name "${source}" NAME_WE)
+    add_executable(bench_${name} EXCLUDE_FROM_ALL "${source}")
+    target_compile_options(bench_${name} PRIVATE ${PLANISH_WARNINGS})
+    target_link_libraries(bench_${name} PRIVATE planish_kernels_cpu planish_onednn)
+    set_target_properties(bench_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+  endforeach()
+endfunction()
+
 # tests/<name>.cpp files become one program that may use every layer.
 function(planish_suites)
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/*.cpp")

@@ -25,6 +25,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuReduceMean,
                                      &kCpuCast,
                                      &kCpuIgemm,
+                                     &kCpuDepthwiseInt8,
                                      &kCpuIntegerProduct,
                                      &kCpuDynamicQuantize,
                                      &kHostReferenceTactic,

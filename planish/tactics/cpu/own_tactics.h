@@ -15,6 +15,7 @@ extern const Tactic kCpuCast;
 extern const Tactic kCpuWinograd2;
 extern const Tactic kCpuWinograd4;
 extern const Tactic kCpuIgemm;
+extern const Tactic kCpuDepthwiseInt8;
 extern const Tactic kCpuIntegerProduct;
 extern const Tactic kCpuDynamicQuantize;
 

@@ -13,7 +13,7 @@
 namespace planish::kernels {
 namespace {
 
-/// Floats that one call of Epilogue::tile may cover.
+/// Floats that an activation is applied to at a time; at least the columns of a call of Epilogue::tile.
 constexpr int64_t kEpilogueTile = 1024;
 
 template <typename S>
@@ -36,9 +36,16 @@ struct Epilogue {
       return;
     }
     float values[kEpilogueTile];
-    with_types(e, [&](auto r, auto) { scaled(e, sums, sums_row, place, values, r); });
-    if (e.act != nullptr) e.act(e.act_op, rows * cols, values, values, values, e.act_alpha, e.act_beta);
-    with_types(e, [&](auto r, auto y) { finished(e, values, place, r, y); });
+    for (int64_t first = 0; first < rows;) {
+      const int64_t most = kEpilogueTile / cols;
+      Place part = place;
+      part.rows = rows - first < most ? rows - first : most;
+      part.at += first * e.y_row;
+      with_types(e, [&](auto r, auto) { scaled(e, sums + first * sums_row, sums_row, part, values, r); });
+      if (e.act != nullptr) e.act(e.act_op, part.rows * cols, values, values, values, e.act_alpha, e.act_beta);
+      with_types(e, [&](auto r, auto y) { finished(e, values, part, r, y); });
+      first += part.rows;
+    }
   }
 
  private:

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -76,6 +77,9 @@ const Case kCases[] = {
     {"conv_uneven_batch", uneven()},
     {"conv_wide", conv(9, 40, 130, 3, 1, 1)},
 };
+
+const IgemmInputType kTypes[] = {{true, true, 0},    {true, true, 3},   {true, false, 0},
+                                 {true, false, -17}, {false, false, 0}, {false, false, 131}};
 
 enum class Fill { random, low, high, alternating };
 
@@ -184,16 +188,21 @@ QuantizedEpilogue exact_epilogue(const std::vector<float>& ones, const std::vect
 TEST_P(IgemmVariants, SumsAreExact) {
   const std::vector<float> ones(1024, 1.0F);
   const std::vector<float> zeros(1024, 0.0F);
-  uint32_t seed = 1;
+  // The plain loops are slow: what they gave serves all variants.
+  static std::map<uint32_t, std::vector<int32_t>> known;
+  uint32_t seed = 0;
   for (const Case& c : kCases)
-    for (const IgemmInputType& t : types())
+    for (const IgemmInputType& t : kTypes)
       for (const Fill fill : {Fill::random, Fill::low, Fill::high, Fill::alternating}) {
+        ++seed;
+        if (!takes(t)) continue;
         SCOPED_TRACE(std::string(c.name) + " signed " + std::to_string(t.is_signed) + " zero " +
                      std::to_string(t.zero) + " fill " + std::to_string(static_cast<int>(fill)) + " seed " +
-                     std::to_string(++seed));
+                     std::to_string(seed));
         const Data d = make_data(c.shape, t, fill, seed);
-        const auto expected = expected_sums(c.shape, t, d.x, d.w);
-        // Two threads cut the work elsewhere than one does.
+        std::vector<int32_t>& expected = known[seed];
+        if (expected.empty()) expected = expected_sums(c.shape, t, d.x, d.w);
+        // Several threads cut the work elsewhere than one does.
         const auto y = run<float>(c.shape, t, d, exact_epilogue(ones, zeros), 1 + static_cast<int>(seed % 4));
         ASSERT_EQ(y.size(), expected.size());
         for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], static_cast<float>(expected[i])) << "element " << i;
@@ -208,7 +217,7 @@ TEST_P(IgemmVariants, RandomShapesAreExact) {
   const auto pick = [&](int64_t low, int64_t high) { return low + static_cast<int64_t>(random() % (high - low + 1)); };
   const std::vector<float> ones(1024, 1.0F);
   const std::vector<float> zeros(1024, 0.0F);
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < 40; ++round) {
     IgemmShape s;
     s.images = pick(1, 3);
     s.groups = pick(0, 3) == 0 ? pick(2, 4) : 1;
@@ -226,8 +235,8 @@ TEST_P(IgemmVariants, RandomShapesAreExact) {
     s.in_w = pick(1, 9);
     s.out_h = pick(1, 7);
     s.out_w = pick(1, 7);
-    const auto all = types();
-    const IgemmInputType t = all[static_cast<size_t>(pick(0, static_cast<int64_t>(all.size()) - 1))];
+    const IgemmInputType t = kTypes[pick(0, 5)];
+    if (!takes(t)) continue;
     const Data d = make_data(s, t, Fill::random, random());
     const auto expected = expected_sums(s, t, d.x, d.w);
     const auto y = run<float>(s, t, d, exact_epilogue(ones, zeros), static_cast<int>(pick(1, 5)));

@@ -89,6 +89,32 @@ const ConformanceCase kConv[] = {
      "cpu.igemm", 5e-5, -127, 128},
 };
 
+const ConformanceCase kDepthwise[] = {
+    {"qdepthwise_3x3_relu6",
+     "graph \"g\" (x: i8[2,40,9,10]) -> (y) {\n const w: i8[40,1,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[40] = seed(2, 0.001, 0.01)\n const b: f32[40] = seed(3)\n"
+     " y = planish.QuantizedConv(x, w, s, b) {x_scale = 0.05, group = 40, pads = [1,1,1,1], activation = \"Clip\", "
+     "act_alpha = 0.0, act_beta = 6.0, y_type = \"i8\", y_scale = 0.05} @q\n}",
+     "cpu.depthwise_int8", 0, -127, 128},
+    {"qdepthwise_never_negative_stride_2",
+     "graph \"g\" (x: i8[1,96,14,14]) -> (y) {\n const w: i8[96,1,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[96] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, x_low = 0, group "
+     "= "
+     "96, strides = [2,2], pads = [0,0,1,1], y_type = \"u8\", y_scale = 0.1, y_zero = 128} @q\n}",
+     "cpu.depthwise_int8", 0, 0, 128},
+    {"qdepthwise_5x5_hard_swish_u8",
+     "graph \"g\" (x: u8[1,24,14,14]) -> (y) {\n const w: i8[24,1,5,5] = seed(1, -127, 128)\n"
+     " const s: f32[1] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, x_zero = 120, "
+     "group "
+     "= 24, pads = [2,2,2,2], activation = \"HardSwish\", y_type = \"u8\", y_scale = 0.2, y_zero = 3} @q\n}",
+     "cpu.depthwise_int8", 0, 0, 256},
+    {"qdepthwise_1d_residual",
+     "graph \"g\" (x: i8[1,24,14], r: i8[1,24,14]) -> (y) {\n const w: i8[24,1,3] = seed(1, -127, 128)\n"
+     " const s: f32[24] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s, _, r) {x_scale = 0.05, group = 24, "
+     "pads = [1,1], r_scale = 0.1, y_type = \"i8\", y_scale = 0.1} @q\n}",
+     "cpu.depthwise_int8", 0, -127, 128},
+};
+
 const ConformanceCase kMatMul[] = {
     {"qmatmul",
      "graph \"g\" (a: i8[7,33]) -> (y) {\n const b: i8[33,20] = seed(1, -127, 128)\n"
@@ -118,6 +144,7 @@ TEST_P(IntegerTactics, AgreeWithTheReference) { check_conformance(GetParam()); }
 
 const auto kName = [](const auto& row) { return std::string(row.param.label); };
 INSTANTIATE_TEST_SUITE_P(Conv, IntegerTactics, testing::ValuesIn(kConv), kName);
+INSTANTIATE_TEST_SUITE_P(Depthwise, IntegerTactics, testing::ValuesIn(kDepthwise), kName);
 INSTANTIATE_TEST_SUITE_P(MatMul, IntegerTactics, testing::ValuesIn(kMatMul), kName);
 
 }  // namespace

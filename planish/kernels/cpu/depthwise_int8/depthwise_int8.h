@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "planish/base/isa.h"
+#include "planish/kernels/cpu/quantized_epilogue/epilogue.h"
+
+namespace planish::kernels {
+
+// Depthwise convolutions of 8-bit integers with exact 32-bit sums, over channels-last images. Instructions that add
+// products of neighbouring bytes want the taps of a channel side by side: the lines under the window are interleaved
+// once per input column, [channel][line], and serve all output pixels whose windows contain the column.
+
+/// Per axis: output position p looks at input positions p * stride - pad + r * dilation.
+struct DepthwiseShape {
+  int64_t images = 1;
+  int64_t channels = 1;
+  int64_t in_h = 1;
+  int64_t in_w = 1;
+  int64_t out_h = 1;
+  int64_t out_w = 1;
+  int64_t kernel_h = 1;
+  int64_t kernel_w = 1;
+  int64_t stride_h = 1;
+  int64_t stride_w = 1;
+  int64_t dilation_h = 1;
+  int64_t dilation_w = 1;
+  int64_t pad_top = 0;
+  int64_t pad_left = 0;
+};
+
+/// Weights are [block of channels][column][group of lines][channel][line of the group], zero beyond the window.
+struct DepthwiseFormat {
+  int32_t depth = 4;   ///< lines per group
+  int32_t block = 64;  ///< channels per block
+  bool operator==(const DepthwiseFormat&) const = default;
+};
+
+struct DepthwiseTask;
+
+/// One row of the table: inner loops for an instruction set.
+struct DepthwiseInt8Kernel {
+  std::string_view name;
+  Isa isa = Isa::baseline;
+  DepthwiseFormat format;
+  int32_t elem_bytes = 1;  ///< of an interleaved element
+  /// See IgemmKernel::pair_limit.
+  int32_t pair_limit = 0;
+  void (*run)(const DepthwiseTask& task) = nullptr;
+};
+
+/// Fastest first; the last row runs everywhere.
+std::span<const DepthwiseInt8Kernel> depthwise_int8_kernels();
+/// The first row that this machine has and that is exact for inputs of at most `max_input` (see best_igemm_kernel).
+const DepthwiseInt8Kernel& best_depthwise_int8_kernel(int32_t max_input);
+bool depthwise_is_exact(const DepthwiseInt8Kernel& kernel, int32_t max_input);
+/// False when the window is so wide that its columns do not fit the interleaving buffer.
+bool depthwise_fits(const DepthwiseShape& shape, const DepthwiseInt8Kernel& kernel);
+
+/// Bytes of packed weights: the weights, then one i32 per channel, the sum of its weights.
+size_t depthwise_packed_bytes(const DepthwiseShape& shape, const DepthwiseFormat& format);
+/// Packs weights [channels, kernel_h, kernel_w].
+void depthwise_pack(const DepthwiseShape& shape, const DepthwiseFormat& format, const int8_t* weights, int8_t* packed);
+/// Inverse of depthwise_pack.
+void depthwise_unpack(const DepthwiseShape& shape, const DepthwiseFormat& format, const int8_t* packed,
+                      int8_t* weights);
+
+/// What is decided before running.
+struct DepthwisePlan {
+  DepthwiseShape shape;
+  const DepthwiseInt8Kernel* kernel = nullptr;
+  bool is_signed = true;
+  bool flip = false;          ///< i8 is read as u8, 128 larger
+  int32_t zero = 0;           ///< value of padding, as in the input
+  int64_t groups = 1;         ///< groups of lines
+  int64_t chunk = 1;          ///< output pixels per pass over the interleaving buffer
+  std::vector<int64_t> taps;  ///< offsets of (column, group of lines) in the buffer, in elements
+  std::vector<int32_t> start;
+};
+
+/// `never_negative`: i8 values are all 0..127. `zero` is the value that means 0.
+DepthwisePlan plan_depthwise_int8(const DepthwiseShape& shape, const DepthwiseInt8Kernel& kernel, bool is_signed,
+                                  bool never_negative, int32_t zero, const int8_t* packed);
+
+/// Runs on several threads. x: [images, in_h, in_w, channels] bytes; epilogue.y likewise.
+void run_depthwise_int8(const DepthwisePlan& plan, const void* x, const int8_t* packed,
+                        const QuantizedEpilogue& epilogue);
+
+/// The part of one thread: output lines of blocks of channels, counted block by block, from begin to end.
+struct DepthwiseTask {
+  const uint8_t* x = nullptr;
+  const int8_t* weights = nullptr;
+  const QuantizedEpilogue* epilogue = nullptr;
+  int64_t begin = 0;
+  int64_t end = 0;
+  // The fields of the plan: files for one instruction set include no inline code of std::vector.
+  const int64_t* taps = nullptr;
+  int64_t tap_count = 0;
+  const int32_t* start = nullptr;
+  DepthwiseShape shape;
+  bool is_signed = true;
+  bool flip = false;
+  int32_t zero = 0;
+  int64_t groups = 1;
+  int64_t chunk = 1;
+};
+
+/// Bytes of the interleaving buffer, on the stack of each thread.
+inline constexpr int64_t kDepthwiseBuffer = 32768;
+/// Output pixels of a line that are computed at a time, at most.
+inline constexpr int64_t kDepthwisePixels = 28;
+
+}  // namespace planish::kernels
