@@ -31,10 +31,12 @@ int64_t product(const Shape& s, size_t from) {
 double flops_of(const Node& node, const std::vector<TensorInfo>& in, const std::vector<TensorInfo>& out) {
   if (in.size() < 2 || out.empty()) return 0;
   const double outputs = static_cast<double>(product(out[0].dims, 0));
-  if (node.op == "FusedConv" || node.op == "Conv") return 2.0 * outputs * static_cast<double>(product(in[1].dims, 1));
+  if (node.op == "FusedConv" || node.op == "QuantizedConv" || node.op == "Conv")
+    return 2.0 * outputs * static_cast<double>(product(in[1].dims, 1));
   if (node.op == "ConvTranspose")
     return 2.0 * static_cast<double>(product(in[0].dims, 0)) * static_cast<double>(product(in[1].dims, 1));
-  if ((node.op == "FusedMatMul" || node.op == "MatMul" || node.op == "Gemm") && !in[0].dims.empty()) {
+  if ((node.op == "FusedMatMul" || node.op == "QuantizedMatMul" || node.op == "MatMul" || node.op == "Gemm") &&
+      !in[0].dims.empty()) {
     const bool trans = node.attr_int("trans_a", 0) != 0 && in[0].dims.size() >= 2;
     return 2.0 * outputs * static_cast<double>(in[0].dims[in[0].dims.size() - (trans ? 2 : 1)]);
   }

@@ -14,6 +14,8 @@ const TacticTable& cpu_tactics() {
                                      &kCpuWinograd4,
                                      &kCpuWinograd2,
                                      &kOneDnnMatMul,
+                                     &kOneDnnQuantizedConv,
+                                     &kOneDnnQuantizedMatMul,
                                      &kOneDnnPool,
                                      &kOneDnnReformat,
                                      &kCpuPointwise,

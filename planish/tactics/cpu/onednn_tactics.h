@@ -6,6 +6,8 @@ namespace planish {
 
 extern const Tactic kOneDnnConv;
 extern const Tactic kOneDnnMatMul;
+extern const Tactic kOneDnnQuantizedConv;
+extern const Tactic kOneDnnQuantizedMatMul;
 extern const Tactic kOneDnnPool;
 extern const Tactic kOneDnnReformat;
 

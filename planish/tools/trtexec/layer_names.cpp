@@ -20,6 +20,7 @@ struct OpName {
 
 constexpr OpName kOps[] = {
     {"FusedConv", "Convolution", Family::convolution},
+    {"QuantizedConv", "Convolution", Family::convolution},
     {"Conv", "Convolution", Family::convolution},
     {"ConvTranspose", "Deconvolution", Family::convolution},
     {"MaxPool", "Pooling", Family::pooling},
@@ -28,6 +29,7 @@ constexpr OpName kOps[] = {
     {"GlobalAveragePool", "Pooling", Family::pooling},
     {"GlobalMaxPool", "Pooling", Family::pooling},
     {"FusedMatMul", "MatrixMultiply", Family::matrix},
+    {"QuantizedMatMul", "MatrixMultiply", Family::matrix},
     {"MatMul", "MatrixMultiply", Family::matrix},
     {"Gemm", "MatrixMultiply", Family::matrix},
     {"Pointwise", "PointWiseV2", Family::other},

@@ -1,0 +1,110 @@
+// Quantised layers by oneDNN, programs that read and write bytes, and what moves bytes, against the reference
+// operators. Tactics may differ from the reference by one step of the output where a value lies on the edge of a
+// rounding step.
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "planish/base/isa.h"
+#include "planish/tactics/cpu/test/conformance.h"
+
+namespace planish::test {
+namespace {
+
+const ConformanceCase kProducts[] = {
+    {"depthwise_3x3_u8",
+     "graph \"g\" (x: u8[1,24,9,8]) -> (y) {\n const w: i8[24,1,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[24] = seed(2, 0.001, 0.01)\n const b: f32[24] = seed(3)\n"
+     " y = planish.QuantizedConv(x, w, s, b) {x_scale = 0.05, x_zero = 3, group = 24, pads = [1,1,1,1], strides = "
+     "[2,2], activation = \"Relu\", y_type = \"u8\", y_scale = 0.05, y_zero = 3} @q\n}",
+     "cpu.onednn.qconv", 0, 0, 256},
+    {"depthwise_7x7_i8",
+     "graph \"g\" (x: i8[2,20,9,8]) -> (y) {\n const w: i8[20,1,7,7] = seed(1, -127, 128)\n"
+     " const s: f32[1] = [0.004]\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, x_low = 0, group = 20, "
+     "pads = [3,3,3,3]} @q\n}",
+     "cpu.onednn.qconv", 5e-5, 0, 128},
+    {"channels_last_3x3_dilated",
+     "graph \"g\" (x: i8[1,32,11,10]) -> (y) {\n const w: i8[48,32,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[48] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, dilations = "
+     "[2,2], pads = [2,2,2,2], activation = \"HardSwish\"} @q\n}",
+     "cpu.onednn.qconv", 5e-5, -128, 128},
+    {"matmul_two_activations",
+     "graph \"g\" (a: u8[2,3,9,32], b: i8[2,3,32,17]) -> (y) {\n const s: f32[1] = [0.03]\n"
+     " y = planish.QuantizedMatMul(a, b, s) {a_scale = 0.05, a_zero = 100, b_zero = -7, alpha = 0.125, y_type = "
+     "\"i8\", y_scale = 0.35} @q\n}",
+     "cpu.onednn.qmatmul", 0, -128, 128},
+    {"matmul_two_activations_transposed",
+     "graph \"g\" (a: i8[2,9,32], b: i8[2,17,32]) -> (y) {\n const s: f32[1] = [0.03]\n"
+     " y = planish.QuantizedMatMul(a, b, s) {a_scale = 0.05, trans_b = 1} @q\n}",
+     "cpu.onednn.qmatmul", 5e-5, -128, 128},
+};
+
+const ConformanceCase kPrograms[] = {
+    {"quantize",
+     "graph \"g\" (x: f32[2,16,5,3]) -> (y) {\n y = planish.Pointwise(x) {steps = [\"QuantizeLinear 0 "
+     "scale=0.0123 zero=3 type=i8\"]} @q\n}",
+     "cpu.pointwise", 0, -2, 2},
+    {"dequantize",
+     "graph \"g\" (x: u8[2,16,5,3]) -> (y) {\n y = planish.Pointwise(x) {steps = [\"DequantizeLinear 0 "
+     "scale=0.0123 zero=103\"]} @q\n}",
+     "cpu.pointwise", 5e-5, 0, 256},
+    {"quantised_sum",
+     "graph \"g\" (a: i8[2,16,5,7], b: u8[2,16,5,7]) -> (y) {\n y = planish.Pointwise(a, b) {steps = "
+     "[\"DequantizeLinear 0 scale=0.5 zero=3\", \"DequantizeLinear 1 scale=0.25 zero=128\", \"Add 2 3\", \"Relu 4\", "
+     "\"QuantizeLinear 5 scale=0.31 zero=10 type=u8\"]} @q\n}",
+     "cpu.pointwise", 0, 0, 128},
+    {"one_byte_in_and_out",
+     "graph \"g\" (a: i8[2,16,5,7]) -> (y) {\n y = planish.Pointwise(a) {steps = [\"DequantizeLinear 0 scale=0.03 "
+     "zero=3\", \"Sigmoid 1\", \"QuantizeLinear 2 scale=0.0039 zero=0 type=u8\", \"DequantizeLinear 3 scale=0.0039 "
+     "zero=0\", \"Mul 1 4\", \"QuantizeLinear 5 scale=0.029 zero=-100 type=i8\"]} @q\n}",
+     "cpu.pointwise", 0, -128, 128},
+    {"byte_times_gate",
+     "graph \"g\" (a: u8[2,16,5,7], g: f32[2,16,1,1]) -> (y) {\n y = planish.Pointwise(a, g) {steps = "
+     "[\"DequantizeLinear 0 scale=0.03 zero=9\", \"Mul 2 1\", \"QuantizeLinear 3 scale=0.029 zero=11 type=u8\"]} @q\n}",
+     "cpu.pointwise", 0, 0, 256},
+};
+
+const ConformanceCase kMoves[] = {
+    {"max_pool_i8",
+     "graph \"g\" (x: i8[1,32,9,9]) -> (y) {\n y = MaxPool(x) {kernel_shape = [3,3], strides = [2,2], "
+     "pads = [1,1,1,1]} @p\n}",
+     "cpu.onednn.pool", 0, -128, 128},
+    {"max_pool_u8",
+     "graph \"g\" (x: u8[1,16,9,9]) -> (y) {\n y = MaxPool(x) {kernel_shape = [5,5], pads = "
+     "[2,2,2,2]} @p\n}",
+     "cpu.onednn.pool", 0, 0, 256},
+    {"reformat_i8", "graph \"g\" (x: i8[2,16,5,3]) -> (y) {\n y = planish.Reformat(x) @r\n}", "cpu.onednn.reformat", 0,
+     -128, 128},
+    {"reformat_u8_odd", "graph \"g\" (x: u8[1,3,5,3]) -> (y) {\n y = planish.Reformat(x) @r\n}", "cpu.onednn.reformat",
+     0, 0, 256},
+    {"concat_u8", "graph \"g\" (a: u8[1,16,5,3], b: u8[1,32,5,3]) -> (y) {\n y = Concat(a, b) {axis = 1} @c\n}",
+     "cpu.move", 0, 0, 256},
+    {"split_i8",
+     "graph \"g\" (x: i8[1,48,5,3]) -> (a, b) {\n const s: i64[2] = [16, 32]\n a, b = Split(x, s) {axis = "
+     "1} @s\n}",
+     "cpu.move", 0, -128, 128},
+    {"transpose_i8", "graph \"g\" (x: i8[2,7,5,3]) -> (y) {\n y = Transpose(x) {perm = [0,2,1,3]} @t\n}", "cpu.move", 0,
+     -128, 128},
+};
+
+class QuantizedTactics : public testing::TestWithParam<ConformanceCase> {};
+
+TEST_P(QuantizedTactics, AgreeWithTheReference) { check_conformance(GetParam()); }
+
+/// oneDNN multiplies bytes exactly only there; elsewhere its tactics refuse.
+class QuantizedProducts : public QuantizedTactics {};
+
+TEST_P(QuantizedProducts, AgreeWithTheReference) {
+  const bool lowered = std::getenv("ONEDNN_MAX_CPU_ISA") != nullptr;
+  if (lowered || (!cpu_features().avx512_vnni && !cpu_features().avx_vnni)) GTEST_SKIP() << "this CPU has no VNNI";
+  check_conformance(GetParam());
+}
+
+const auto kName = [](const auto& row) { return std::string(row.param.label); };
+INSTANTIATE_TEST_SUITE_P(Products, QuantizedProducts, testing::ValuesIn(kProducts), kName);
+INSTANTIATE_TEST_SUITE_P(Programs, QuantizedTactics, testing::ValuesIn(kPrograms), kName);
+INSTANTIATE_TEST_SUITE_P(Moves, QuantizedTactics, testing::ValuesIn(kMoves), kName);
+
+}  // namespace
+}  // namespace planish::test
