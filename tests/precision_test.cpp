@@ -1,4 +1,5 @@
-// 16-bit engines: weights really stored in half the space, results close to FP32, exceptions named.
+// 16-bit engines: weights really stored in half the space, layers computed in 16 bits where the processor can, results
+// close to FP32, exceptions named.
 
 #include <gtest/gtest.h>
 
@@ -7,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "planish/api/half_check.h"
+#include "planish/base/isa.h"
 #include "planish/builder/builder.h"
 #include "planish/ir/text.h"
 #include "planish/ops/op.h"
@@ -72,12 +75,31 @@ uint64_t file_bytes(const Engine& engine) {
   return bytes.ok() ? *bytes : 0;
 }
 
+/// Layers whose weights are that type, computed in it or only stored.
 size_t layers_stored_as(const Engine& engine, DType type) {
+  const std::string native = type == DType::f16 ? "fp16" : "bf16";
   size_t count = 0;
   for (const LayerPlan& layer : engine.layers)
-    for (const PackedConstant& p : layer.packed) count += stored_type(p) == type ? 1 : 0;
+    for (const PackedConstant& p : layer.packed) count += stored_type(p) == type || layer.precision == native ? 1 : 0;
   return count;
 }
+
+size_t layers_computed_in(const Engine& engine, std::string_view precision) {
+  size_t count = 0;
+  for (const LayerPlan& layer : engine.layers) count += layer.precision == precision ? 1 : 0;
+  return count;
+}
+
+/// Every layer in BF16, however long it takes.
+BuildOptions all_in_bf16() {
+  BuildOptions o = options();
+  o.bf16 = true;
+  o.layer_precisions = {{"*", DType::bf16}};
+  o.precision_constraints = PrecisionConstraints::obey;
+  return o;
+}
+
+bool has_bf16() { return cpu_features().avx512_bf16 || cpu_features().amx_bf16; }
 
 TEST(Precision, WeightsAreStoredInHalfTheSpaceAndStayClose) {
   const Tensor x = seeded_tensor(DType::f32, {1, 32, 12, 12}, 5, -1, 1);
@@ -131,6 +153,110 @@ TEST(Precision, RetunedEnginesKeepTheirStorage) {
   EXPECT_EQ(layers_stored_as(*again, DType::f16), 2U);
   const Tensor x = seeded_tensor(DType::f32, {1, 32, 12, 12}, 5, -1, 1);
   EXPECT_LT(relative_l2(run(std::move(*again), x), run(half, x)), 1e-5);
+}
+
+TEST(Precision, LayersAreComputedInBf16WhereTheProcessorCan) {
+  const Tensor x = seeded_tensor(DType::f32, {1, 32, 12, 12}, 5, -1, 1);
+  const Engine engine = build(graph_of(kNet), all_in_bf16());
+  EXPECT_EQ(layers_computed_in(engine, "bf16") > 0, has_bf16());
+  const double error = relative_l2(run(engine, x), run(build(graph_of(kNet), options()), x));
+  EXPECT_LT(error, 1e-2);
+  EXPECT_GT(error, 0);
+}
+
+TEST(Precision, Bf16EnginesSurviveTheFileAndRetuning) {
+  const Tensor x = seeded_tensor(DType::f32, {1, 32, 12, 12}, 5, -1, 1);
+  const Engine engine = build(graph_of(kNet), all_in_bf16());
+  const Tensor expected = run(engine, x);
+  const auto path = std::filesystem::temp_directory_path() / "planish_bf16_test.engine";
+  ASSERT_TRUE(save_engine(engine, path).ok());
+  auto loaded = load_engine(path);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  EXPECT_EQ(relative_l2(run(*loaded, x), expected), 0);
+  auto again = retune_engine(*loaded, options(), host_device(), cpu_tactics());
+  std::filesystem::remove(path);
+  ASSERT_TRUE(again.ok()) << again.error().message();
+  EXPECT_EQ(again->graph.value(again->graph.outputs[0]).dtype, DType::f32);
+  EXPECT_LT(relative_l2(run(std::move(*again), x), expected), 1e-2);
+}
+
+TEST(Precision, Bf16EnginesRunInF32WhereNothingComputesBf16) {
+  const Tensor x = seeded_tensor(DType::f32, {1, 32, 12, 12}, 5, -1, 1);
+  const Engine engine = build(graph_of(kNet), all_in_bf16());
+  if (layers_computed_in(engine, "bf16") == 0) GTEST_SKIP() << "this processor does not multiply bf16";
+  static const Tactic& whole = *cpu_tactics().find("cpu.onednn.conv");
+  Tactic older = whole;
+  older.supports = [](const NodeView& view, const Target& target) -> WhyNot {
+    if (view.inputs[0].dtype != DType::f32) return "computes in f32";
+    return whole.supports(view, target);
+  };
+  TacticTable table = cpu_tactics();
+  for (const Tactic*& t : table.tactics)
+    if (t == &whole) t = &older;
+  auto executable = Executable::create(std::make_shared<const Engine>(engine), host_device(), table, 1);
+  ASSERT_TRUE(executable.ok()) << executable.error().message();
+  auto context = Context::create(*executable);
+  ASSERT_TRUE(context.ok());
+  auto out = (*context)->run_host(std::vector<Tensor>{x});
+  ASSERT_TRUE(out.ok()) << out.error().message();
+  EXPECT_LT(relative_l2((*out)[0], run(engine, x)), 1e-2);
+}
+
+TEST(Precision, LayersThatCannotObeyAreNamed) {
+  const char* text =
+      "graph \"g\" (x: f32[1,8,4,4]) -> (y) {\n const w: f32[8,8,1,1] = seed(1)\n const axis: i64[] = [2]\n c = "
+      "Conv(x, w) "
+      "@first\n s = CumSum(c, axis) @running\n y = Conv(s, w) @second\n}";
+  BuildOptions o = all_in_bf16();
+  EXPECT_TRUE(build_engine(graph_of(text), o, host_device(), cpu_tactics()).ok()) << "a pattern asks where it can";
+  o.layer_precisions = {{"running", DType::bf16}};
+  auto refused = build_engine(graph_of(text), o, host_device(), cpu_tactics());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().node, "running") << refused.error().message();
+}
+
+TEST(Precision, OutputTypesAreObeyedOrRefused) {
+  BuildOptions o = all_in_bf16();
+  o.layer_output_types = {{"first", DType::f32}};
+  const Engine engine = build(graph_of(kNet), o);
+  for (const Node& node : engine.graph.nodes) {
+    if (node.name.find("first") == std::string::npos || node.op != "FusedConv") continue;
+    EXPECT_EQ(engine.graph.value(node.outputs[0]).dtype, DType::f32);
+  }
+  o.layer_output_types = {{"first", DType::i8}};
+  EXPECT_FALSE(build_engine(graph_of(kNet), o, host_device(), cpu_tactics()).ok());
+}
+
+TEST(Precision, LayersThatSpoilTheResultGoBackToFp32) {
+  // What distinguishes the channels vanishes when 1000 + x is rounded to 8 bits.
+  const char* text =
+      "graph \"g\" (x: f32[1,2,8,8]) -> (y) {\n const k: f32[] = [1000]\n const w: f32[2,2,1,1] = [1, -1, -1, 1]\n a = "
+      "Add(x, "
+      "k) @shift\n m = MaxPool(a) {kernel_shape = [1,1]} @pool\n y = Conv(m, w) @difference\n}";
+  auto engine = api::build_checked(graph_of(text), all_in_bf16(), host_device(), cpu_tactics());
+  ASSERT_TRUE(engine.ok()) << engine.error().message();
+  EXPECT_EQ(layers_computed_in(*engine, "bf16"), 0U);
+  const Tensor x = seeded_tensor(DType::f32, {1, 2, 8, 8}, 9, -1, 1);
+  EXPECT_LT(relative_l2(run(*engine, x), run(build(graph_of(text), options()), x)), api::kMaxHalfError);
+  if (!has_bf16()) return;
+  bool said = false;
+  for (const LayerPlan& layer : engine->layers) said |= layer.note.find("kept in FP32") != std::string::npos;
+  EXPECT_TRUE(said);
+}
+
+TEST(Precision, HalfModelsComputeInF32AndStoreTheirWeightsInHalfAgain) {
+  const char* text =
+      "graph \"g\" (x: f16[1,32,12,12]) -> (y) {\n const w: f16[64,32,3,3] = seed(1, -0.2, 0.2)\n y = Conv(x, w) {pads "
+      "= "
+      "[1,1,1,1]} @first\n}";
+  const Engine engine = build(graph_of(text), options());
+  EXPECT_EQ(layers_stored_as(engine, DType::f16), 1U);
+  EXPECT_EQ(engine.graph.value(engine.graph.inputs[0]).dtype, DType::f16);
+  EXPECT_EQ(engine.graph.value(engine.graph.outputs[0]).dtype, DType::f16);
+  const Tensor x = seeded_tensor(DType::f16, {1, 32, 12, 12}, 5, -1, 1);
+  auto expected = interpret(graph_of(text), std::vector<Tensor>{x});
+  ASSERT_TRUE(expected.ok());
+  EXPECT_LT(relative_l2(run(engine, x), (*expected)[0]), 1e-3);
 }
 
 }  // namespace

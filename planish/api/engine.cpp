@@ -8,6 +8,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "planish/api/half_check.h"
 #include "planish/api/layer_info.h"
 #include "planish/api/model_impl.h"
 #include "planish/api/quantize.h"
@@ -191,6 +192,7 @@ BuildOptions options_of(const BuildConfig& config) {
   o.bf16 = config.bf16;
   o.precision_constraints = static_cast<planish::PrecisionConstraints>(config.precision_constraints);
   o.layer_precisions = config.layer_precisions;
+  o.layer_output_types = config.layer_output_types;
   o.optimization_level = config.optimization_level;
   o.avg_timing = config.avg_timing;
   o.max_tactics = config.max_tactics;
@@ -252,6 +254,7 @@ Result<Model> with_int8(Model model, const BuildConfig& config, EngineInfo& info
         "Ranges are invented, because INT8 was asked for without calibration: the speed is real, the results are "
         "meaningless. Give data or a cache with --calib=FOLDER|FILE");
   QuantizeOptions options = config.quantization != nullptr ? *config.quantization : QuantizeOptions{};
+  if (!options.full_range) options.full_range = cpu_features().avx512_vnni || cpu_features().avx_vnni;
   if (!options.warn) options.warn = config.warn;
   if (!options.progress) options.progress = config.progress;
   if (config.precision_constraints != PrecisionConstraints::none)
@@ -274,7 +277,7 @@ Result<Engine> Engine::build(Model model, const BuildConfig& config, BuildStats*
   o.info.refittable = config.refittable;
   BuildReport report;
   planish::Engine engine =
-      PLANISH_TRY(build_engine(std::move(imported.graph), o, host_device(), cpu_tactics(), &report));
+      PLANISH_TRY(build_checked(std::move(imported.graph), o, host_device(), cpu_tactics(), &report));
   if (config.int8) engine.info.precision += "+INT8";
   fill_stats(report, engine.info.build_seconds, stats);
   auto impl = PLANISH_TRY(Impl::create(std::move(engine)));

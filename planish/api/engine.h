@@ -72,9 +72,9 @@ class Model {
   [[nodiscard]] std::string producer() const;
   [[nodiscard]] bool has_quantize_nodes() const;
   [[nodiscard]] const std::vector<std::string>& warnings() const;
-  /// Makes tensors the network's outputs instead of its own, in this order: any that a node computes, so that layers can
-  /// be compared one by one. Names that importing removed (folded constants, inlined nodes) are returned, not marked.
-  /// Error not_found: none of them is left.
+  /// Makes tensors the network's outputs instead of its own, in this order: any that a node computes, so that layers
+  /// can be compared one by one. Names that importing removed (folded constants, inlined nodes) are returned, not
+  /// marked. Error not_found: none of them is left.
   Result<std::vector<std::string>> set_outputs(const std::vector<std::string>& names);
 
  private:
@@ -95,11 +95,12 @@ struct BuildConfig {
   std::vector<ProfileRanges> profiles;
   bool fp16 = false;
   bool bf16 = false;
-  bool int8 = false;  ///< a model without Q/DQ is quantised with `calibration` first
+  bool int8 = false;                                    ///< a model without Q/DQ is quantised with `calibration` first
   std::shared_ptr<const CalibrationTable> calibration;  ///< nullptr: ranges are invented, with a warning
   std::shared_ptr<const QuantizeOptions> quantization;  ///< nullptr: defaults
   PrecisionConstraints precision_constraints = PrecisionConstraints::none;
-  std::vector<std::pair<std::string, DType>> layer_precisions;  ///< name or pattern with one '*'; later entries win
+  std::vector<std::pair<std::string, DType>> layer_precisions;    ///< name or pattern with one '*'; later entries win
+  std::vector<std::pair<std::string, DType>> layer_output_types;  ///< the same for what layers write
   int optimization_level = 3;
   int avg_timing = 8;
   int max_tactics = -1;

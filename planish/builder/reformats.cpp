@@ -48,6 +48,7 @@ class ReformatInserter {
         if (v == kNoValue || !view.outputs[o].present()) continue;
         const Layout layout = has_layout_choice(view.outputs[o]) ? choice.out : Layout::row_major;
         const DType type = output_type(view, o, choice.types);
+        out_.value(v).dtype = view.outputs[o].dtype;
         if (layout == Layout::row_major && type == view.outputs[o].dtype) continue;
         const ValueId named = v;
         if (uses_.is_output[static_cast<size_t>(v)]) {

@@ -141,13 +141,15 @@ class Selector {
     if (!views_[n]) return std::vector<Choice>{Choice{}};
     std::vector<Choice> narrow;
     PLANISH_TRY(enumerate_halves(n, narrow));
-    if (!narrow.empty() && !allowed_[n].f32) return narrow;
-    std::vector<Choice> all = PLANISH_TRY(enumerate_f32(n));
+    std::vector<Choice> all;
+    if (narrow.empty() || allowed_[n].f32) all = PLANISH_TRY(enumerate_f32(n));
     std::vector<DType> tried;
     for (const Choice& c : narrow) tried.push_back(c.types.in == DType::f32 ? c.types.out : c.types.in);
     for (Choice& c : all) c.halves_tried = tried;
-    const double f32_ms = std::ranges::min_element(all, {}, &Choice::time_ms)->time_ms;
-    for (Choice& c : narrow) c.saved_ms = f32_ms - c.time_ms;
+    if (!all.empty()) {
+      const double f32_ms = std::ranges::min_element(all, {}, &Choice::time_ms)->time_ms;
+      for (Choice& c : narrow) c.saved_ms = f32_ms - c.time_ms;
+    }
     all.insert(all.end(), narrow.begin(), narrow.end());
     if (const auto wanted = allowed_[n].output_type) {
       const auto other = [&wanted](const Choice& c) { return c.types.out != *wanted; };

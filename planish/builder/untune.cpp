@@ -117,6 +117,7 @@ Result<Graph> untuned_graph(const Engine& engine, const TacticTable& table) {
   widen_layers(graph);
   for (Value& v : graph.values) v.layout = Layout::row_major;
   PLANISH_TRY(verify(graph));
+  PLANISH_TRY(annotate_shapes(graph));
   return graph;
 }
 

@@ -1,0 +1,258 @@
+#include "planish/api/half_check.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <set>
+
+#include "planish/base/isa.h"
+#include "planish/ir/text.h"
+#include "planish/runtime/context.h"
+#include "planish/runtime/executable.h"
+
+namespace planish::api {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Largest index that the input may hold: of the tables that it indexes, else 1 (masks and token types).
+int64_t index_bound(const Graph& graph, ValueId input) {
+  int64_t bound = INT64_MAX;
+  for (const Node& node : graph.nodes) {
+    if (!node.is("Gather") || node.in(1) != input || !graph.value(node.in(0)).shape) continue;
+    const Shape& table = *graph.value(node.in(0)).shape;
+    const int64_t axis = node.attr_int("axis", 0);
+    const auto a = static_cast<size_t>(axis < 0 ? axis + static_cast<int64_t>(table.size()) : axis);
+    if (a < table.size() && table[a] > 0) bound = std::min(bound, table[a]);
+  }
+  return bound;
+}
+
+/// Values that a network input could have: floats in [-1, 1), indices within their table, other integers 1.
+Tensor plausible_input(const Graph& graph, ValueId input, const Shape& shape, uint64_t seed) {
+  const DType type = graph.value(input).dtype;
+  if (dtype_is_float(type)) return seeded_tensor(type, shape, seed, -1, 1);
+  Tensor t(type, shape);
+  const int64_t bound = index_bound(graph, input);
+  uint64_t state = seed;
+  for (int64_t i = 0; i < t.size(); ++i) {
+    state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+    const auto random = static_cast<int64_t>(state >> 33);
+    t.set(i, bound == INT64_MAX ? 1.0 : static_cast<double>(random % bound));
+  }
+  return t;
+}
+
+std::vector<Tensor> plausible_inputs(const planish::Engine& engine) {
+  std::vector<Tensor> out;
+  for (size_t i = 0; i < engine.graph.inputs.size(); ++i)
+    out.push_back(plausible_input(engine.graph, engine.graph.inputs[i], engine.profiles[0].inputs[i].opt, 17 + i));
+  return out;
+}
+
+struct Runner {
+  std::shared_ptr<const planish::Engine> engine;
+  std::unique_ptr<Context> context;
+};
+
+Result<Runner> runner(planish::Engine engine, Device& device, const TacticTable& table, int threads) {
+  Runner r;
+  r.engine = std::make_shared<const planish::Engine>(std::move(engine));
+  auto executable = PLANISH_TRY(Executable::create(r.engine, device, table, threads));
+  r.context = PLANISH_TRY(Context::create(std::move(executable)));
+  return r;
+}
+
+double relative_l2(const Tensor& a, const Tensor& b) {
+  double difference = 0;
+  double norm = 0;
+  for (int64_t i = 0; i < a.size(); ++i) {
+    const double x = a.at(i);
+    const double y = b.at(i);
+    difference += (x - y) * (x - y);
+    norm += y * y;
+  }
+  return difference == 0 ? 0 : std::sqrt(difference / std::max(norm, 1e-30));
+}
+
+/// The network in FP32 with its results for plausible inputs.
+class Yardstick {
+ public:
+  static Result<Yardstick> create(Graph graph, BuildOptions options, Device& device, const TacticTable& table) {
+    options.fp16 = options.bf16 = false;
+    options.layer_precisions.clear();
+    options.layer_output_types.clear();
+    options.precision_constraints = PrecisionConstraints::none;
+    options.only_f32 = true;
+    options.optimization_level = 0;
+    options.progress = nullptr;
+    options.warn = nullptr;
+    Yardstick y;
+    planish::Engine engine = PLANISH_TRY(build_engine(std::move(graph), options, device, table));
+    y.inputs_ = plausible_inputs(engine);
+    y.f32_ = PLANISH_TRY(runner(std::move(engine), device, table, options.threads));
+    y.expected_ = PLANISH_TRY(y.f32_.context->run_host(y.inputs_));
+    return y;
+  }
+
+  /// Relative L2 error of the worst float output of another form of the network.
+  Result<double> error_of(const planish::Engine& engine, Device& device, const TacticTable& table, int threads) const {
+    Runner r = PLANISH_TRY(runner(engine, device, table, threads));
+    const std::vector<Tensor> got = PLANISH_TRY(r.context->run_host(inputs_));
+    double worst = 0;
+    for (size_t i = 0; i < got.size(); ++i)
+      if (dtype_is_float(got[i].dtype()) && got[i].shape() == expected_[i].shape())
+        worst = std::max(worst, relative_l2(got[i], expected_[i]));
+    return worst;
+  }
+
+  /// Nodes whose results leave the range of FP16, with the largest magnitude.
+  Result<std::map<std::string, double>> beyond_fp16() {
+    constexpr double kLargest = 65504.0;
+    const Graph& graph = f32_.engine->graph;
+    const Uses uses(graph);
+    std::map<std::string, double> out;
+    PLANISH_TRY(f32_.context->run_observed([&graph](ValueId v) { return graph.value(v).dtype == DType::f32; },
+                                           [&](const Observation& o) -> Status {
+                                             const auto* x = static_cast<const float*>(o.data);
+                                             float most = 0;
+                                             for (size_t i = 0; i < o.desc.bytes() / sizeof(float); ++i)
+                                               most = std::max(most, std::abs(x[i]));
+                                             const int32_t producer = uses.producer[static_cast<size_t>(o.value)];
+                                             if (producer >= 0 && static_cast<double>(most) > kLargest)
+                                               out[graph.nodes[static_cast<size_t>(producer)].name] =
+                                                   static_cast<double>(most);
+                                             return {};
+                                           }));
+    return out;
+  }
+
+ private:
+  std::vector<Tensor> inputs_;
+  std::vector<Tensor> expected_;
+  Runner f32_;
+};
+
+/// A timing cache for the builds of one check, where the user wants none that outlives them.
+class TemporaryCache {
+ public:
+  explicit TemporaryCache(BuildOptions& options) {
+    if (options.use_timing_cache) return;
+    static std::atomic<int> count{0};
+    std::error_code ec;
+    path_ = fs::temp_directory_path(ec) / fmt::format("planish_timing_{}_{}", ::getpid(), count++);
+    options.use_timing_cache = true;
+    options.timing_cache_file = path_;
+  }
+  TemporaryCache(const TemporaryCache&) = delete;
+  TemporaryCache& operator=(const TemporaryCache&) = delete;
+  ~TemporaryCache() {
+    if (path_.empty()) return;
+    std::error_code ec;
+    fs::remove(path_, ec);
+    fs::remove(fs::path(path_).concat(".lock"), ec);
+  }
+
+ private:
+  fs::path path_;
+};
+
+bool computes_in(const planish::Engine& engine, std::string_view precision) {
+  return std::ranges::any_of(engine.layers, [precision](const LayerPlan& l) { return l.precision == precision; });
+}
+
+using HalfLayers = std::vector<std::pair<std::string, double>>;
+
+/// The layers that save the least, as long as all of them together save no more than `share` of everything.
+std::vector<std::string> least_saving(HalfLayers layers, double share) {
+  std::ranges::stable_sort(layers, {}, [](const auto& l) { return l.second; });
+  double total = 0;
+  for (const auto& l : layers) total += std::max(l.second, 0.0);
+  std::vector<std::string> out;
+  double given_up = 0;
+  for (const auto& [name, saved] : layers) {
+    given_up += std::max(saved, 0.0);
+    if (given_up > share * total) break;
+    out.push_back(name);
+  }
+  return out;
+}
+
+/// The first `share` of the layers in the order of execution: what they round passes through everything behind them.
+std::vector<std::string> first_ones(const HalfLayers& layers, double share) {
+  std::vector<std::string> out;
+  for (size_t i = 0; i < layers.size() && static_cast<double>(i) < share * static_cast<double>(layers.size()); ++i)
+    out.push_back(layers[i].first);
+  return out;
+}
+
+/// A set of layers to keep in FP32, by one of the two rules.
+struct Retreat {
+  bool first = false;
+  double share = 0;
+};
+
+/// From the cheapest to the dearest, as measured on networks that need one.
+constexpr std::array kRetreats{
+    Retreat{false, 0.05}, Retreat{true, 0.12}, Retreat{false, 0.15}, Retreat{true, 0.25}, Retreat{false, 0.3},
+    Retreat{true, 0.4},   Retreat{true, 0.5},  Retreat{false, 0.5},  Retreat{true, 0.7},  Retreat{true, 1.0},
+};
+
+}  // namespace
+
+Result<planish::Engine> build_checked(Graph graph, const BuildOptions& given, Device& device, const TacticTable& table,
+                                      BuildReport* report) {
+  BuildOptions options = given;
+  const TemporaryCache cache(options);
+  BuildReport first;
+  planish::Engine engine = PLANISH_TRY(build_engine(graph, options, device, table, &first));
+  const auto finish = [&](planish::Engine e, const BuildReport& r) {
+    if (report != nullptr) *report = r;
+    return e;
+  };
+  if (!computes_in(engine, "bf16") && !computes_in(engine, "fp16")) return finish(std::move(engine), first);
+  auto yardstick = Yardstick::create(graph, options, device, table);
+  const int threads = options.threads > 0 ? options.threads : cpu_features().physical_cores;
+  auto error = yardstick.ok() ? yardstick->error_of(engine, device, table, threads)
+                              : Result<double>(std::move(yardstick).take_error());
+  if (!error.ok()) {
+    if (options.warn) options.warn("The accuracy of the 16-bit layers was not checked: " + error.error().message());
+    return finish(std::move(engine), first);
+  }
+  BuildReport last = first;
+  if (computes_in(engine, "fp16")) {
+    const auto beyond = PLANISH_TRY(yardstick->beyond_fp16());
+    std::vector<std::string> names;
+    for (const auto& [name, most] : beyond) {
+      names.push_back(name);
+      options.fp32_layers.try_emplace(name, fmt::format("its values reach {:.3g}, FP16 ends at 65504", most));
+    }
+    if (!beyond.empty()) {
+      if (options.warn)
+        options.warn(fmt::format("{} layer(s) have values beyond the range of FP16 and stay in FP32: {}", names.size(),
+                                 fmt::join(names, ", ")));
+      engine = PLANISH_TRY(build_engine(graph, options, device, table, &last));
+      error = PLANISH_TRY(yardstick->error_of(engine, device, table, threads));
+    }
+  }
+  const double whole = *error;
+  const auto half_layers = last.half_layers;
+  for (const Retreat& retreat : kRetreats) {
+    if (*error <= kMaxHalfError) break;
+    BuildOptions less = options;
+    for (const std::string& name :
+         retreat.first ? first_ones(half_layers, retreat.share) : least_saving(half_layers, retreat.share))
+      less.fp32_layers.try_emplace(
+          name, fmt::format("with all layers in 16 bits the outputs would differ by {:.2g}, more than {:.2g}", whole,
+                            kMaxHalfError));
+    engine = PLANISH_TRY(build_engine(graph, less, device, table, &last));
+    error = PLANISH_TRY(yardstick->error_of(engine, device, table, threads));
+  }
+  return finish(std::move(engine), last);
+}
+
+}  // namespace planish::api
