@@ -43,21 +43,26 @@ bool has_nan(const Values& v) {
   return std::any_of(v.elements.begin(), v.elements.end(), [](double x) { return std::isnan(x); });
 }
 
-/// The element between positions floor(at) and ceil(at) of the sorted elements; reorders them.
-double interpolated(std::vector<double>& elements, double at) {
-  const auto low = static_cast<size_t>(std::floor(at));
+/// One of the quantiles of elements that hold no NaN, which are reordered: between the two nearest, in numpy.quantile's
+/// arithmetic, which is that of the array.
+template <typename Float>
+double quantile_as(std::vector<double>& elements, double q) {
+  const Float at = static_cast<Float>(elements.size() - 1) * static_cast<Float>(q);
+  const Float whole = std::floor(at);
+  const Float part = at - whole;
+  const size_t low = std::min(static_cast<size_t>(whole), elements.size() - 1);
   const auto nth = elements.begin() + static_cast<std::ptrdiff_t>(low);
   std::nth_element(elements.begin(), nth, elements.end());
-  const double below = *nth;
-  const double part = at - std::floor(at);
-  if (part == 0 || low + 1 >= elements.size()) return below;
-  const double above = *std::min_element(nth + 1, elements.end());
-  return below + (above - below) * part;
+  if (part == 0 || low + 1 == elements.size()) return *nth;
+  const auto below = static_cast<Float>(*nth);
+  const auto above = static_cast<Float>(*std::min_element(nth + 1, elements.end()));
+  const Float step = above - below;
+  const Float between = part < Float{0.5} ? below + step * part : above - step * (1 - part);
+  return between;
 }
 
-/// One of the quantiles of elements that hold no NaN.
-double quantile(std::vector<double>& elements, double q) {
-  return interpolated(elements, q * static_cast<double>(elements.size() - 1));
+double quantile(std::vector<double>& elements, double q, DType dtype) {
+  return dtype == DType::f32 ? quantile_as<float>(elements, q) : quantile_as<double>(elements, q);
 }
 
 /// Bins in the arithmetic of numpy.histogram, which works in the array's own type.
@@ -109,13 +114,13 @@ double median_of(const Values& values) {
   if (values.elements.empty()) return 0;
   if (has_nan(values)) return NAN;
   std::vector<double> copy = values.elements;
-  return quantile(copy, 0.5);
+  return quantile(copy, 0.5, values.dtype);
 }
 
 double quantile_of(const Values& values, double q) {
   if (values.elements.empty() || has_nan(values)) return NAN;
   std::vector<double> copy = values.elements;
-  return quantile(copy, std::clamp(q, 0.0, 1.0));
+  return quantile(copy, std::clamp(q, 0.0, 1.0), values.dtype);
 }
 
 ArrayStats stats_of(const Values& values) {
@@ -145,10 +150,10 @@ ArrayStats stats_of(const Values& values) {
   // Of equal largest elements minmax_element gives the last one, numpy the first.
   s.max_at = std::find(e.begin(), e.end(), s.max) - e.begin();
   std::vector<double> copy = e;
-  s.median = quantile(copy, 0.5);
-  s.p90 = quantile(copy, 0.9);
-  s.p95 = quantile(copy, 0.95);
-  s.p99 = quantile(copy, 0.99);
+  s.median = quantile(copy, 0.5, values.dtype);
+  s.p90 = quantile(copy, 0.9, values.dtype);
+  s.p95 = quantile(copy, 0.95, values.dtype);
+  s.p99 = quantile(copy, 0.99, values.dtype);
   return s;
 }
 

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "planish/api/quantize.h"
@@ -137,15 +139,31 @@ Result<std::unique_ptr<api::CalibrationSource>> open_source(const api::Model& mo
   return std::unique_ptr<api::CalibrationSource>(std::move(source));
 }
 
+/// A line every few seconds: what is done, and how long the rest takes where that can be told.
+std::function<void(std::string_view, size_t, size_t)> progress_lines(PolygraphyLog& log) {
+  using Clock = std::chrono::steady_clock;
+  constexpr double kInterval_s = 5;
+  const auto seconds_since = [](Clock::time_point t) {
+    return std::chrono::duration<double>(Clock::now() - t).count();
+  };
+  return [&log, seconds_since, begin = Clock::now(), last = Clock::now()](std::string_view stage, size_t done,
+                                                                          size_t total) mutable {
+    if (done == 0 || seconds_since(last) < kInterval_s) return;
+    last = Clock::now();
+    const double left_s =
+        seconds_since(begin) / static_cast<double>(done) * static_cast<double>(total - std::min(done, total));
+    log.print(PolygraphyLog::info, total > 0
+                                       ? fmt::format("{}: {} of {}, about {:.0f} s left", stage, done, total, left_s)
+                                       : fmt::format("{}: {} in {:.0f} s", stage, done, seconds_since(begin)));
+  };
+}
+
 Result<std::shared_ptr<const api::CalibrationTable>> calibrated(const api::Model& model, const ParsedOptions& options,
                                                                 const api::BuildConfig& config, PolygraphyLog& log) {
   const auto source = PLANISH_TRY(open_source(model, options, config, log));
   api::CalibrationOptions calibration;
   calibration.warn = config.warn;
-  calibration.progress = [&log](std::string_view stage, size_t done, size_t total) {
-    log.print(PolygraphyLog::verbose, total > 0 ? fmt::format("Calibrating: {} ({} of {})", stage, done, total)
-                                                : fmt::format("Calibrating: {} ({} so far)", stage, done));
-  };
+  calibration.progress = progress_lines(log);
   if (!config.profiles.empty()) calibration.calibration_profile = config.profiles.back();
   PLANISH_TRY(set_method(options, calibration));
   log.print(PolygraphyLog::start, fmt::format("Calibrating on {}", source->description()));

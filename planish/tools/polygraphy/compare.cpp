@@ -184,6 +184,7 @@ Result<AccuracyComparison::Verdicts> AccuracyComparison::compare_outputs(Compare
         .what = fmt::format("All outputs were skipped, no common outputs found! Note:\n{} outputs: {}\n{} "
                             "outputs: {}",
                             pair.first, python_list(names_of(first)), pair.second, python_list(names_of(second)))};
+  if (!mismatched.empty() && options_.fail_fast) return verdicts;
   std::vector<std::string> compared;
   for (const OutputVerdict& v : verdicts) compared.push_back(v.output);
   if (mismatched.empty())

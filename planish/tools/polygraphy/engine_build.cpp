@@ -250,6 +250,8 @@ Result<api::Engine> build_polygraphy_engine(const std::string& path, const Parse
   api::BuildConfig config = PLANISH_TRY(configuration(options, log));
   config.profiles = PLANISH_TRY(profiles(model, options, log));
   for (const auto& precision : also_precise) config.layer_precisions.push_back(precision);
+  if (!also_precise.empty() && !options.has("--precision-constraints"))
+    config.precision_constraints = api::PrecisionConstraints::obey;
   if (!config.layer_precisions.empty() && config.precision_constraints == api::PrecisionConstraints::none) {
     log.print(
         PolygraphyLog::warning,
