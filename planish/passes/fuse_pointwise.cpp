@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <set>
 
 #include "planish/ops/elementwise.h"
@@ -20,6 +21,8 @@ namespace {
 
 /// Longer programs and more inputs would spill the registers of the kernels that run them.
 constexpr size_t kMaxSteps = 16;
+/// Quantised chains have a QuantizeLinear and a DequantizeLinear behind every function.
+constexpr size_t kMaxQuantizedSteps = 40;
 constexpr size_t kMaxInputs = 8;
 
 /// One node as a step: the function's name, its operands and parameters.
@@ -40,11 +43,19 @@ struct Step {
   }
 };
 
+/// A Cast of integer sums to f32, which dynamic quantisation has behind its products.
+bool widens_sums(const Edit& edit, int32_t n) {
+  const Node& node = edit.node(n);
+  if (!node.is("Cast") || node.attr_int("to", 0) != static_cast<int64_t>(DType::f32)) return false;
+  return edit.made_by(node.in(0), "MatMulInteger") != nullptr || edit.made_by(node.in(0), "ConvInteger") != nullptr;
+}
+
 std::optional<Step> quantization_of(const Edit& edit, int32_t n) {
   auto q = quantize_node(edit, n);
   Step step;
   step.op = q ? "QuantizeLinear" : "DequantizeLinear";
   if (!q) q = dequantize_node(edit, n);
+  if (!q && widens_sums(edit, n)) q = TensorQuantization{.scale = 1, .zero = 0, .type = DType::undefined};
   if (!q) return std::nullopt;
   step.quantization = q;
   step.operands = {edit.node(n).in(0)};
@@ -99,10 +110,11 @@ class Cluster {
 
   /// Takes in producers until none fits any more.
   void grow() {
-    for (bool grown = true; grown && nodes_.size() < kMaxSteps;) {
+    for (bool grown = true; grown && nodes_.size() < limit_;) {
       grown = false;
       for (const ValueId v : inputs()) {
         if (!may_join(v)) continue;
+        if (edit_.node(edit_.producer(v)).is("DequantizeLinear")) limit_ = kMaxQuantizedSteps;
         nodes_.insert(edit_.producer(v));
         if (inputs().size() > kMaxInputs)
           nodes_.erase(edit_.producer(v));
@@ -119,15 +131,18 @@ class Cluster {
   [[nodiscard]] Node fused() const {
     Node whole = fused_node("Pointwise", "planish", parts(edit_, nodes()));
     whole.inputs = inputs();
-    std::vector<ValueId> known = whole.inputs;
+    std::map<ValueId, int32_t> place;  // of inputs and results, in the program's numbering
+    for (const ValueId v : whole.inputs) place.emplace(v, static_cast<int32_t>(place.size()));
+    const auto first = static_cast<int32_t>(whole.inputs.size());
     std::vector<std::string> steps;
     for (const int32_t n : nodes_) {
       const Step step = *step_of(edit_, n);
       std::vector<int32_t> at;
-      for (const ValueId v : step.operands)
-        at.push_back(static_cast<int32_t>(std::ranges::find(known, v) - known.begin()));
-      steps.push_back(step.text(at));
-      known.push_back(edit_.node(n).out(0));
+      for (const ValueId v : step.operands) at.push_back(place.at(v));
+      // Forked DequantizeLinear nodes meet again here.
+      const auto twin = std::ranges::find(steps, step.text(at));
+      place[edit_.node(n).out(0)] = first + static_cast<int32_t>(twin - steps.begin());
+      if (twin == steps.end()) steps.push_back(step.text(at));
     }
     whole.attrs["steps"] = std::move(steps);
     return whole;
@@ -155,6 +170,7 @@ class Cluster {
   const Edit& edit_;
   const SymbolicShapes& shapes_;
   int32_t root_;
+  size_t limit_ = kMaxSteps;
   std::set<int32_t> nodes_;  ///< in graph order
 };
 

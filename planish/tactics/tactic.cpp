@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "planish/ops/op.h"
+
 namespace planish {
 namespace {
 
@@ -86,7 +88,29 @@ Result<Tensor> unpack_constant(const TacticTable& table, const NodeView& view, c
                .fix = "build the engine again from the ONNX model on this machine"};
 }
 
-std::string work_key(const NodeView& view) {
+namespace {
+
+/// Elementwise work on whole tensors of one shape and layout costs the same in every layout. Timing it once keeps noise
+/// from choosing another layout, and with it reformats, for nothing.
+bool layout_is_immaterial(const NodeView& view) {
+  const OpDecl* op = find_op(view.node->domain, view.node->op);
+  if (op == nullptr || (op->traits & kTraitPointwise) == 0 || view.outputs.size() != 1) return false;
+  const TensorDesc& y = view.outputs[0];
+  const int64_t block = layout_block(y.layout);
+  if (block > 1 && (y.rank() < 2 || y.shape[1] % block != 0)) return false;
+  return std::ranges::all_of(view.inputs, [&y](const TensorDesc& x) {
+    return !x.present() || x.size() == 1 || (x.shape == y.shape && x.layout == y.layout);
+  });
+}
+
+}  // namespace
+
+std::string work_key(const NodeView& original) {
+  NodeView view = original;
+  if (layout_is_immaterial(view)) {
+    for (TensorDesc& d : view.inputs) d.layout = Layout::row_major;
+    view.outputs[0].layout = Layout::row_major;
+  }
   std::string out = op_key(*view.node) + "{";
   for (const auto& [key, attr] : view.node->attrs) {
     out += key + "=";

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "planish/base/parallel.h"
+#include "planish/kernels/cpu/byte_sum/byte_sum.h"
 #include "planish/kernels/cpu/convert/tile.h"
 #include "planish/kernels/cpu/pointwise/pointwise.h"
 #include "planish/ops/pointwise.h"
@@ -19,7 +20,7 @@ namespace {
 using kernels::PointwiseOp;
 
 constexpr int64_t kTile = 1024;     // elements; a handful of tiles fits in the first-level cache
-constexpr size_t kMaxBuffers = 24;  // inputs and steps together
+constexpr size_t kMaxBuffers = 48;  // inputs and steps together
 
 struct Step {
   PointwiseOp op = PointwiseOp::identity;
@@ -274,6 +275,67 @@ class LookupRunner final : public Kernel {
   std::array<uint8_t, 256> table_{};
 };
 
+/// The sum (or difference) of two tensors of bytes, perhaps clamped, as bytes: what residual connections become.
+std::optional<kernels::ByteSum> byte_sum_of(const NodeView& view, const std::vector<Step>& steps) {
+  const TensorDesc& y = view.outputs[0];
+  if (operand_count(view) != 2 || !is_byte(y.dtype) || steps.size() < 4 || steps.size() > 5) return std::nullopt;
+  for (const TensorDesc& x : view.inputs)
+    if (!is_byte(x.dtype) || x.shape != y.shape || x.layout != y.layout) return std::nullopt;
+  const Step& sum = steps[2];
+  const Step& last = steps.back();
+  if ((sum.op != PointwiseOp::add && sum.op != PointwiseOp::sub) || sum.a == sum.b || last.a != steps.size())
+    return std::nullopt;
+  kernels::ByteSum out;
+  const std::array<float*, 2> factors{&out.a_factor, &out.b_factor};
+  std::array<bool, 2> read{};
+  for (size_t i = 0; i < 2; ++i) {
+    const Step& dq = steps[i];
+    if (dq.op != PointwiseOp::dequantize || dq.a > 1 || read[dq.a]) return std::nullopt;
+    if (sum.a != i + 2 && sum.b != i + 2) return std::nullopt;
+    read[dq.a] = true;
+    const float sign = sum.op == PointwiseOp::sub && sum.b == i + 2 ? -1.0F : 1.0F;
+    *factors[dq.a] = sign * dq.alpha / last.alpha;
+    out.offset -= *factors[dq.a] * dq.beta;
+  }
+  const bool y_signed = y.dtype == DType::i8;
+  out.zero = static_cast<int32_t>(last.beta);
+  out.low = (y_signed ? -128.0F : 0.0F) - last.beta;
+  out.high = (y_signed ? 127.0F : 255.0F) - last.beta;
+  if (steps.size() == 5) {
+    const Step& limit = steps[3];
+    const bool clip = limit.op == PointwiseOp::clip;
+    if ((!clip && limit.op != PointwiseOp::relu) || limit.a != 4) return std::nullopt;
+    out.low = std::clamp(clip ? limit.alpha / last.alpha : 0.0F, out.low, out.high);
+    if (clip) out.high = std::clamp(limit.beta / last.alpha, out.low, out.high);
+  }
+  out.a_signed = view.inputs[0].dtype == DType::i8;
+  out.b_signed = view.inputs[1].dtype == DType::i8;
+  out.y_signed = y_signed;
+  return out;
+}
+
+class ByteSumRunner final : public Kernel {
+ public:
+  ByteSumRunner(const kernels::ByteSum& sum, int64_t count) : sum_(sum), count_(count) {}
+
+  Status run(const Bindings& b) override {
+    const auto* a = host_ptr<const uint8_t>(b.inputs[0]);
+    const auto* c = host_ptr<const uint8_t>(b.inputs[1]);
+    auto* y = host_ptr<uint8_t>(b.outputs[0]);
+    constexpr int64_t kBytesPerThread = 32768;
+    parallel_for(count_, kBytesPerThread, [&](int64_t begin, int64_t end) {
+      kernels::best_byte_sum_kernel().fn(sum_, end - begin, a + begin, c + begin, y + begin);
+    });
+    return {};
+  }
+
+  [[nodiscard]] std::string detail() const override { return std::string(kernels::best_byte_sum_kernel().name); }
+
+ private:
+  kernels::ByteSum sum_;
+  int64_t count_;
+};
+
 /// Bytes of a tensor whose elements are walked in the order in which they lie, padding included.
 bool is_lookup(const NodeView& view) {
   return operand_count(view) == 1 && is_byte(view.inputs[0].dtype) && is_byte(view.outputs[0].dtype) &&
@@ -306,6 +368,8 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
   if (is_lookup(view))
     return std::unique_ptr<Kernel>(
         new LookupRunner(steps, view.inputs[0].dtype, view.outputs[0].dtype, view.inputs[0].size()));
+  if (const auto sum = byte_sum_of(view, steps))
+    return std::unique_ptr<Kernel>(new ByteSumRunner(*sum, view.outputs[0].size()));
   auto nest = nest_of(view);
   if (!nest) return Error{.code = Code::unsupported, .node = view.node->name, .what = "layouts do not go together"};
   std::vector<Element> elements;
@@ -348,7 +412,12 @@ constexpr std::array<std::string_view, 31> kOps{"planish.Pointwise",
 
 }  // namespace
 
-constinit const Tactic kCpuPointwise{
-    .id = "cpu.pointwise", .ops = kOps, .supports = supports, .pack = nullptr, .prepare = prepare, .unpack = nullptr};
+constinit const Tactic kCpuPointwise{.id = "cpu.pointwise",
+                                     .ops = kOps,
+                                     .supports = supports,
+                                     .pack = nullptr,
+                                     .prepare = prepare,
+                                     .unpack = nullptr,
+                                     .version = 2};
 
 }  // namespace planish

@@ -78,6 +78,10 @@ const ConformanceCase kMoves[] = {
      -128, 128},
     {"reformat_u8_odd", "graph \"g\" (x: u8[1,3,5,3]) -> (y) {\n y = planish.Reformat(x) @r\n}", "cpu.onednn.reformat",
      0, 0, 256},
+    {"resize_i8",
+     "graph \"g\" (x: i8[1,16,5,3]) -> (y) {\n const s: f32[4] = [1,1,2,2]\n y = Resize(x, _, s) {mode = "
+     "\"nearest\", coordinate_transformation_mode = \"asymmetric\", nearest_mode = \"floor\"} @r\n}",
+     "cpu.resize", 0, -128, 128},
     {"concat_u8", "graph \"g\" (a: u8[1,16,5,3], b: u8[1,32,5,3]) -> (y) {\n y = Concat(a, b) {axis = 1} @c\n}",
      "cpu.move", 0, 0, 256},
     {"split_i8",
