@@ -10,6 +10,11 @@ namespace {
 void read_f32(int64_t n, const void* x, float* y) { std::memcpy(y, x, static_cast<size_t>(n) * sizeof(float)); }
 void write_f32(int64_t n, const float* x, void* y) { std::memcpy(y, x, static_cast<size_t>(n) * sizeof(float)); }
 
+void read_i32(int64_t n, const void* x, float* y) {
+  const auto* from = static_cast<const int32_t*>(x);
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(from[i]);
+}
+
 template <auto kConvert>
 void read_half(int64_t n, const void* x, float* y) {
   (best_convert_kernels().*kConvert)(n, static_cast<const uint16_t*>(x), y);
@@ -37,6 +42,7 @@ ReadTile tile_reader(DType type) {
   if (type == DType::f16) return read_half<&ConvertKernels::f16_to_f32>;
   if (type == DType::i8) return read_bytes<&ConvertKernels::i8_to_f32, int8_t>;
   if (type == DType::u8) return read_bytes<&ConvertKernels::u8_to_f32, uint8_t>;
+  if (type == DType::i32) return read_i32;
   return type == DType::bf16 ? read_half<&ConvertKernels::bf16_to_f32> : nullptr;
 }
 

@@ -12,7 +12,7 @@ using ReadTile = void (*)(int64_t n, const void* x, float* y);
 /// numbers in their range.
 using WriteTile = void (*)(int64_t n, const float* x, void* y);
 
-/// The fastest conversion of this machine from a type (f32, f16, bf16, i8, u8); nullptr for other types.
+/// The fastest conversion of this machine from a type (f32, f16, bf16, i8, u8, i32); nullptr for other types.
 ReadTile tile_reader(DType type);
 /// The same towards a type.
 WriteTile tile_writer(DType type);

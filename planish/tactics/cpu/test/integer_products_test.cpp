@@ -39,6 +39,11 @@ const ConformanceCase kCases[] = {
      "cpu.igemm_integer", 0, -128, 128},
     {"dynamic_quantize", "graph \"g\" (x: f32[3,7,40,50]) -> (y, s, z) {\n y, s, z = DynamicQuantizeLinear(x) @q\n}",
      "cpu.dynamic_quantize", 1e-7, -3, 5},
+    {"scaled_sums",
+     "graph \"g\" (x: i32[2,5,40], s: f32[40]) -> (y) {\n const b: f32[40] = seed(3)\n"
+     " y = planish.Pointwise(x, s, b) {steps = [\"DequantizeLinear 0 scale=1 zero=0\", \"Mul 3 1\", \"Add 4 2\"]} "
+     "@p\n}",
+     "cpu.pointwise", 1e-6, -1e6, 1e6},
     {"dynamic_quantize_one", "graph \"g\" (x: f32[1]) -> (y, s, z) {\n y, s, z = DynamicQuantizeLinear(x) @q\n}",
      "cpu.dynamic_quantize", 1e-7, -3, 5},
 };
