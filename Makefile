@@ -45,7 +45,7 @@ bench-peers:  ## speed beside ONNX Runtime and OpenVINO; prints a table and writ
 	@.venv/bin/python bench/peers.py
 
 fuzz:  ## libFuzzer on the importer and the engine loader, SECONDS_EACH=60 seconds each
-	@scripts/build.sh fuzz
+	@scripts/build.sh fuzz fuzzers
 	@scripts/fuzz.sh $(SECONDS_EACH)
 
 test-fresh:  ## make demo and make test on a bare Debian 12 root (debootstrap and chroot; needs root)

@@ -3,41 +3,20 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <span>
 #include <vector>
 
-#include "planish/base/atomic_file.h"
 #include "planish/engine/engine.h"
-#include "planish/engine/file_header.h"
+#include "planish/engine/test/repair_checksums.h"
 #include "planish/runtime/context.h"
 #include "planish/runtime/executable.h"
 #include "planish/tactics/cpu/cpu_tactics.h"
 
-namespace {
-
-void repair_checksums(std::vector<uint8_t>& bytes) {
-  if (bytes.size() < sizeof(planish::FileHeader)) return;
-  planish::FileHeader h;
-  std::memcpy(&h, bytes.data(), sizeof(h));
-  const std::span<const uint8_t> all(bytes);
-  if (h.meta_bytes > bytes.size() - sizeof(h) || h.weights_offset > bytes.size() ||
-      h.weights_bytes > bytes.size() - h.weights_offset)
-    return;
-  h.meta_checksum = planish::checksum64(all.subspan(sizeof(h), h.meta_bytes));
-  h.weights_checksum = planish::checksum64(all.subspan(h.weights_offset, h.weights_bytes));
-  std::memcpy(bytes.data(), &h, sizeof(h));
-  h.header_checksum = planish::checksum64(all.first(offsetof(planish::FileHeader, header_checksum)));
-  std::memcpy(bytes.data(), &h, sizeof(h));
-}
-
-}  // namespace
-
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr size_t kMemoryLimit = size_t{64} << 20;
   std::vector<uint8_t> bytes(data, data + size);
-  repair_checksums(bytes);
+  planish::test::repair_checksums(bytes);
   auto engine = planish::load_engine(std::span<const uint8_t>(bytes), "fuzz");
   if (!engine.ok()) return 0;
   auto shared = std::make_shared<const planish::Engine>(std::move(*engine));

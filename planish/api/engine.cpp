@@ -16,6 +16,7 @@
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
 #include "planish/builder/builder.h"
+#include "planish/builder/refit.h"
 #include "planish/onnx/export.h"
 #include "planish/ops/infer_graph.h"
 #include "planish/ops/op.h"
@@ -141,6 +142,7 @@ struct Engine::Impl {
   EngineSummary summary;
   std::vector<TensorInfo> inputs;
   std::vector<TensorInfo> outputs;
+  std::vector<TensorInfo> debug_tensors;
   std::vector<ProfileRanges> profiles;
 
   static Result<std::shared_ptr<const Impl>> create(planish::Engine built);
@@ -151,16 +153,21 @@ Result<std::shared_ptr<const Engine::Impl>> Engine::Impl::create(planish::Engine
   impl->engine = std::make_shared<const planish::Engine>(std::move(built));
   const Graph& graph = impl->engine->graph;
   const int threads = impl->engine->info.threads > 0 ? std::min(impl->engine->info.threads, all_cores()) : all_cores();
-  impl->executable = PLANISH_TRY(Executable::create(impl->engine, host_device(), cpu_tactics(), threads));
+  const EngineInfo& info = impl->engine->info;
+  // Without weights there is nothing to run; what it would run can still be looked at and refitted.
+  if (!info.weights_stripped)
+    impl->executable = PLANISH_TRY(Executable::create(impl->engine, host_device(), cpu_tactics(), threads));
   impl->inputs = tensors_of(graph, graph.inputs);
-  impl->outputs = tensors_of(graph, graph.outputs);
+  for (TensorInfo& tensor : tensors_of(graph, graph.outputs)) {
+    const bool debug = std::ranges::find(info.debug_tensors, tensor.name) != info.debug_tensors.end();
+    (debug ? impl->debug_tensors : impl->outputs).push_back(std::move(tensor));
+  }
   for (const Profile& p : impl->engine->profiles) {
     ProfileRanges ranges;
     for (size_t i = 0; i < graph.inputs.size(); ++i)
       ranges[graph.value(graph.inputs[i]).name] = ShapeRange{p.inputs[i].min, p.inputs[i].opt, p.inputs[i].max};
     impl->profiles.push_back(std::move(ranges));
   }
-  const EngineInfo& info = impl->engine->info;
   impl->summary = {.name = info.name,
                    .producer = info.producer,
                    .source = info.source,
@@ -173,14 +180,21 @@ Result<std::shared_ptr<const Engine::Impl>> Engine::Impl::create(planish::Engine
                    .threads = info.threads,
                    .opset = info.opset,
                    .refittable = info.refittable,
+                   .weights_stripped = info.weights_stripped,
                    .build_seconds = info.build_seconds,
-                   .weight_bytes = static_cast<int64_t>(impl->executable->weight_bytes())};
+                   .weight_bytes = impl->executable ? static_cast<int64_t>(impl->executable->weight_bytes()) : 0};
   return std::shared_ptr<const Impl>(std::move(impl));
 }
 
 Engine::Engine(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 
 namespace {
+
+Layout layout_named(std::string_view name) {
+  for (const Layout l : {Layout::channels_last, Layout::blocked8, Layout::blocked16})
+    if (layout_name(l) == name) return l;
+  return Layout::row_major;
+}
 
 BuildOptions options_of(const BuildConfig& config) {
   BuildOptions o;
@@ -199,6 +213,11 @@ BuildOptions options_of(const BuildConfig& config) {
   o.threads = config.threads;
   o.memory_limit_bytes = config.memory_limit_bytes;
   o.disabled_tactics = config.disabled_tactics;
+  for (const auto& [name, format] : config.io_formats)
+    o.io_formats[name] = planish::IoFormat{.dtype = format.dtype, .layout = layout_named(format.layout)};
+  o.prune_two_of_four = config.prune_two_of_four;
+  o.debug_tensors = config.debug_tensors;
+  o.debug_unfused_tensors = config.debug_unfused_tensors;
   o.passes.disabled = config.disabled_passes;
   o.passes.stop_after = config.stop_after_pass;
   o.passes.dump_folder = config.dump_passes_to;
@@ -233,6 +252,10 @@ void fill_stats(const BuildReport& report, double seconds, BuildStats* stats) {
   stats->tuned_total_ms = report.total_ms;
   stats->tuned_reformat_ms = report.reformat_ms;
   stats->seconds = seconds;
+  stats->sparse_layers = report.sparse_layers;
+  stats->sparse_eligible = report.sparse_eligible;
+  stats->tuning_peak_bytes = report.tuning_peak_bytes;
+  stats->tuning_peak_layer = report.tuning_peak_layer;
 }
 
 }  // namespace
@@ -294,6 +317,30 @@ Result<Engine> Engine::retuned(const BuildConfig& config, BuildStats* stats) con
   return Engine(PLANISH_TRY(Impl::create(std::move(engine))));
 }
 
+Result<Engine> Engine::refitted(Model model, const BuildConfig& config) const {
+  planish::Engine engine = PLANISH_TRY(refit_engine(*impl_->engine, std::move(model.impl_->model.graph),
+                                                    options_of(config), host_device(), cpu_tactics()));
+  engine.info.source = model.impl_->file_name;
+  engine.info.source_hash = model.impl_->source_hash;
+  return Engine(PLANISH_TRY(Impl::create(std::move(engine))));
+}
+
+Result<Engine> Engine::stripped() const {
+  planish::Engine engine = *impl_->engine;
+  strip_weights(engine);
+  return Engine(PLANISH_TRY(Impl::create(std::move(engine))));
+}
+
+std::vector<RefittableWeight> Engine::refittable_weights() const {
+  std::vector<RefittableWeight> out;
+  if (!impl_->summary.refittable && !impl_->summary.weights_stripped) return out;
+  for (const planish::RefittableWeight& w : planish::refittable_weights(*impl_->engine))
+    out.push_back({w.layer, w.role, w.dtype, w.shape});
+  return out;
+}
+
+std::vector<TensorInfo> Engine::debug_tensors() const { return impl_->debug_tensors; }
+
 Result<Engine> Engine::load(const std::filesystem::path& file) {
   planish::Engine engine = PLANISH_TRY(load_engine(file));
   return Engine(PLANISH_TRY(Impl::create(std::move(engine))));
@@ -305,7 +352,9 @@ const EngineSummary& Engine::summary() const { return impl_->summary; }
 const std::vector<TensorInfo>& Engine::inputs() const { return impl_->inputs; }
 const std::vector<TensorInfo>& Engine::outputs() const { return impl_->outputs; }
 const std::vector<ProfileRanges>& Engine::profiles() const { return impl_->profiles; }
-std::vector<std::string> Engine::warnings() const { return impl_->executable->warnings(); }
+std::vector<std::string> Engine::warnings() const {
+  return impl_->executable ? impl_->executable->warnings() : std::vector<std::string>{};
+}
 
 Result<std::vector<LayerInfo>> Engine::layers(int profile) const {
   auto context = PLANISH_TRY(create_context(profile));
@@ -328,6 +377,11 @@ ExecutionContext::~ExecutionContext() = default;
 
 Result<std::unique_ptr<ExecutionContext>> Engine::create_context(int profile, int threads,
                                                                  size_t memory_limit_bytes) const {
+  if (!impl_->executable)
+    return Error{.code = Code::unsupported,
+                 .file = impl_->summary.name,
+                 .what = "the engine was written without weights",
+                 .fix = "give them back first: trtexec --loadEngine=ENGINE --refitFromOnnx --onnx=MODEL"};
   auto impl = std::make_unique<ExecutionContext::Impl>();
   impl->engine = impl_;
   impl->threads = threads > 0 ? threads : all_cores();

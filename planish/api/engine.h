@@ -90,6 +90,12 @@ struct QuantizeOptions;
 
 enum class PrecisionConstraints : uint8_t { none, prefer, obey };
 
+/// How a network input or output looks from outside. `dtype` undefined keeps the model's type.
+struct IoFormat {
+  DType dtype = DType::undefined;
+  std::string layout = "row_major";  ///< or channels_last, blocked16
+};
+
 /// Options of a build; defaults are trtexec's.
 struct BuildConfig {
   std::vector<ProfileRanges> profiles;
@@ -101,12 +107,16 @@ struct BuildConfig {
   PrecisionConstraints precision_constraints = PrecisionConstraints::none;
   std::vector<std::pair<std::string, DType>> layer_precisions;    ///< name or pattern with one '*'; later entries win
   std::vector<std::pair<std::string, DType>> layer_output_types;  ///< the same for what layers write
+  std::map<std::string, IoFormat> io_formats;                     ///< by name of a network input or output
   int optimization_level = 3;
   int avg_timing = 8;
   int max_tactics = -1;
   int threads = 0;  ///< 0: all cores
   size_t memory_limit_bytes = SIZE_MAX;
-  std::vector<std::string> disabled_tactics;  ///< ids or prefixes
+  std::vector<std::string> disabled_tactics;  ///< providers (onednn, planish, reference) or prefixes of tactic ids
+  bool prune_two_of_four = false;             ///< set two of every four weights to zero
+  std::vector<std::string> debug_tensors;     ///< tensors to keep: output() of a context returns them
+  bool debug_unfused_tensors = false;         ///< the same for every tensor that is there after the passes
   std::vector<std::string> disabled_passes;
   std::string stop_after_pass;
   std::string dump_passes_to;  ///< folder; "" does not
@@ -135,6 +145,10 @@ struct BuildStats {
   double tuned_total_ms = 0;
   double tuned_reformat_ms = 0;
   double seconds = 0;
+  size_t sparse_layers = 0;      ///< products whose weights have the 2:4 pattern
+  size_t sparse_eligible = 0;    ///< products whose weights could have it
+  size_t tuning_peak_bytes = 0;  ///< most memory that timing one tactic took: operands and workspace
+  std::string tuning_peak_layer;
 };
 
 using AttributeValue = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>,
@@ -175,6 +189,7 @@ struct EngineSummary {
   int threads = 0;
   int64_t opset = 0;
   bool refittable = false;
+  bool weights_stripped = false;
   double build_seconds = 0;
   int64_t weight_bytes = 0;
 };
@@ -184,6 +199,14 @@ struct HostTensor {
   DType dtype = DType::undefined;
   std::vector<int64_t> dims;
   std::span<const std::byte> data;
+};
+
+/// One constant of a layer that a refit replaces.
+struct RefittableWeight {
+  std::string layer;
+  std::string role;  ///< kernel, bias, constant
+  DType dtype = DType::undefined;
+  std::vector<int64_t> dims;
 };
 
 class ExecutionContext;
@@ -197,6 +220,14 @@ class Engine {
   /// The same network with layouts and tactics chosen again on this machine; of `config` the effort, threads, limits
   /// and timing cache count.
   Result<Engine> retuned(const BuildConfig& config, BuildStats* stats = nullptr) const;
+  /// The same layers with the weights of `model`, which must be the same network; nothing is timed. Of `config` the
+  /// disabled passes and `warn` count. Error invalid_argument names the first layer that differs.
+  Result<Engine> refitted(Model model, const BuildConfig& config) const;
+  /// The same engine without weights: small to store, to be refitted before it runs.
+  Result<Engine> stripped() const;
+  [[nodiscard]] std::vector<RefittableWeight> refittable_weights() const;
+  /// Tensors that were marked for debugging; they are no outputs(), output() of a context returns them after a run.
+  [[nodiscard]] std::vector<TensorInfo> debug_tensors() const;
   /// Atomic: a kill leaves the old file. Returns the number of bytes.
   Result<uint64_t> save(const std::filesystem::path& file) const;
 

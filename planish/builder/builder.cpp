@@ -8,13 +8,18 @@
 
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
+#include "planish/builder/io_formats.h"
+#include "planish/builder/packed_constants.h"
 #include "planish/builder/precision.h"
 #include "planish/builder/profiles.h"
 #include "planish/builder/reformats.h"
 #include "planish/builder/selection.h"
+#include "planish/builder/sparsity.h"
 #include "planish/builder/untune.h"
 #include "planish/ops/infer_graph.h"
 #include "planish/tactics/half_weights.h"
+#include "planish/tactics/node_view.h"
+#include "planish/tactics/tactic_source.h"
 
 namespace planish {
 namespace {
@@ -25,26 +30,6 @@ bool concrete(const Node& node, const ShapeFacts& facts) {
     return v == kNoValue || (facts.shapes[k] && is_static(*facts.shapes[k]) && facts.dtypes[k] != DType::undefined);
   };
   return std::ranges::all_of(node.inputs, known) && std::ranges::all_of(node.outputs, known);
-}
-
-NodeView view_of(const Graph& graph, const Node& node, const ShapeFacts& facts) {
-  NodeView view;
-  view.node = &node;
-  const auto describe = [&](ValueId v) {
-    if (v == kNoValue) return TensorDesc{};
-    const auto k = static_cast<size_t>(v);
-    return TensorDesc{facts.dtypes[k], *facts.shapes[k], graph.value(v).layout};
-  };
-  for (const ValueId v : node.inputs) {
-    view.inputs.push_back(describe(v));
-    const Tensor* constant = graph.constant_of(v);
-    view.constant_inputs.push_back(constant != nullptr);
-    if (constant == nullptr && v != kNoValue && facts.values[static_cast<size_t>(v)])
-      constant = &*facts.values[static_cast<size_t>(v)];
-    view.constants.push_back(constant);
-  }
-  for (const ValueId v : node.outputs) view.outputs.push_back(describe(v));
-  return view;
 }
 
 /// Nodes whose results shape arithmetic knows at the tuned shapes are not executed there and need no timing.
@@ -58,7 +43,7 @@ std::vector<std::optional<NodeView>> tuned_views(const Graph& graph, const Shape
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
     if (!concrete(node, facts) || all_known(node, facts)) continue;
-    NodeView view = view_of(graph, node, facts);
+    NodeView view = node_view(graph, node, facts.dtypes, facts.shapes, facts.values);
     const bool empty =
         std::ranges::all_of(view.outputs, [](const TensorDesc& d) { return !d.present() || d.size() == 0; });
     if (!empty) views[n] = std::move(view);
@@ -66,30 +51,56 @@ std::vector<std::optional<NodeView>> tuned_views(const Graph& graph, const Shape
   return views;
 }
 
-void drop_packed_constants(Engine& engine) {
-  Graph& graph = engine.graph;
-  std::vector<bool> needed(graph.values.size(), false);
-  for (const ValueId v : graph.outputs) needed[static_cast<size_t>(v)] = true;
-  for (size_t n = 0; n < graph.nodes.size(); ++n)
-    for (size_t i = 0; i < graph.nodes[n].inputs.size(); ++i) {
-      const auto& packed = engine.layers[n].packed;
-      const bool is_packed =
-          std::ranges::any_of(packed, [i](const PackedConstant& p) { return static_cast<size_t>(p.input) == i; });
-      if (!is_packed && graph.nodes[n].inputs[i] != kNoValue)
-        needed[static_cast<size_t>(graph.nodes[n].inputs[i])] = true;
-    }
-  for (size_t v = 0; v < needed.size(); ++v) {
-    Value& value = graph.values[v];
-    if (!needed[v] && value.constant && value.constant->size() != 0)
-      value.constant = Tensor::share(value.constant->dtype(), value.constant->shape(), nullptr, nullptr);
-  }
-}
-
 std::string allowed_precisions(const BuildOptions& options) {
   std::string out = "FP32";
   if (options.fp16) out += "+FP16";
   if (options.bf16) out += "+BF16";
   return out;
+}
+
+/// The first allowed tactic for a Reformat; where the options forbid all of them, the first that there is, because a
+/// layout change that was chosen has to happen.
+const Tactic* reformat_tactic(const NodeView& view, const BuildOptions& options, const Target& target,
+                              const TacticTable& table) {
+  const auto possible = supporting_tactics(table, view, target);
+  const auto allowed = std::ranges::find_if(possible, [&options](const Tactic* t) {
+    return std::ranges::none_of(options.disabled_tactics,
+                                [t](const std::string& p) { return tactic_matches(t->id, p); });
+  });
+  if (allowed != possible.end()) return *allowed;
+  return possible.empty() ? nullptr : possible.front();
+}
+
+/// Adds tensors to the network's outputs, so that no pass removes them and a run leaves them in memory.
+Status mark_debug_tensors(Graph& graph, const std::vector<std::string>& names, EngineInfo& info) {
+  for (const std::string& name : names) {
+    const auto v = graph.find_value(name);
+    if (!v || graph.value(*v).is_constant())
+      return Error{.code = Code::not_found,
+                   .tensor = name,
+                   .file = "--markDebug",
+                   .what = v ? "the tensor is a constant" : "the model has no such tensor",
+                   .fix = "list its tensors with: polygraphy inspect model MODEL --show layers"};
+    if (std::ranges::find(graph.outputs, *v) != graph.outputs.end()) continue;
+    graph.outputs.push_back(*v);
+    info.debug_tensors.push_back(name);
+  }
+  return {};
+}
+
+std::vector<std::string> tensors_after_passes(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const Node& node : graph.nodes)
+    for (const ValueId v : node.outputs)
+      if (v != kNoValue && !graph.value(v).is_constant() && !graph.value(v).name.empty())
+        names.push_back(graph.value(v).name);
+  return names;
+}
+
+void look_at_sparsity(Graph& graph, const BuildOptions& options, BuildReport& done) {
+  const SparsityCount count = options.prune_two_of_four ? prune_to_two_of_four(graph) : count_two_of_four(graph);
+  done.sparse_layers = count.sparse;
+  done.sparse_eligible = count.eligible;
 }
 
 /// Chooses layouts and tactics for a graph after the passes, inserts reformats and packs weights.
@@ -128,8 +139,7 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
     if (choices[n].types != TypePair{}) done.half_layers.emplace_back(view.node->name, choices[n].saved_ms);
     layer.candidates = choices[n].candidates;
     if (view.node->is("Reformat", "planish")) {
-      const auto possible = supporting_tactics(table, view, target);
-      if (!possible.empty()) tactic = possible.front();
+      tactic = reformat_tactic(view, options, target, table);
       if (auto ms =
               tactic != nullptr && options.optimization_level > 0 ? timer.time(view, *tactic) : Result<double>(0.0);
           ms.ok())
@@ -153,6 +163,8 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
                              overflowed.size(), fmt::join(overflowed, ", ")));
   drop_packed_constants(engine);
 
+  done.tuning_peak_bytes = timer.peak_bytes();
+  done.tuning_peak_layer = timer.peak_layer();
   done.timed = timer.timed();
   done.from_cache = timer.from_cache();
   return engine;
@@ -180,6 +192,10 @@ Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& de
   set_num_threads(threads);
   std::vector<Profile> profiles = PLANISH_TRY(resolve_profiles(graph, options));
   bind_profile_shapes(graph, profiles);
+  look_at_sparsity(graph, options, done);
+  PLANISH_TRY(apply_io_formats(graph, options));
+  EngineInfo info = options.info;
+  PLANISH_TRY(mark_debug_tensors(graph, options.debug_tensors, info));
   PipelineOptions passes = options.passes;
   if (options.progress && !passes.progress)
     passes.progress = [&options](std::string_view, size_t place, size_t count) {
@@ -192,10 +208,11 @@ Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& de
     allowed.bf16 |= has_weights_in(graph, DType::bf16);
   }
   graph = PLANISH_TRY(run_passes(std::move(graph), passes, &done.passes));
+  if (options.debug_unfused_tensors) PLANISH_TRY(mark_debug_tensors(graph, tensors_after_passes(graph), info));
 
   const Target target{.device = &device, .threads = threads, .workspace_limit_bytes = options.memory_limit_bytes};
   Engine engine = PLANISH_TRY(tune(std::move(graph), std::move(profiles), allowed, target, table, done));
-  engine.info = options.info;
+  engine.info = std::move(info);
   engine.info.producer = "planish 0.1.0";
   describe_target(engine, target);
   engine.info.precision = allowed_precisions(allowed);

@@ -17,6 +17,12 @@ namespace planish {
 /// How far --layerPrecisions binds the builder.
 enum class PrecisionConstraints : uint8_t { none, prefer, obey };
 
+/// How a network input or output looks from outside. `dtype` undefined keeps the model's type.
+struct IoFormat {
+  DType dtype = DType::undefined;
+  Layout layout = Layout::row_major;
+};
+
 /// What the user wants from a build. Defaults are trtexec's.
 struct BuildOptions {
   /// Optimisation profiles: ranges by input name. Inputs that are not named get the model's own shape, unknown
@@ -34,12 +40,17 @@ struct BuildOptions {
   std::map<std::string, std::string> fp32_layers;
   bool only_f32 = false;  ///< FP32 throughout, also where the file has 16-bit weights
 
+  std::map<std::string, IoFormat> io_formats;  ///< by name of a network input or output
+
   int optimization_level = 3;                 ///< 0: no timing, rules only; 5: every tactic, layout and repetition
   int avg_timing = 8;                         ///< repetitions per tactic
   int max_tactics = -1;                       ///< most tactics timed per choice; -1: by level
   int threads = 0;                            ///< 0: all cores of this process
   size_t memory_limit_bytes = SIZE_MAX;       ///< cap on workspace and activations together
-  std::vector<std::string> disabled_tactics;  ///< ids or prefixes of ids ("cpu.onednn")
+  std::vector<std::string> disabled_tactics;  ///< sources ("planish") or prefixes of ids, see tactics/tactic_source.h
+  bool prune_two_of_four = false;             ///< set two of every four weights to zero (--sparsity=force)
+  std::vector<std::string> debug_tensors;     ///< tensors to keep and to return on request
+  bool debug_unfused_tensors = false;         ///< the same for every tensor that is there after the passes
   PipelineOptions passes;
 
   bool use_timing_cache = true;
@@ -61,6 +72,10 @@ struct BuildReport {
   double total_ms = 0;     ///< sum of the chosen tactics' times, reformats included
   double reformat_ms = 0;  ///< the reformats' share of it
   size_t arena_bytes = 0;
+  size_t sparse_layers = 0;      ///< products whose weights have the 2:4 pattern
+  size_t sparse_eligible = 0;    ///< products whose weights could have it
+  size_t tuning_peak_bytes = 0;  ///< most memory that timing one tactic took: operands and workspace
+  std::string tuning_peak_layer;
   /// Layers that are computed in 16 bits, and the time that each saves beside its fastest FP32 form.
   std::vector<std::pair<std::string, double>> half_layers;
 };

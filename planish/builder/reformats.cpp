@@ -27,9 +27,13 @@ class ReformatInserter {
     Node node = source_.nodes[n];
     std::vector<std::pair<ValueId, ValueId>> to_output;  // (as produced, as the network returns it)
     if (!views_[n]) {
-      for (ValueId& v : node.inputs)
-        if (const auto it = as_produced_.find(v); it != as_produced_.end())
-          v = in_form(v, it->second.original, Layout::row_major, it->second.original);
+      for (ValueId& v : node.inputs) {
+        const auto it = as_produced_.find(v);
+        const bool asked_so = v != kNoValue && source_.value(v).layout != Layout::row_major;
+        if (it == as_produced_.end() && !asked_so) continue;
+        const DType type = it != as_produced_.end() ? it->second.original : source_.value(v).dtype;
+        v = in_form(v, type, Layout::row_major, type);
+      }
     } else {
       const NodeView& view = *views_[n];
       if (choice.types != TypePair{})
@@ -49,9 +53,12 @@ class ReformatInserter {
         const Layout layout = has_layout_choice(view.outputs[o]) ? choice.out : Layout::row_major;
         const DType type = output_type(view, o, choice.types);
         out_.value(v).dtype = view.outputs[o].dtype;
-        if (layout == Layout::row_major && type == view.outputs[o].dtype) continue;
+        const bool is_output = uses_.is_output[static_cast<size_t>(v)];
+        // A network output may be asked for in another layout.
+        const Layout asked = is_output ? source_.value(v).layout : Layout::row_major;
+        if (layout == asked && type == view.outputs[o].dtype) continue;
         const ValueId named = v;
-        if (uses_.is_output[static_cast<size_t>(v)]) {
+        if (is_output) {
           v = copy_value(v, layout, type, view.outputs[o].dtype);
           to_output.emplace_back(v, named);
         } else {
@@ -117,7 +124,7 @@ class ReformatInserter {
     if (const auto it = made_.find({v, layout, type}); it != made_.end()) return it->second;
     const auto it = as_produced_.find(v);
     const Produced available =
-        it != as_produced_.end() ? it->second : Produced{v, Layout::row_major, original, original};
+        it != as_produced_.end() ? it->second : Produced{v, source_.value(v).layout, original, original};
     if (available.layout == layout && available.type == type) return available.value;
     const ValueId made = copy_value(v, layout, type, original);
     out_.value(available.value).dtype = available.type;

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "planish/tactics/contiguous_parts.h"
+#include "planish/tactics/tactic_source.h"
 
 namespace planish {
 namespace {
@@ -69,14 +70,23 @@ class Selector {
  private:
   bool enabled(const Tactic& tactic) const {
     return std::ranges::none_of(options_.disabled_tactics,
-                                [&](const std::string& p) { return tactic.id.starts_with(p); });
+                                [&](const std::string& p) { return tactic_matches(tactic.id, p); });
+  }
+
+  /// False when no allowed tactic changes the layout of an image: then everything stays row-major.
+  bool reformats_exist() const {
+    if (options_.disabled_tactics.empty()) return true;
+    Node node;
+    const NodeView view = reformat_view({DType::f32, {1, 16, 8, 8}, Layout::row_major}, Layout::channels_last, node);
+    return std::ranges::any_of(supporting_tactics(table_, view, target_),
+                               [this](const Tactic* t) { return enabled(*t); });
   }
 
   /// Layout pairs worth trying for a node.
   std::vector<std::pair<Layout, Layout>> layout_pairs(const NodeView& view) const {
     const bool flexible =
         std::ranges::any_of(view.inputs, has_layout_choice) || std::ranges::any_of(view.outputs, has_layout_choice);
-    if (!flexible) return {{Layout::row_major, Layout::row_major}};
+    if (!flexible || !reformats_exist()) return {{Layout::row_major, Layout::row_major}};
     std::vector<std::pair<Layout, Layout>> pairs;
     for (const Layout l : table_.layouts) pairs.emplace_back(l, l);
     // The first layer of an image network reads three planes; a blocked input would be mostly padding.
@@ -273,7 +283,8 @@ class Selector {
   /// How value `v` of the given description is written.
   Form produced_form(ValueId v, const TensorDesc& desc, const std::vector<size_t>& picked) const {
     const int32_t p = uses_.producer[static_cast<size_t>(v)];
-    if (p < 0 || !views_[static_cast<size_t>(p)]) return {Layout::row_major, desc.dtype};
+    if (p < 0) return {graph_.value(v).layout, desc.dtype};
+    if (!views_[static_cast<size_t>(p)]) return {Layout::row_major, desc.dtype};
     const auto n = static_cast<size_t>(p);
     const Choice& choice = choices_[n][picked[n]];
     return form(desc, choice.out, desc.dtype == DType::f32 ? output_type(*views_[n], 0, choice.types) : desc.dtype);
@@ -285,7 +296,7 @@ class Selector {
     const auto add = [&wanted](Form f) {
       if (std::ranges::find(wanted, f) == wanted.end()) wanted.push_back(f);
     };
-    if (uses_.is_output[static_cast<size_t>(v)]) add({Layout::row_major, desc.dtype});
+    if (uses_.is_output[static_cast<size_t>(v)]) add({graph_.value(v).layout, desc.dtype});
     for (const int32_t consumer : uses_.consumers[static_cast<size_t>(v)]) {
       const auto k = static_cast<size_t>(consumer);
       if (!views_[k]) {

@@ -40,6 +40,10 @@ Result<double> TacticTimer::time(const NodeView& view, const Tactic& tactic) {
                  .fix = "build once without the flag to fill the cache"};
   const Timing timing = PLANISH_TRY(time_tactic(view, tactic, target_, effort_));
   ++timed_;
+  if (timing.memory_bytes > peak_bytes_) {
+    peak_bytes_ = timing.memory_bytes;
+    peak_layer_ = view.node->name;
+  }
   // A time that other work disturbed decides this build only; the next one measures again.
   if (timing.stable) cache_.add(key, timing.ms);
   return timing.ms;

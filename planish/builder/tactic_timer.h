@@ -19,6 +19,9 @@ class TacticTimer {
   void save();
   [[nodiscard]] size_t timed() const { return timed_; }
   [[nodiscard]] size_t from_cache() const { return from_cache_; }
+  /// Most memory that timing one tactic took, and the layer that took it.
+  [[nodiscard]] size_t peak_bytes() const { return peak_bytes_; }
+  [[nodiscard]] const std::string& peak_layer() const { return peak_layer_; }
 
  private:
   const BuildOptions& options_;
@@ -28,6 +31,8 @@ class TacticTimer {
   TimingCache cache_;
   size_t timed_ = 0;
   size_t from_cache_ = 0;
+  size_t peak_bytes_ = 0;
+  std::string peak_layer_;
 };
 
 }  // namespace planish

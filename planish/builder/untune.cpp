@@ -6,25 +6,18 @@
 
 #include "planish/ops/infer_graph.h"
 #include "planish/tactics/half_weights.h"
+#include "planish/tactics/node_view.h"
 #include "planish/tactics/type_choice.h"
 
 namespace planish {
 namespace {
 
-/// The node at the tuned shapes; shapes that are not known stay absent.
-NodeView view_of(const Graph& graph, const Node& node, const ShapeFacts& facts) {
-  NodeView view;
-  view.node = &node;
-  const auto describe = [&](ValueId v) {
-    if (v == kNoValue || !facts.shapes[static_cast<size_t>(v)]) return TensorDesc{};
-    return TensorDesc{facts.dtypes[static_cast<size_t>(v)], *facts.shapes[static_cast<size_t>(v)], Layout::row_major};
-  };
-  for (const ValueId v : node.inputs) {
-    view.inputs.push_back(describe(v));
-    view.constant_inputs.push_back(graph.constant_of(v) != nullptr);
-    view.constants.push_back(nullptr);
-  }
-  for (const ValueId v : node.outputs) view.outputs.push_back(describe(v));
+/// The node at the tuned shapes in row-major layout, without the values of its constants.
+NodeView plain_view(const Graph& graph, const Node& node, const ShapeFacts& facts) {
+  NodeView view = node_view(graph, node, facts.dtypes, facts.shapes, facts.values);
+  for (auto* list : {&view.inputs, &view.outputs})
+    for (TensorDesc& d : *list) d.layout = Layout::row_major;
+  view.constants.assign(view.inputs.size(), nullptr);
   return view;
 }
 
@@ -63,7 +56,7 @@ Status unpack_weights(const Engine& engine, const TacticTable& table, Graph& gra
       Value& value = graph.value(node.inputs[static_cast<size_t>(p.input)]);
       if (!value.constant || (value.constant->raw() != nullptr && value.constant->size() != 0)) continue;
       const PackedConstant whole = PLANISH_TRY(expand_half(p));
-      value.constant = PLANISH_TRY(unpack_constant(table, view_of(graph, node, facts), whole));
+      value.constant = PLANISH_TRY(unpack_constant(table, plain_view(graph, node, facts), whole));
     }
   }
   return {};
@@ -115,7 +108,12 @@ Result<Graph> untuned_graph(const Engine& engine, const TacticTable& table) {
   PLANISH_TRY(unpack_weights(engine, table, graph));
   drop_reformats(graph);
   widen_layers(graph);
-  for (Value& v : graph.values) v.layout = Layout::row_major;
+  // What the network's own inputs and outputs look like was asked for, not tuned.
+  std::vector<bool> boundary(graph.values.size(), false);
+  for (const auto* list : {&graph.inputs, &graph.outputs})
+    for (const ValueId v : *list) boundary[static_cast<size_t>(v)] = true;
+  for (size_t v = 0; v < graph.values.size(); ++v)
+    if (!boundary[v]) graph.values[v].layout = Layout::row_major;
   PLANISH_TRY(verify(graph));
   PLANISH_TRY(annotate_shapes(graph));
   return graph;

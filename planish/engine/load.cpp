@@ -92,7 +92,7 @@ class Reader {
     return out;
   }
 
-  Result<LayerPlan> layer(const fb::LayerData& l) const {
+  Result<LayerPlan> layer(const fb::LayerData& l, bool stripped) const {
     LayerPlan out;
     out.tactic = text(l.tactic());
     out.detail = text(l.detail());
@@ -103,7 +103,7 @@ class Reader {
       for (const auto* p : *l.packed()) {
         if (p->data() == nullptr) return corrupt("a packed weight has no data");
         Tensor data = PLANISH_TRY(tensor(*p->data()));
-        if (data.raw() == nullptr) return corrupt("a packed weight has no data");
+        if (data.raw() == nullptr && !stripped) return corrupt("a packed weight has no data");
         out.packed.push_back({p->input(), text(p->format()), std::move(data)});
       }
     if (l.candidates() != nullptr)
@@ -252,6 +252,11 @@ Result<Engine> parse(std::span<const uint8_t> bytes, const std::string& name, st
   const Reader reader(name, weights, storage);
   if (checksum64(meta) != h.meta_checksum) return reader.corrupt("the metadata does not check out");
   if (checksum64(weights) != h.weights_checksum) return reader.corrupt("the weights do not check out");
+  // The checksums leave the gap between the sections out; a sound file has zeros there.
+  const auto gap =
+      bytes.subspan(sizeof(FileHeader) + h.meta_bytes, h.weights_offset - sizeof(FileHeader) - h.meta_bytes);
+  if (std::ranges::any_of(gap, [](uint8_t b) { return b != 0; }))
+    return reader.corrupt("there is something between the metadata and the weights");
   flatbuffers::Verifier verifier(meta.data(), meta.size(), /*max_depth=*/256, /*max_tables=*/20'000'000);
   if (!verifier.VerifyBuffer<fb::EngineData>(nullptr)) return reader.corrupt("the metadata is malformed");
   const fb::EngineData& data = *flatbuffers::GetRoot<fb::EngineData>(meta.data());
@@ -261,7 +266,8 @@ Result<Engine> parse(std::span<const uint8_t> bytes, const std::string& name, st
   engine.graph = PLANISH_TRY(reader.graph(*data.graph()));
   if (Status status = verify(engine.graph); !status.ok()) return reader.corrupt(status.error().what);
   if (data.layers() != nullptr)
-    for (const auto* l : *data.layers()) engine.layers.push_back(PLANISH_TRY(reader.layer(*l)));
+    for (const auto* l : *data.layers())
+      engine.layers.push_back(PLANISH_TRY(reader.layer(*l, data.weights_stripped())));
   if (engine.layers.size() != engine.graph.nodes.size()) return reader.corrupt("layers and nodes differ in number");
   if (data.profiles() != nullptr)
     for (const auto* p : *data.profiles()) engine.profiles.push_back(PLANISH_TRY(reader.profile(*p, engine.graph)));
@@ -280,6 +286,8 @@ Result<Engine> parse(std::span<const uint8_t> bytes, const std::string& name, st
   i.profiling_verbosity = text(data.profiling_verbosity());
   i.build_seconds = data.build_seconds();
   i.refittable = data.refittable();
+  i.weights_stripped = data.weights_stripped();
+  i.debug_tensors = texts(data.debug_tensors());
   i.opset = data.opset();
   engine.storage = std::move(storage);
   return engine;

@@ -137,7 +137,8 @@ Result<uint64_t> save_engine(const Engine& engine, const std::filesystem::path& 
       w.builder, graph, w.builder.CreateVector(layers), w.builder.CreateVector(profiles), w.string(i.name),
       w.string(i.producer), w.string(i.source), i.source_hash, w.string(i.device), w.string(i.device_fingerprint),
       i.threads, w.string(i.precision), w.string(i.calibration), w.string(i.build_options),
-      w.string(i.profiling_verbosity), i.build_seconds, i.refittable, i.opset);
+      w.string(i.profiling_verbosity), i.build_seconds, i.refittable, i.opset, i.weights_stripped,
+      w.builder.CreateVectorOfStrings(i.debug_tensors));
   w.builder.Finish(root);
 
   const std::span<const uint8_t> meta(w.builder.GetBufferPointer(), w.builder.GetSize());

@@ -90,8 +90,9 @@ bool fits(const Adapter& row, const Node& node, int64_t opset, bool late) {
 }
 
 std::span<const Adapter> rows_of(const std::string& op) {
-  const auto found = std::ranges::equal_range(all_adapters(), op, {}, &Adapter::op);
-  return {found.begin(), found.end()};
+  // Not std::ranges::equal_range: the subranges of libstdc++ 12 do not compile with clang 14.
+  const auto rows = all_adapters();
+  return {std::ranges::lower_bound(rows, op, {}, &Adapter::op), std::ranges::upper_bound(rows, op, {}, &Adapter::op)};
 }
 
 Status apply(const Adapter& row, AdaptContext& ctx) {

@@ -74,7 +74,9 @@ ValueId squared(const Edit& edit, ValueId v) {
 
 std::vector<const Node*> parts(const Edit& edit, std::vector<int32_t> nodes) {
   std::ranges::sort(nodes);
-  const auto [first, last] = std::ranges::unique(nodes);
+  // Not std::ranges::unique: the subranges of libstdc++ 12 do not compile with clang 14.
+  const auto first = std::unique(nodes.begin(), nodes.end());
+  const auto last = nodes.end();
   nodes.erase(first, last);
   std::vector<const Node*> out;
   for (const int32_t n : nodes)

@@ -157,7 +157,7 @@ class DeferredRunner {
 
   Status run_kernel(PlanStep& step, size_t n) {
     const Node& node = graph_.nodes[n];
-    const NodeView view = make_view(graph_, n, plan_.facts.dtypes, plan_.shapes, plan_.values);
+    const NodeView view = node_view(graph_, node, plan_.facts.dtypes, plan_.shapes, plan_.values);
     for (size_t i = 0; i < node.outputs.size(); ++i)
       if (node.outputs[i] != kNoValue &&
           plan_.places[static_cast<size_t>(node.outputs[i])].kind == Place::Kind::deferred)

@@ -8,6 +8,11 @@ namespace planish {
 
 Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<const Engine> engine, Device& device,
                                                              const TacticTable& table, int threads) {
+  if (engine->info.weights_stripped)
+    return Error{.code = Code::unsupported,
+                 .file = engine->info.name,
+                 .what = "the engine was written without weights",
+                 .fix = "give them back first: trtexec --loadEngine=ENGINE --refitFromOnnx --onnx=MODEL"};
   std::shared_ptr<Executable> e(new Executable);
   e->engine_ = std::move(engine);
   e->device_ = &device;

@@ -84,7 +84,8 @@ class Planner {
       plan_.steps.push_back(std::move(step));
       return {};
     }
-    const NodeView view = make_view(graph_, n, plan_.facts.dtypes, plan_.facts.shapes, plan_.facts.values);
+    const NodeView view =
+        node_view(graph_, graph_.nodes[n], plan_.facts.dtypes, plan_.facts.shapes, plan_.facts.values);
     const bool empty =
         std::ranges::all_of(view.outputs, [](const TensorDesc& d) { return !d.present() || d.size() == 0; });
     if (empty) return {};
@@ -253,32 +254,6 @@ bool is_concrete(const Graph&, const Node& node, const std::vector<std::optional
     return v == kNoValue || (shapes[static_cast<size_t>(v)] && is_static(*shapes[static_cast<size_t>(v)]));
   };
   return std::ranges::all_of(node.inputs, concrete) && std::ranges::all_of(node.outputs, concrete);
-}
-
-NodeView make_view(const Graph& graph, size_t n, const std::vector<DType>& dtypes,
-                   const std::vector<std::optional<Shape>>& shapes, const std::vector<std::optional<Tensor>>& values) {
-  const Node& node = graph.nodes[n];
-  NodeView view;
-  view.node = &node;
-  const auto describe = [&](ValueId v) {
-    TensorDesc d;
-    if (v == kNoValue || !shapes[static_cast<size_t>(v)]) return d;
-    d.dtype = dtypes[static_cast<size_t>(v)];
-    d.shape = *shapes[static_cast<size_t>(v)];
-    d.layout = graph.value(v).layout;
-    return d;
-  };
-  for (const ValueId v : node.inputs) {
-    view.inputs.push_back(describe(v));
-    const Tensor* constant = graph.constant_of(v);
-    view.constant_inputs.push_back(constant != nullptr);
-    if (constant != nullptr && constant->raw() == nullptr) constant = nullptr;
-    if (constant == nullptr && v != kNoValue && values[static_cast<size_t>(v)])
-      constant = &*values[static_cast<size_t>(v)];
-    view.constants.push_back(constant);
-  }
-  for (const ValueId v : node.outputs) view.outputs.push_back(describe(v));
-  return view;
 }
 
 namespace {

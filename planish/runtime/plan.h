@@ -8,6 +8,7 @@
 #include "planish/runtime/executable.h"
 #include "planish/runtime/memory_planner.h"
 #include "planish/tactics/contiguous_parts.h"
+#include "planish/tactics/node_view.h"
 
 namespace planish {
 
@@ -64,10 +65,6 @@ struct Plan {
   std::vector<std::optional<Tensor>> values;  ///< facts.values, plus small results of the last run
   bool has_deferred = false;
 };
-
-/// The node with the types and shapes of `facts`. Outputs without a known shape stay absent.
-NodeView make_view(const Graph& graph, size_t node, const std::vector<DType>& dtypes,
-                   const std::vector<std::optional<Shape>>& shapes, const std::vector<std::optional<Tensor>>& values);
 
 /// True when every present input and output of the node has a known static shape.
 bool is_concrete(const Graph& graph, const Node& node, const std::vector<std::optional<Shape>>& shapes);

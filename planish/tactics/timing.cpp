@@ -1,5 +1,7 @@
 #include "planish/tactics/timing.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -39,6 +41,15 @@ Result<DeviceBuffer> make_buffer(Device& device, Stream& stream, const TensorDes
   return buffer;
 }
 
+/// Activations that a run of this node alone holds: constants lie in the weights.
+size_t operand_bytes(const NodeView& view) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < view.inputs.size(); ++i)
+    if (!view.is_constant(i)) bytes += view.inputs[i].bytes();
+  for (const TensorDesc& d : view.outputs) bytes += d.bytes();
+  return bytes;
+}
+
 }  // namespace
 
 Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Target& target, const TimingEffort& effort,
@@ -49,8 +60,16 @@ Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Tar
   if (tactic.pack != nullptr) packed = PLANISH_TRY(tactic.pack(view, target));
   std::unique_ptr<Kernel> kernel = PLANISH_TRY(tactic.prepare(view, packed, target));
   if (detail != nullptr) *detail = kernel->detail();
-  if (kernel->workspace_bytes() > target.workspace_limit_bytes)
-    return Error{.code = Code::out_of_memory, .node = view.node->name, .what = "needs more workspace than allowed"};
+  const size_t memory_bytes = operand_bytes(view) + kernel->workspace_bytes();
+  if (memory_bytes > target.workspace_limit_bytes)
+    return Error{.code = Code::out_of_memory,
+                 .node = view.node->name,
+                 .file = "--memPoolSize",
+                 .what = fmt::format("needs {:.1f} MiB for operands and workspace, the limit is {:.1f} MiB",
+                                     static_cast<double>(memory_bytes) / (1 << 20),
+                                     static_cast<double>(target.workspace_limit_bytes) / (1 << 20)),
+                 .fix = fmt::format("raise the limit to --memPoolSize=workspace:{}, or use smaller shapes",
+                                    (memory_bytes >> 20) + 1)};
 
   std::vector<DeviceBuffer> memory;
   std::vector<DevicePtr> inputs(view.inputs.size());
@@ -102,7 +121,7 @@ Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Tar
     second = std::min(second, std::max(best, ms));
     best = std::min(best, ms);
   }
-  return Timing{best, agree()};
+  return Timing{.memory_bytes = memory_bytes, .ms = best, .stable = agree()};
 }
 
 }  // namespace planish

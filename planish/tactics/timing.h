@@ -15,7 +15,8 @@ struct TimingEffort {
 
 /// What measuring a tactic gave.
 struct Timing {
-  double ms = 0;       ///< the shortest run: whatever else the machine does only ever adds time
+  size_t memory_bytes = 0;  ///< what its operands and workspace took
+  double ms = 0;            ///< the shortest run: whatever else the machine does only ever adds time
   bool stable = true;  ///< the two shortest runs agree within a tenth; if not, other work got in the way all the time
 };
 

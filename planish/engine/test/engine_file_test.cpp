@@ -1,7 +1,10 @@
 #include "planish/engine/engine.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -9,6 +12,7 @@
 
 #include "planish/base/atomic_file.h"
 #include "planish/engine/file_header.h"
+#include "planish/engine/test/repair_checksums.h"
 #include "planish/ir/text.h"
 #include "planish/ops/op.h"
 
@@ -69,20 +73,6 @@ class EngineFile : public testing::Test {
   std::filesystem::path path_;
 };
 
-void repair_checksums(std::string& bytes) {
-  FileHeader h;
-  std::memcpy(&h, bytes.data(), sizeof(h));
-  const std::span<const uint8_t> all(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-  if (h.meta_bytes > bytes.size() - sizeof(h) || h.weights_offset > bytes.size() ||
-      h.weights_bytes > bytes.size() - h.weights_offset)
-    return;
-  h.meta_checksum = checksum64(all.subspan(sizeof(h), h.meta_bytes));
-  h.weights_checksum = checksum64(all.subspan(h.weights_offset, h.weights_bytes));
-  std::memcpy(bytes.data(), &h, sizeof(h));
-  h.header_checksum = checksum64(all.first(offsetof(FileHeader, header_checksum)));
-  std::memcpy(bytes.data(), &h, sizeof(h));
-}
-
 TEST_F(EngineFile, LoadingGivesBackEverything) {
   saved();
   const Engine e = sample();
@@ -136,7 +126,7 @@ TEST_F(EngineFile, MutationsAreLoadedOrRefused) {
       const size_t at = first + random() % (bytes.size() - first);
       bytes[at] = random() % 3 == 0 ? static_cast<char>(0xff) : static_cast<char>(bytes[at] ^ (1 << (random() % 8)));
     }
-    if (i % 2 == 0) repair_checksums(bytes);
+    if (i % 2 == 0) test::repair_checksums({reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()});
     auto engine = load_engine({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, "mutant");
     if (!engine.ok()) {
       ++refused;
@@ -186,6 +176,46 @@ TEST_F(EngineFile, SavingReplacesTheOldFileAsAWhole) {
   const auto before = read_file(path_).value();
   EXPECT_FALSE(save_engine(other, folder_ / "no" / "such" / "folder" / "x.engine").ok());
   EXPECT_EQ(read_file(path_).value(), before);
+}
+
+TEST_F(EngineFile, AKillInTheMiddleOfASaveLeavesAWholeEngine) {
+  Engine large = sample();
+  large.info.name = "large";
+  large.layers[0].packed[0].data = Tensor::from_f32(std::vector<float>(1 << 18, 0.5F));
+  ASSERT_TRUE(save_engine(sample(), path_).ok());
+  std::mt19937 random(11);
+  int seen_large = 0;
+  for (int round = 0; round < 25; ++round) {
+    const pid_t child = ::fork();
+    if (child == 0)
+      for (bool is_large = true;; is_large = !is_large) (void)save_engine(is_large ? large : sample(), path_).ok();
+    ASSERT_GT(child, 0);
+    ::usleep(random() % 10000);
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    auto loaded = load_engine(path_);
+    ASSERT_TRUE(loaded.ok()) << "round " << round << ": " << loaded.error().message();
+    ASSERT_TRUE(loaded->info.name == "net" || loaded->info.name == "large");
+    seen_large += loaded->info.name == "large" ? 1 : 0;
+  }
+  EXPECT_GT(seen_large, 0) << "no child ever got to the end of a save: the test shows nothing";
+}
+
+TEST_F(EngineFile, WithoutWeightsItKeepsEverythingElse) {
+  Engine engine = sample();
+  engine.info.weights_stripped = true;
+  engine.info.debug_tensors = {"y"};
+  engine.layers[0].packed[0].data = Tensor::share(DType::f32, {24}, nullptr, nullptr);
+  ASSERT_TRUE(save_engine(engine, path_).ok());
+  auto loaded = load_engine(path_);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  EXPECT_TRUE(loaded->info.weights_stripped);
+  EXPECT_EQ(loaded->info.debug_tensors, engine.info.debug_tensors);
+  EXPECT_EQ(loaded->layers[0].packed[0].format, "some:format");
+  EXPECT_EQ(loaded->layers[0].packed[0].data.shape(), Shape{24});
+  engine.info.weights_stripped = false;
+  ASSERT_TRUE(save_engine(engine, path_).ok());
+  EXPECT_FALSE(load_engine(path_).ok()) << "a weight is missing, and the file does not say so";
 }
 
 }  // namespace

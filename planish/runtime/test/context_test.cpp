@@ -93,6 +93,36 @@ const GraphCase kGraphs[] = {
      {{{10}}, {{40}}}},
 };
 
+/// Control flow and detection: shapes that only the run knows, layers behind them, bodies that read from outside.
+const GraphCase kDataDependent[] = {
+    {"if_with_branches_of_different_shapes",
+     "graph \"g\" (c: bool[], x: f32[N,3]) -> (y) {\n t = If(c, x) {own_inputs = 1, then_branch = graph \"t\" () "
+     "captures "
+     "(1 a: f32) -> (b) { b = Relu(a) }, else_branch = graph \"e\" () captures (1 a: f32) -> (b) { b = Transpose(a) "
+     "}}\n "
+     "y = Neg(t)\n}",
+     {{{}, {2, 3}}, {{}, {5, 3}}, {{}, {2, 3}}}},
+    {"loop_that_grows",
+     "graph \"g\" (x: f32[2]) -> (last, y) {\n const trips: i64[] = [3]\n s = Relu(x)\n last, sums = Loop(trips, _, x, "
+     "s) "
+     "{own_inputs = 3, body = graph \"b\" (i: i64[], c: bool[], sum: f32) captures (3 step: f32) -> (c2, next, out) { "
+     "c2 = "
+     "Identity(c)\n next = Concat(sum, step) {axis = 0}\n const k: i64[1] = [0]\n out = ReduceSum(sum, k) {keepdims = "
+     "1} "
+     "}}\n y = Neg(sums)\n}",
+     {{{2}}}},
+    {"non_max_suppression",
+     "graph \"g\" (boxes: f32[1,M,4], scores: f32[1,2,M]) -> (picked, best) {\n const most: i64[] = [4]\n const iou: "
+     "f32[] "
+     "= [0.5]\n const least: f32[] = [0.1]\n const col: i64[1] = [2]\n const shape: i64[1] = [-1]\n const b: i64[1] = "
+     "[0]\n picked = NonMaxSuppression(boxes, scores, most, iou, least)\n i = Gather(picked, col) {axis = 1}\n j = "
+     "Reshape(i, shape)\n flat = Squeeze(boxes, b)\n best = Gather(flat, j) {axis = 0}\n}",
+     {{{1, 6, 4}, {1, 2, 6}}, {{1, 40, 4}, {1, 2, 40}}, {{1, 6, 4}, {1, 2, 6}}, {{1, 0, 4}, {1, 2, 0}}}},
+    {"unique_and_compress",
+     "graph \"g\" (x: f32[N], c: bool[N]) -> (y, n) {\n k = Compress(x, c)\n y, i, j, n = Unique(k)\n}",
+     {{{9}, {9}}, {{30}, {30}}, {{9}, {9}}}},
+};
+
 class Graphs : public testing::TestWithParam<std::tuple<GraphCase, bool>> {};
 
 TEST_P(Graphs, RunLikeTheInterpreter) {
@@ -109,6 +139,34 @@ TEST_P(Graphs, RunLikeTheInterpreter) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, Graphs, testing::Combine(testing::ValuesIn(kGraphs), testing::Bool()),
+                         [](const auto& row) {
+                           return std::string(std::get<0>(row.param).label) +
+                                  (std::get<1>(row.param) ? "_opaque" : "_host");
+                         });
+
+class DataDependent : public testing::TestWithParam<std::tuple<GraphCase, bool>> {};
+
+TEST_P(DataDependent, RunLikeTheInterpreter) {
+  const auto& [c, opaque] = GetParam();
+  auto context = context_of(c.text, opaque);
+  const Graph& graph = context->executable().graph();
+  for (size_t r = 0; r < c.runs.size(); ++r)
+    for (uint64_t seed : {1, 2, 3}) {
+      SCOPED_TRACE("run " + std::to_string(r) + ", seed " + std::to_string(seed));
+      std::vector<Tensor> inputs;
+      for (size_t i = 0; i < c.runs[r].size(); ++i) {
+        const DType dtype = graph.value(graph.inputs[i]).dtype;
+        inputs.push_back(random(c.runs[r][i], seed * 10 + i, dtype == DType::boolean ? DType::f32 : dtype));
+        if (dtype != DType::boolean) continue;
+        Tensor chosen(DType::boolean, c.runs[r][i]);
+        for (int64_t e = 0; e < chosen.size(); ++e) chosen.set(e, inputs.back().at(e) > 0 ? 1 : 0);
+        inputs.back() = chosen;
+      }
+      expect_like_interpreter(*context, inputs);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, DataDependent, testing::Combine(testing::ValuesIn(kDataDependent), testing::Bool()),
                          [](const auto& row) {
                            return std::string(std::get<0>(row.param).label) +
                                   (std::get<1>(row.param) ? "_opaque" : "_host");

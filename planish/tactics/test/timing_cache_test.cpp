@@ -1,9 +1,13 @@
 #include "planish/tactics/timing_cache.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -98,6 +102,64 @@ TEST_F(TimingCacheFile, ConcurrentWritersLoseNothing) {
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(load().size(), static_cast<size_t>(kWriters * 5));
   EXPECT_EQ(load().skipped_lines(), 0U);
+}
+
+/// Runs `work` in a process of its own, which never returns to the test.
+template <typename Work>
+pid_t in_process(Work work) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  work();
+  ::_exit(0);
+}
+
+TEST_F(TimingCacheFile, ConcurrentProcessesLoseNothing) {
+  constexpr int kWriters = 4;
+  constexpr int kEach = 10;
+  std::vector<pid_t> children;
+  for (int t = 0; t < kWriters; ++t)
+    children.push_back(in_process([this, t] {
+      for (int i = 0; i < kEach; ++i) {
+        TimingCache mine;
+        mine.add("process" + std::to_string(t) + "." + std::to_string(i), 1.0);
+        if (!mine.save(path_).ok()) ::_exit(1);
+      }
+    }));
+  for (const pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  }
+  EXPECT_EQ(load().size(), static_cast<size_t>(kWriters * kEach));
+  EXPECT_EQ(load().skipped_lines(), 0U);
+}
+
+TEST_F(TimingCacheFile, AKillInTheMiddleOfAWriteDamagesNothing) {
+  TimingCache first;
+  for (int i = 0; i < 2000; ++i) first.add("kept " + std::to_string(i), i + 0.5);
+  ASSERT_TRUE(first.save(path_).ok());
+  std::mt19937 random(7);
+  for (int round = 0; round < 25; ++round) {
+    const pid_t child = in_process([this, round] {
+      for (int i = 0;; ++i) {
+        TimingCache mine;
+        mine.add("round " + std::to_string(round) + "." + std::to_string(i % 50), 1.0);
+        (void)mine.save(path_).ok();
+      }
+    });
+    ASSERT_GT(child, 0);
+    ::usleep(random() % 8000);
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    const TimingCache after = load();
+    ASSERT_EQ(after.skipped_lines(), 0U) << "round " << round;
+    for (int i = 0; i < 2000; i += 97) ASSERT_EQ(after.find("kept " + std::to_string(i)), i + 0.5) << "round " << round;
+  }
+  // The lock went with its owner: the next writer is not held up.
+  TimingCache last;
+  last.add("last", 3);
+  ASSERT_TRUE(last.save(path_).ok());
+  EXPECT_EQ(load().find("last"), 3.0);
 }
 
 TEST_F(TimingCacheFile, WhatAKilledWriterLeftDoesNotMatter) {

@@ -63,7 +63,7 @@ class FakeSession final : public Session {
                        .timing_cache_hits = 2,
                        .timing_cache_misses = 7};
   }
-  Status save(const std::string& path) override {
+  Status save(const std::string& path, bool) override {
     saved.push_back(path);
     return {};
   }
@@ -76,7 +76,7 @@ class FakeSession final : public Session {
   }
   Result<std::string> engine_version(const std::string&) override { return std::string("planish 0.1.0, format 1"); }
   Status retune(const Options&) override { return {}; }
-  Status refit(const std::string&) override { return {}; }
+  Status refit(const std::string&, const Options&) override { return {}; }
   [[nodiscard]] std::vector<std::string> refittable_weights() const override { return {"conv1.weight", "fc1.weight"}; }
   [[nodiscard]] const EngineRecord& engine() const override { return engine_; }
   Result<std::unique_ptr<RunContext>> create_context(int, int thread_count, std::optional<int64_t>) override;

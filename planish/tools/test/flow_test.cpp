@@ -110,7 +110,7 @@ TEST(Flow, FailuresEndWithOneSentence) {
       {{"--onnx=m.onnx", "--int8"}, "the model has no Q/DQ nodes, so INT8 needs calibration"},
       {{"--onnx=m.onnx", "--int8", "--calib=/nowhere/x"}, "'/nowhere/x' does not exist"},
       {{"--onnx=m.onnx", "--int8", "--calib=."}, "calibration from '.' is not available yet"},
-      {{"--onnx=m.onnx", "--useDLACore=0"}, "Cannot create DLA engine, 0 not available"},
+      {{"--onnx=m.onnx", "--useDLACore=0", "--shapes=input:1x3x2x2"}, "Cannot create DLA engine: 1 of 3 layers"},
       {{"--onnx=m.onnx", "--device=1"}, "device 1 does not exist", false},
       {{"--onnx=m.onnx", "--shapes=inptu:1x3x2x2"}, "did you mean 'input'?"},
       {{"--onnx=m.onnx", "--shapes=input:1x4x2x2"}, "shape 1x4x2x2 was asked for, but the model fixes -1x3x2x2"},

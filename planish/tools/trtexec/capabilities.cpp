@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
+
+#include "planish/tools/trtexec/text.h"
 
 namespace planish::tools {
 namespace {
@@ -19,27 +22,17 @@ Error refuse(std::string flag, Code code, std::string what, std::string fix) {
 /// Warnings for what is parsed and not there yet, so that nothing is left out in silence.
 void warn_of_missing_parts(const Options& options, std::vector<std::string>& warnings) {
   const BuildOptions& b = options.build;
-  const InferenceOptions& i = options.inference;
-  if (!b.debug_tensors.empty() || b.mark_unfused_debug || !i.debug_tensor_files.empty() ||
-      !i.all_debug_tensor_formats.empty()) {
-    warnings.push_back(
-        "debug tensors are not available yet: nothing is marked or written; polygraphy surgeon extract cuts a model at "
-        "any "
-        "tensor");
-  }
   if (!b.precision.layer_output_types.empty() && b.precision.constraints != "none") {
     warnings.push_back("--layerOutputTypes is not applied yet; --layerPrecisions is");
   }
   if (!b.precision.calibration_shapes.empty()) {
     warnings.push_back("calibration shapes are not used: calibration is not available yet");
   }
-  for (const auto* formats : {&b.input_formats, &b.output_formats}) {
-    for (const std::string& entry : *formats) {
-      const size_t colon = entry.find(':');
-      if (colon == std::string::npos || entry.substr(0, colon) == "fp32") continue;
-      warnings.push_back(fmt::format("IO type '{}' is not applied: inputs and outputs keep the model's types",
-                                     entry.substr(0, colon)));
-    }
+  for (const std::string& source : split_list(b.tactics.sources, ',')) {
+    const std::string name = source.substr(std::min<size_t>(1, source.size()));
+    if (name == "ONEDNN" || name == "PLANISH" || name == "REFERENCE") continue;
+    warnings.push_back(
+        fmt::format("--tacticSources: {} is no source of tactics on the CPU; ONEDNN, PLANISH and REFERENCE are", name));
   }
 }
 
@@ -57,26 +50,10 @@ Result<CapabilityReport> check_system_capabilities(Options& options) {
   if (system.device_given && system.device == "0")
     report.notes.push_back("--device=0 is the CPU: no GPU is supported yet");
   if (system.dla_core >= 0) {
-    if (!options.build.allow_gpu_fallback) {
-      return refuse(
-          "--useDLACore", Code::unsupported,
-          fmt::format("Cannot create DLA engine, {} not available: there is no DLA here and every layer would "
-                      "have to run on it",
-                      system.dla_core),
-          "add --allowGPUFallback to run all layers on the CPU, or drop --useDLACore");
-    }
-    report.warnings.push_back(
-        fmt::format("--useDLACore={}: there is no DLA here; with --allowGPUFallback every layer falls back to the CPU",
-                    system.dla_core));
-    system.dla_core = -1;
-  }
-  if (options.build.report_dla_capability) {
-    report.warnings.push_back("--reportCapabilityDLA: there is no DLA here, so no node could run on one");
-  }
-  for (const auto& [layer, device] : options.build.precision.layer_device_types) {
-    if (device == "CPU") continue;
-    report.warnings.push_back(
-        fmt::format("--layerDeviceTypes: there is no {} here, layer '{}' runs on the CPU", device, layer));
+    report.warnings.push_back(fmt::format(
+        "--useDLACore={}: there is no DLA here; which layers would run on one is simulated, all of them run "
+        "on the CPU",
+        system.dla_core));
   }
   const PrecisionOptions& precision = options.build.precision;
   std::error_code ignored;
@@ -86,7 +63,10 @@ Result<CapabilityReport> check_system_capabilities(Options& options) {
                   "give a calibration cache, an image folder, a .npy or a .npz file");
   }
   if (options.build.tactics.sparsity == "force") {
-    report.warnings.push_back("--sparsity=force: weights are left as they are, no sparse kernel exists on the CPU");
+    report.warnings.push_back(
+        "--sparsity=force: two of every four weights are set to zero, which changes the results; no sparse kernel "
+        "exists "
+        "on the CPU");
   } else if (options.build.tactics.sparsity == "enable") {
     report.notes.push_back("--sparsity=enable: no sparse kernel exists on the CPU, dense ones compete alone");
   }

@@ -204,15 +204,23 @@ Result<std::vector<std::vector<double>>> Inference::run_profiled() {
   return runs;
 }
 
-Result<std::vector<HostTensor>> Inference::tensors() const {
-  std::vector<HostTensor> all = inputs_;
-  for (const TensorRecord& record : session_.engine().outputs) {
+Result<std::vector<HostTensor>> Inference::fetch(const std::vector<TensorRecord>& records) const {
+  std::vector<HostTensor> tensors;
+  for (const TensorRecord& record : records) {
     const OutputView view = PLANISH_TRY(contexts_.front()->output(record.name));
     HostTensor tensor{.record = record, .is_input = false, .data = {view.data.begin(), view.data.end()}};
     tensor.record.dims = view.dims;
-    all.push_back(std::move(tensor));
+    tensors.push_back(std::move(tensor));
   }
+  return tensors;
+}
+
+Result<std::vector<HostTensor>> Inference::tensors() const {
+  std::vector<HostTensor> all = inputs_;
+  for (HostTensor& output : PLANISH_TRY(fetch(session_.engine().outputs))) all.push_back(std::move(output));
   return all;
 }
+
+Result<std::vector<HostTensor>> Inference::debug_tensors() const { return fetch(session_.engine().debug_tensors); }
 
 }  // namespace planish::tools

@@ -44,8 +44,11 @@ class Inference {
   Status run_with(const PairList& files);
   /// Inputs and the outputs of the last query of the first stream.
   [[nodiscard]] Result<std::vector<HostTensor>> tensors() const;
+  /// Marked tensors of the first stream's last run.
+  [[nodiscard]] Result<std::vector<HostTensor>> debug_tensors() const;
 
  private:
+  [[nodiscard]] Result<std::vector<HostTensor>> fetch(const std::vector<TensorRecord>& records) const;
   Status fill_inputs(const PairList& files);
   Status bind_inputs();
   Status first_run();

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "planish/tools/trtexec/io_format.h"
+
 namespace planish::tools {
 namespace {
 
@@ -157,10 +159,11 @@ void apply_option_rules(ParsedCommandLine& line, const ParseState& state, const 
   auto& formats = line.options.build;
   for (auto* list : {&formats.input_formats, &formats.output_formats}) {
     for (const std::string& entry : *list) {
-      const std::string layout = entry.substr(entry.find(':') == std::string::npos ? 0 : entry.find(':') + 1);
-      if (layout != "chw") {
-        line.warnings.push_back(
-            fmt::format("IO layout '{}' is not available at the boundary: chw (row-major) is used", layout));
+      const IoFormatEntry format = parse_io_format(entry);
+      if (format.layout.empty()) {
+        line.warnings.push_back(fmt::format(
+            "IO layout '{}' is not available at the boundary, only chw, hwc and chw16: chw (row-major) is used",
+            format.layout_word));
       }
     }
   }

@@ -4,6 +4,8 @@
 
 #include "planish/tools/trtexec/accuracy.h"
 #include "planish/tools/trtexec/capabilities.h"
+#include "planish/tools/trtexec/debug_tensors.h"
+#include "planish/tools/trtexec/dla.h"
 #include "planish/tools/trtexec/json_text.h"
 #include "planish/tools/trtexec/layer_report.h"
 #include "planish/tools/trtexec/options_report.h"
@@ -39,7 +41,29 @@ Status Run::introduce() {
 
 Status Run::obtain_engine() {
   if (options_.build.engine.load_path.empty()) return build();
-  return load();
+  PLANISH_TRY(load());
+  return partition();
+}
+
+Status Run::partition() {
+  engine_ = session_.engine();
+  const bool use_dla = options_.system.dla_core >= 0;
+  const bool report_only = options_.build.report_dla_capability;
+  const PairList& devices = options_.build.precision.layer_device_types;
+  if (!use_dla && !report_only && devices.empty()) return {};
+  std::vector<LayerRecord> layers = engine_.layers;
+  const DlaPartition dla = partition_for_dla(layers, use_dla || report_only, devices);
+  for (const std::string& line : dla.refusals) log_.warn(line);
+  for (const std::string& line : dla.summary) log_.info(line);
+  if (use_dla || !devices.empty()) engine_.layers = std::move(layers);
+  if (!use_dla || options_.build.allow_gpu_fallback || dla.refusals.empty()) return {};
+  Error error;
+  error.code = Code::unsupported;
+  error.file = "--useDLACore";
+  error.what = fmt::format("Cannot create DLA engine: {} of {} layers cannot run on a DLA, they are listed above",
+                           dla.refusals.size(), engine_.layers.size());
+  error.fix = "add --allowGPUFallback to run them on the other device, or drop --useDLACore";
+  return error;
 }
 
 Status Run::build() {
@@ -76,13 +100,22 @@ Status Run::build() {
   if (options_.build.monitor_memory) {
     log_.info("Peak memory of the process after the build: " + mib_text(built->peak_memory_bytes));
   }
+  if (built->tuning_peak_bytes > 0) {
+    log_.info(fmt::format("Memory for timing tactics: {} at most, at layer {}", mib_text(built->tuning_peak_bytes),
+                          built->tuning_peak_layer));
+  }
+  PLANISH_TRY(partition());
   if (!options_.build.engine.save_path.empty()) return save(options_.build.engine.save_path);
   return {};
 }
 
 Status Run::save(const std::string& path) {
-  PLANISH_TRY(session_.save(path));
-  log_.info(fmt::format("Engine saved to {}", path));
+  const bool strip = options_.build.engine.strip_weights;
+  PLANISH_TRY(session_.save(path, strip));
+  log_.info(fmt::format("Engine saved to {}{}", path,
+                        strip ? fmt::format(" without weights: {}; run it with --refitFromOnnx --onnx=FILE",
+                                            mib_text(session_.engine().size_bytes))
+                              : ""));
   return {};
 }
 
@@ -98,7 +131,7 @@ Status Run::load() {
   log_.info(fmt::format("Engine deserialized in {} sec.", number_text(load_s)));
   for (const std::string& note : engine.notes) log_.warn(note);
   if (file.refit_from_onnx) {
-    PLANISH_TRY(session_.refit(options_.model.onnx_path));
+    PLANISH_TRY(session_.refit(options_.model.onnx_path, options_));
     log_.info(fmt::format("Engine refitted with the weights of {}", options_.model.onnx_path));
   }
   if (!file.retune) return {};
@@ -140,18 +173,18 @@ Status Run::time_refit() {
     return error;
   }
   const double start_ms = clock_.now_ms();
-  PLANISH_TRY(session_.refit(options_.model.onnx_path));
+  PLANISH_TRY(session_.refit(options_.model.onnx_path, options_));
   log_.info(fmt::format("Engine refitted in {} sec.", number_text((clock_.now_ms() - start_ms) / 1000)));
   return {};
 }
 
 Status Run::describe_engine() {
   const ReportingOptions& r = options_.reporting;
-  const EngineRecord& engine = session_.engine();
+  const EngineRecord& engine = engine_;
   if (engine.calibration != "none") log_.info("Calibration of this engine: " + engine.calibration);
   if (r.dump_refit) {
     const std::vector<std::string> names = session_.refittable_weights();
-    log_.info(names.empty() ? "Refittable weights: none, engines cannot be refitted yet" : "Refittable weights:");
+    log_.info(names.empty() ? "Refittable weights: none; build with --refit" : "Refittable weights:");
     for (const std::string& name : names) log_.info("  " + name);
   }
   if (r.dump_layer_info) log_.info("Layer Information:\n" + layer_info_text(engine, verbosity()));
@@ -175,6 +208,14 @@ Status Run::infer() {
     log_.info("Skipped inference phase since --skipInference is added.");
     return {};
   }
+  if (session_.engine().weights_stripped) {
+    Error error;
+    error.code = Code::unsupported;
+    error.file = options_.build.engine.load_path;
+    error.what = "the engine was written without weights";
+    error.fix = "add --refitFromOnnx --onnx=FILE, the model that it was built from";
+    return error;
+  }
   ShapeLog shape_log;
   auto shapes = resolve_run_shapes(options_, session_.engine(), shape_log);
   show(shape_log.notes, shape_log.warnings);
@@ -195,6 +236,10 @@ Status Run::infer() {
     log_.info(fmt::format("Times written to {}", options_.reporting.times_path));
   }
   PLANISH_TRY(report_results(inference));
+  if (!i.debug_tensor_files.empty() || !i.all_debug_tensor_formats.empty()) {
+    const std::vector<HostTensor> marked = PLANISH_TRY(inference.debug_tensors());
+    PLANISH_TRY(save_debug_tensors(marked, i, log_));
+  }
   PLANISH_TRY(report_layers_profile(inference));
   return check_accuracy(inference, options_.accuracy, log_);
 }

@@ -31,6 +31,8 @@ class Run {
   Status build();
   Status load();
   Status save(const std::string& path);
+  /// The device of every layer, when a DLA or --layerDeviceTypes was asked for.
+  Status partition();
   Status time_deserialize();
   Status time_refit();
   Status report_results(Inference& inference);
@@ -42,6 +44,7 @@ class Run {
   Options options_;
   Log& log_;
   Clock clock_;
+  EngineRecord engine_;  ///< the session's, with the devices that this command line simulates
   double median_ms_ = 0;
 };
 

@@ -68,6 +68,8 @@ struct ModelRecord {
 
 struct EngineRecord {
   std::vector<TensorRecord> inputs, outputs;
+  std::vector<TensorRecord> debug_tensors;  ///< marked when the engine was built; RunContext::output() returns them
+  bool weights_stripped = false;
   std::vector<ProfileShapes> profiles;  ///< complete: every input in min, opt and max
   std::vector<LayerRecord> layers;      ///< in execution order
   int64_t size_bytes = 0;
@@ -98,6 +100,8 @@ struct BuildResult {
   std::vector<std::string> notes;     ///< [I]
   std::vector<std::string> warnings;  ///< [W]
   int64_t peak_memory_bytes = 0;
+  int64_t tuning_peak_bytes = 0;  ///< most that timing one tactic took
+  std::string tuning_peak_layer;
   int64_t timing_cache_hits = 0;
   int64_t timing_cache_misses = 0;
 };
@@ -137,14 +141,15 @@ class Session {
   /// Parses the model; required before build().
   virtual Result<ModelRecord> read_model(const std::string& path) = 0;
   virtual Result<BuildResult> build(const BuildRequest& request) = 0;
-  virtual Status save(const std::string& path) = 0;
+  /// Writes the engine, without its weights when `strip_weights`.
+  virtual Status save(const std::string& path, bool strip_weights) = 0;
   virtual Status load(const std::string& path) = 0;
   /// Version text stored in an engine file.
   virtual Result<std::string> engine_version(const std::string& path) = 0;
   /// Times the tactics of the loaded engine again on this machine.
   virtual Status retune(const Options& options) = 0;
   /// Replaces the weights of the loaded engine by those of the model.
-  virtual Status refit(const std::string& onnx_path) = 0;
+  virtual Status refit(const std::string& onnx_path, const Options& options) = 0;
   /// Names of weights that refit() replaces.
   [[nodiscard]] virtual std::vector<std::string> refittable_weights() const = 0;
   /// The built or loaded engine.

@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <tuple>
 
 #include "planish/api/engine.h"
+#include "planish/tools/trtexec/io_format.h"
 #include "planish/tools/trtexec/layer_names.h"
 #include "planish/tools/trtexec/text.h"
 #include "planish/tools/trtexec/trtexec.h"
@@ -58,15 +61,66 @@ ProfileShapes shapes_of(const api::ProfileRanges& ranges) {
   return profile;
 }
 
-/// Tactics that a signed list of `--tacticSources` switches off; TensorRT's own names have no counterpart.
+/// Providers that a signed list of `--tacticSources` switches off; the last entry for a provider counts. TensorRT's own
+/// names have no counterpart.
 std::vector<std::string> disabled_tactics(const std::string& sources) {
-  std::vector<std::string> prefixes;
-  for (const std::string& source : split_list(sources, ',')) {
-    if (source == "-ONEDNN") prefixes.push_back("cpu.onednn");
-    if (source == "-PLANISH") prefixes.push_back("cpu.planish");
-    if (source == "-REFERENCE") prefixes.push_back("cpu.reference");
+  static constexpr std::pair<std::string_view, std::string_view> kProviders[] = {
+      {"ONEDNN", "onednn"}, {"PLANISH", "planish"}, {"REFERENCE", "reference"}};
+  std::vector<std::string> disabled;
+  for (const auto& [name, provider] : kProviders) {
+    bool off = false;
+    for (const std::string& source : split_list(sources, ','))
+      if (source.substr(1) == name) off = source.front() == '-';
+    if (off) disabled.emplace_back(provider);
   }
-  return prefixes;
+  return disabled;
+}
+
+/// `fp16:chw` entries in the order of the tensors, or one entry for all.
+Result<std::map<std::string, api::IoFormat>> io_formats(const BuildOptions& b, const api::Model& model) {
+  std::map<std::string, api::IoFormat> out;
+  const auto add = [&out](std::string_view flag, const std::vector<std::string>& entries,
+                          const std::vector<api::TensorInfo>& tensors) -> Status {
+    if (entries.empty()) return {};
+    if (entries.size() != 1 && entries.size() != tensors.size()) {
+      Error error;
+      error.code = Code::invalid_argument;
+      error.file = std::string(flag);
+      error.what = fmt::format("{} entries for {} tensors", entries.size(), tensors.size());
+      error.fix = "give one entry for each in their order, or one for all";
+      return error;
+    }
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      const IoFormatEntry entry = parse_io_format(entries[entries.size() == 1 ? 0 : i]);
+      const DType type = dtype_from_name(entry.type).value_or(DType::undefined);
+      // One entry for all is about images: tensors that have no such layout keep theirs.
+      const bool image = tensors[i].dims.size() >= 3 && tensors[i].dims.size() <= 5;
+      out[tensors[i].name] = {.dtype = type, .layout = image || entries.size() > 1 ? entry.layout : "row_major"};
+    }
+    return {};
+  };
+  PLANISH_TRY(add("--inputIOFormats", b.input_formats, model.inputs()));
+  PLANISH_TRY(add("--outputIOFormats", b.output_formats, model.outputs()));
+  return out;
+}
+
+/// What was asked for, for people who look at the engine later.
+std::string options_json(const Options& options) {
+  const BuildOptions& b = options.build;
+  nlohmann::ordered_json json;
+  json["fp16"] = b.precision.fp16;
+  json["bf16"] = b.precision.bf16;
+  json["int8"] = b.precision.int8;
+  json["precisionConstraints"] = b.precision.constraints;
+  json["builderOptimizationLevel"] = b.tactics.optimization_level;
+  json["avgTiming"] = b.tactics.avg_timing_runs;
+  json["sparsity"] = b.tactics.sparsity;
+  if (!b.tactics.sources.empty()) json["tacticSources"] = b.tactics.sources;
+  if (!b.tactics.disabled_passes.empty()) json["disablePasses"] = b.tactics.disabled_passes;
+  if (b.pools.workspace_bytes) json["memPoolSize"] = *b.pools.workspace_bytes;
+  if (!b.input_formats.empty()) json["inputIOFormats"] = b.input_formats;
+  if (!b.output_formats.empty()) json["outputIOFormats"] = b.output_formats;
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 api::BuildConfig build_config(const BuildRequest& request, BuildResult& result) {
@@ -94,6 +148,10 @@ api::BuildConfig build_config(const BuildRequest& request, BuildResult& result) 
   config.error_on_timing_cache_miss = b.tactics.error_on_timing_cache_miss;
   config.profiling_verbosity = b.profiling_verbosity;
   config.refittable = b.engine.refit;
+  config.options_json = options_json(request.options);
+  config.prune_two_of_four = b.tactics.sparsity == "force";
+  config.debug_tensors = b.debug_tensors;
+  config.debug_unfused_tensors = b.mark_unfused_debug;
   if (request.progress) {
     config.progress = [&request](std::string_view stage, size_t done, size_t total) {
       request.progress({std::string(stage), static_cast<int64_t>(done), static_cast<int64_t>(total)});
@@ -148,15 +206,12 @@ class PlanishSession final : public Session {
   }
 
   Result<BuildResult> build(const BuildRequest& request) override {
-    const EngineFileOptions& file = request.options.build.engine;
-    if (file.strip_weights) {
-      return unsupported("--stripWeights", "engines without weights cannot be written yet", "drop the flag");
-    }
     if (!model_) return unsupported("--onnx", "no model was read", "give --onnx=FILE");
     BuildResult result;
     result.warnings = model_->warnings();
     api::BuildStats stats;
-    const api::BuildConfig config = build_config(request, result);
+    api::BuildConfig config = build_config(request, result);
+    config.io_formats = PLANISH_TRY(io_formats(request.options.build, *model_));
     auto built = api::Engine::build(*std::move(model_), config, &stats);
     model_.reset();
     engine_.emplace(PLANISH_TRY(std::move(built)));
@@ -164,11 +219,23 @@ class PlanishSession final : public Session {
     if (getrusage(RUSAGE_SELF, &usage) == 0) result.peak_memory_bytes = int64_t{usage.ru_maxrss} * 1024;
     result.timing_cache_hits = static_cast<int64_t>(stats.tactics_from_cache);
     result.timing_cache_misses = static_cast<int64_t>(stats.tactics_timed);
+    result.tuning_peak_bytes = static_cast<int64_t>(stats.tuning_peak_bytes);
+    result.tuning_peak_layer = stats.tuning_peak_layer;
+    if (const std::string& sparsity = request.options.build.tactics.sparsity; sparsity != "disable") {
+      result.notes.push_back(fmt::format("--sparsity={}: {} of {} products whose weights could be 2:4 sparse are{}",
+                                         sparsity, stats.sparse_layers, stats.sparse_eligible,
+                                         sparsity == "force" ? " now; what the network computes has changed" : ""));
+    }
     PLANISH_TRY(describe());
     return result;
   }
 
-  Status save(const std::string& path) override {
+  Status save(const std::string& path, bool strip_weights) override {
+    if (strip_weights) {
+      const api::Engine stripped = PLANISH_TRY(engine_->stripped());
+      record_.size_bytes = static_cast<int64_t>(PLANISH_TRY(stripped.save(path)));
+      return {};
+    }
     record_.size_bytes = static_cast<int64_t>(PLANISH_TRY(engine_->save(path)));
     return {};
   }
@@ -194,11 +261,20 @@ class PlanishSession final : public Session {
     engine_.emplace(PLANISH_TRY(std::move(tuned)));
     return describe();
   }
-  Status refit(const std::string&) override {
-    return unsupported("--refitFromOnnx", "engines cannot be refitted yet",
-                       "build the engine again from the ONNX file");
+  Status refit(const std::string& onnx_path, const Options& options) override {
+    BuildResult result;
+    const BuildRequest request{.options = options, .profiles = {}, .progress = {}};
+    api::Model model = PLANISH_TRY(api::Model::read(onnx_path));
+    auto refitted = engine_->refitted(std::move(model), build_config(request, result));
+    engine_.emplace(PLANISH_TRY(std::move(refitted)));
+    return describe();
   }
-  [[nodiscard]] std::vector<std::string> refittable_weights() const override { return {}; }
+  [[nodiscard]] std::vector<std::string> refittable_weights() const override {
+    std::vector<std::string> lines;
+    for (const api::RefittableWeight& w : engine_->refittable_weights())
+      lines.push_back(fmt::format("{} {} ({} {})", w.layer, w.role, dtype_numpy_name(w.dtype), dims_text(w.dims)));
+    return lines;
+  }
   [[nodiscard]] const EngineRecord& engine() const override { return record_; }
 
   Result<std::unique_ptr<RunContext>> create_context(int profile_index, int thread_count,
@@ -215,11 +291,15 @@ class PlanishSession final : public Session {
     record_.inputs = tensor_records(engine_->inputs());
     record_.outputs = tensor_records(engine_->outputs());
     for (const api::ProfileRanges& ranges : engine_->profiles()) record_.profiles.push_back(shapes_of(ranges));
-    const auto layers = PLANISH_TRY(engine_->layers());
-    record_.layers = layer_records(layers);
+    record_.debug_tensors = tensor_records(engine_->debug_tensors());
+    record_.weights_stripped = summary.weights_stripped;
     record_.weight_bytes = summary.weight_bytes;
     record_.size_bytes = summary.weight_bytes;
-    std::tie(record_.activation_bytes, record_.activation_peak_layer) = PLANISH_TRY(engine_->activation_bytes());
+    if (!summary.weights_stripped) {
+      const auto layers = PLANISH_TRY(engine_->layers());
+      record_.layers = layer_records(layers);
+      std::tie(record_.activation_bytes, record_.activation_peak_layer) = PLANISH_TRY(engine_->activation_bytes());
+    }
     record_.precision = summary.precision;
     record_.calibration = summary.calibration.empty() ? "none" : summary.calibration;
     if (!summary.profiling_verbosity.empty()) record_.verbosity = summary.profiling_verbosity;
