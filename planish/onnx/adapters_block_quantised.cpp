@@ -45,7 +45,7 @@ struct BlockShape {
 Result<BlockShape> block_shape(const AdaptContext& ctx) {
   const Node& n = ctx.node;
   const BlockShape s{n.attr_int("N", 0), n.attr_int("K", 0), n.attr_int("bits", 4), n.attr_int("block_size", 32)};
-  constexpr int64_t kMaxSize = int64_t{1} << 32;
+  constexpr int64_t kMaxSize = int64_t{1} << 30;  // products of two stay far from overflow
   if (s.n < 1 || s.k < 1 || s.n > kMaxSize || s.k > kMaxSize || s.block < 16 || s.block > kMaxSize ||
       (s.block & (s.block - 1)) != 0)
     return ctx.error(fmt::format("N={}, K={}, block_size={} are not sizes that it can have", s.n, s.k, s.block));

@@ -40,7 +40,7 @@ Result<ValueId> additive_mask(AdaptContext& ctx, ValueId mask, ValueId keys, int
   if (rank == 1) {
     const auto& length = ctx.graph.value(mask).shape->front();
     const auto& key_shape = ctx.graph.value(keys).shape;
-    if (length > 1 && key_shape && key_shape->front() >= 0 && key_shape->front() != length)
+    if (length > 1 && key_shape && !key_shape->empty() && key_shape->front() >= 0 && key_shape->front() != length)
       return ctx.error("a mask that holds starts or packed lengths is not supported",
                        "use a mask of 0 and 1 per token");
     const ValueId end = ctx.emit("Unsqueeze", {cast(ctx, mask, DType::i64), axes(ctx, {1})});
