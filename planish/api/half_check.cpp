@@ -235,6 +235,7 @@ Result<planish::Engine> build_checked(Graph graph, const BuildOptions& given, De
       if (options.warn)
         options.warn(fmt::format("{} layer(s) have values beyond the range of FP16 and stay in FP32: {}", names.size(),
                                  fmt::join(names, ", ")));
+      last = {};
       engine = PLANISH_TRY(build_engine(graph, options, device, table, &last));
       error = PLANISH_TRY(yardstick->error_of(engine, device, table, threads));
     }
@@ -243,12 +244,15 @@ Result<planish::Engine> build_checked(Graph graph, const BuildOptions& given, De
   const auto half_layers = last.half_layers;
   for (const Retreat& retreat : kRetreats) {
     if (*error <= kMaxHalfError) break;
+    // Far beyond, the results change in kind (another order of detections, other token): only FP32 gives them.
+    if (*error > 10 * kMaxHalfError && retreat.share < 1) continue;
     BuildOptions less = options;
     for (const std::string& name :
          retreat.first ? first_ones(half_layers, retreat.share) : least_saving(half_layers, retreat.share))
       less.fp32_layers.try_emplace(
           name, fmt::format("with all layers in 16 bits the outputs would differ by {:.2g}, more than {:.2g}", whole,
                             kMaxHalfError));
+    last = {};
     engine = PLANISH_TRY(build_engine(graph, less, device, table, &last));
     error = PLANISH_TRY(yardstick->error_of(engine, device, table, threads));
   }
