@@ -164,7 +164,7 @@ Entry depthwise_entry(const Layer& l, const DepthwiseInt8Kernel& kernel, bool ne
   const std::vector<int8_t> weights(static_cast<size_t>(l.channels * l.kernel * l.kernel), 3);
   s->packed.resize(depthwise_packed_bytes(shape, kernel.format));
   depthwise_pack(shape, kernel.format, weights.data(), s->packed.data());
-  s->plan = plan_depthwise_int8(shape, kernel, true, never_negative, 0, s->packed.data());
+  s->plan = plan_depthwise_int8(shape, kernel, true, never_negative ? 0 : -128, 0, s->packed.data());
   s->x.assign(static_cast<size_t>(l.size * l.size * l.channels), 3);
   s->y.resize(static_cast<size_t>(shape.out_h * shape.out_w * l.channels));
   s->epilogue.scale = s->epilogue.bias = channel_values().data();

@@ -152,7 +152,10 @@ bool fuse(Edit& edit, int32_t n) {
     return false;
   const int32_t quantizer = take_quantizer(edit, source, f);
   while (f.node.inputs.back() == kNoValue) f.node.inputs.pop_back();
-  if (x->type == DType::i8 && never_negative(edit, source.in(0))) f.node.attrs[product->x + "_low"] = x->zero;
+  if (const auto low = lower_bound(edit, source.in(0)); low && x->type == DType::i8) {
+    const auto step = x->zero + static_cast<int64_t>(std::nearbyint(*low / static_cast<double>(x->scale)));
+    if (step > -128) f.node.attrs[product->x + "_low"] = std::min<int64_t>(step, 127);
+  }
   std::ranges::sort(f.swallowed);
   Node named = fused_node("", "", {});
   for (const int32_t part : f.swallowed) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "planish/ops/quantization.h"
 #include "planish/passes/match.h"
 
 namespace planish {
@@ -87,35 +88,88 @@ bool is_any(const Node& node, std::initializer_list<std::string_view> ops) {
   return node.domain.empty() && std::ranges::find(ops, node.op) != ops.end();
 }
 
-bool positive_activation(const Node& node) {
-  const std::string act = node.attr_string("activation", "");
-  if (act == "Clip") return node.attr_float("act_alpha", -1) >= 0;
-  return act == "Relu" || act == "Sigmoid" || act == "HardSigmoid" || act == "Softplus";
+/// Smallest value of a function of one variable, a little less than exact to leave room for rounding; nullopt: none is
+/// known. `low` is a clip's.
+std::optional<double> smallest_of(std::string_view function, std::optional<double> low) {
+  struct Known {
+    std::string_view op;
+    double smallest;
+  };
+  constexpr std::array kKnown{Known{"Relu", 0},
+                              Known{"Sigmoid", 0},
+                              Known{"HardSigmoid", 0},
+                              Known{"Softmax", 0},
+                              Known{"Softplus", 0},
+                              Known{"Abs", 0},
+                              Known{"Exp", 0},
+                              Known{"Sqrt", 0},
+                              Known{"Swish", -0.2786},
+                              Known{"Gelu", -0.1702},
+                              Known{"HardSwish", -0.3752},
+                              Known{"Mish", -0.3091}};
+  if (function == "Clip") return low;
+  const auto it = std::ranges::find(kKnown, function, &Known::op);
+  return it == kKnown.end() ? std::nullopt : std::optional(it->smallest);
+}
+
+/// The bound of what `q` makes of values from `low` on; it has a bound of its own.
+double bound_behind(const TensorQuantization& q, std::optional<double> low) {
+  const double own = (integer_range(q.type).low - static_cast<double>(q.zero)) * static_cast<double>(q.scale);
+  if (!low) return own;
+  return std::max(own, std::nearbyint(*low / static_cast<double>(q.scale)) * static_cast<double>(q.scale));
 }
 
 /// Deeper chains are not worth the search.
 constexpr int kMaxDepth = 8;
 
-bool never_negative(const Edit& edit, ValueId v, int depth) {
-  const int32_t n = edit.producer(v);
-  if (n < 0 || depth == 0) return false;
-  const Node& node = edit.node(n);
-  const auto input = [&](ValueId in) { return never_negative(edit, in, depth - 1); };
-  if (node.domain == "planish" && node.has_attr("activation"))
-    return positive_activation(node) &&
-           (node.attr_int("residual_last", 0) == 0 || (node.in(node.op.starts_with("Fused") ? 3 : 4) == kNoValue));
-  if (is_any(node, {"Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Abs", "Exp", "Sqrt"})) return true;
-  if (node.is("Clip")) {
-    const auto low = scalar_of(edit, node.in(1));
-    return low && *low >= 0;
+std::optional<double> lower_bound(const Edit& edit, ValueId v, int depth);
+
+/// Of a layer with its activation, residual and quantiser in it.
+std::optional<double> bound_of_fused(const Edit& edit, const Node& node, int depth) {
+  std::optional<double> clip;
+  if (node.has_attr("act_alpha")) clip = static_cast<double>(node.attr_float("act_alpha", 0));
+  const std::string act = node.attr_string("activation", "");
+  if (act == "Swish" && clip.value_or(1) != 1) return std::nullopt;
+  std::optional<double> low = smallest_of(act, clip);
+  const ValueId residual = node.in(node.op.starts_with("Fused") ? 3 : 4);
+  if (node.attr_int("residual_last", 0) != 0 && residual != kNoValue) {
+    const auto added = lower_bound(edit, residual, depth - 1);
+    low = low && added ? std::optional(*low + *added) : std::nullopt;
   }
+  const auto type = dtype_from_name(node.attr_string("y_type", "f32"));
+  if (!low || !type || (type != DType::i8 && type != DType::u8)) return low;
+  return bound_behind({.scale = node.attr_float("y_scale", 1), .zero = node.attr_int("y_zero", 0), .type = *type}, low);
+}
+
+std::optional<double> lower_bound(const Edit& edit, ValueId v, int depth) {
+  const int32_t n = edit.producer(v);
+  if (n < 0 || depth == 0) return std::nullopt;
+  const Node& node = edit.node(n);
+  const auto input = [&](ValueId in) { return lower_bound(edit, in, depth - 1); };
+  if (node.domain == "planish" && node.has_attr("activation")) return bound_of_fused(edit, node, depth);
   auto q = quantize_node(edit, n);
   if (!q) q = dequantize_node(edit, n);
-  if (q && q->zero == (q->type == DType::u8 ? 0 : -128)) return true;
-  if (is_any(node, {"QuantizeLinear", "DequantizeLinear", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}))
-    return input(node.in(0));
-  if (is_any(node, {"Add", "Mul", "Concat"})) return std::ranges::all_of(node.inputs, input);
-  return moves_elements(edit, node) && input(node.in(0));
+  if (q) return bound_behind(*q, input(node.in(0)));
+  if (is_any(node, {"QuantizeLinear", "DequantizeLinear"})) {
+    const auto low = input(node.in(0));  // scales that are not known: rounding keeps the sign
+    return low && *low >= 0 ? std::optional(0.0) : std::nullopt;
+  }
+  if (is_any(node, {"AveragePool", "GlobalAveragePool", "GlobalMaxPool"})) {
+    const auto low = input(node.in(0));
+    return low ? std::optional(std::min(*low, 0.0)) : low;
+  }
+  if (is_any(node, {"Add", "Mul", "Concat"})) {
+    std::optional<double> all;
+    for (const ValueId i : node.inputs) {
+      const auto low = input(i);
+      if (!low || (node.op == "Mul" && *low < 0)) return std::nullopt;
+      all = !all ? *low : node.op == "Add" ? *all + *low : std::min(*all, *low);
+    }
+    return all;
+  }
+  if (moves_elements(edit, node)) return input(node.in(0));
+  if (!node.domain.empty() || (node.op == "Swish" && node.attr_float("alpha", 1) != 1)) return std::nullopt;
+  return smallest_of(node.op, node.op == "Clip" ? scalar_of(edit, node.in(1)) : std::nullopt);
 }
 
 }  // namespace
@@ -183,6 +237,6 @@ bool moves_elements(const Edit& edit, const Node& node) {
   return node.attr_string("mode", "constant") != "constant" || zero_constant_or_absent(edit, node.in(2));
 }
 
-bool never_negative(const Edit& edit, ValueId v) { return never_negative(edit, v, kMaxDepth); }
+std::optional<double> lower_bound(const Edit& edit, ValueId v) { return lower_bound(edit, v, kMaxDepth); }
 
 }  // namespace planish

@@ -40,7 +40,8 @@ std::optional<QuantizedWeights> quantized_weights(const Edit& edit, ValueId v, i
 /// the same on quantised values. Pad counts when it pads with zeros or with the tensor's own elements.
 bool moves_elements(const Edit& edit, const Node& node);
 
-/// True where the value is provably never below 0; of quantised values: never below their zero point.
-bool never_negative(const Edit& edit, ValueId v);
+/// A number that the value is provably never below (behind an activation, say); nullopt where none is known. Of
+/// quantised values: one that the number they stand for is never below.
+std::optional<double> lower_bound(const Edit& edit, ValueId v);
 
 }  // namespace planish

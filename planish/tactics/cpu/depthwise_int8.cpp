@@ -41,10 +41,6 @@ Result<DepthwiseShape> shape_of(const NodeView& view) {
   return s;
 }
 
-const DepthwiseInt8Kernel& kernel_for(const NodeView& view, const QuantizedAttrs& attrs) {
-  return kernels::best_depthwise_int8_kernel(is_seven_bit(view, attrs) ? 127 : 255);
-}
-
 WhyNot supports(const NodeView& view, const Target&) {
   if (WhyNot why = quantized_refusal(view)) return why;
   const Shape& x = view.inputs[kQuantX].shape;
@@ -56,7 +52,8 @@ WhyNot supports(const NodeView& view, const Target&) {
     return "takes channels-last tensors only";
   auto shape = shape_of(view);
   if (!shape.ok()) return shape.error().what;
-  if (!depthwise_fits(*shape, kernel_for(view, *read_quantized_attrs(*view.node)))) return "the window is too large";
+  for (const DepthwiseInt8Kernel& k : kernels::depthwise_int8_kernels())
+    if (cpu_features().has(k.isa) && !depthwise_fits(*shape, k)) return "the window is too large";
   return std::nullopt;
 }
 
@@ -82,14 +79,6 @@ Tensor pack_weights(const DepthwiseShape& s, const DepthwiseFormat& f, const Ten
   return packed;
 }
 
-Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
-  const DepthwiseShape s = PLANISH_TRY(shape_of(view));
-  const QuantizedAttrs attrs = PLANISH_TRY(read_quantized_attrs(*view.node));
-  const DepthwiseFormat& f = kernel_for(view, attrs).format;
-  return std::vector<PackedConstant>{
-      {static_cast<int32_t>(kQuantW), format_name(f), pack_weights(s, f, *view.constants[kQuantW])}};
-}
-
 Result<Tensor> unpack(const NodeView& view, const PackedConstant& p) {
   const DepthwiseShape s = PLANISH_TRY(shape_of(view));
   const auto f = parse_format(p.format);
@@ -98,6 +87,45 @@ Result<Tensor> unpack(const NodeView& view, const PackedConstant& p) {
   Tensor weights(DType::i8, view.inputs[kQuantW].shape);
   depthwise_unpack(s, *f, p.data.data<int8_t>(), weights.data<int8_t>());
   return weights;
+}
+
+/// A kernel and weights in its form.
+struct Choice {
+  const DepthwiseInt8Kernel* kernel = nullptr;
+  Tensor own;                    ///< packed here; undefined when the engine's weights have the right form
+  const int8_t* data = nullptr;  ///< of `own`, or of the engine's
+};
+
+/// The fastest kernel of this machine that is exact for the layer's inputs and weights.
+Result<Choice> choose(const NodeView& view, const DepthwiseShape& s, const kernels::IgemmInputType& type,
+                      std::span<const PackedConstant> packed) {
+  Tensor plain;
+  if (packed.empty() && view.constants[kQuantW] != nullptr) plain = *view.constants[kQuantW];
+  for (const DepthwiseInt8Kernel& k : kernels::depthwise_int8_kernels()) {
+    if (!cpu_features().has(k.isa)) continue;
+    Choice c{.kernel = &k, .own = {}, .data = nullptr};
+    if (!packed.empty() && parse_format(packed[0].format) == k.format &&
+        packed[0].data.bytes() >= depthwise_packed_bytes(s, k.format)) {
+      c.data = packed[0].data.data<int8_t>();
+    } else {
+      if (!plain.defined()) {
+        if (packed.empty())
+          return Error{.code = Code::internal, .node = view.node->name, .what = "weights are missing"};
+        plain = PLANISH_TRY(unpack(view, packed[0]));
+      }
+      c.own = pack_weights(s, k.format, plain);
+      c.data = c.own.data<int8_t>();
+    }
+    if (depthwise_is_exact(k, igemm_max_input(type), depthwise_max_pair(s, k.format, c.data))) return c;
+  }
+  return Error{.code = Code::internal, .node = view.node->name, .what = "no integer kernel is exact"};
+}
+
+Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
+  const DepthwiseShape s = PLANISH_TRY(shape_of(view));
+  const QuantizedAttrs attrs = PLANISH_TRY(read_quantized_attrs(*view.node));
+  Choice c = PLANISH_TRY(choose(view, s, input_type(view, attrs), {}));
+  return std::vector<PackedConstant>{{static_cast<int32_t>(kQuantW), format_name(c.kernel->format), std::move(c.own)}};
 }
 
 class DepthwiseRunner final : public Kernel {
@@ -125,25 +153,11 @@ class DepthwiseRunner final : public Kernel {
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed, const Target&) {
   const DepthwiseShape s = PLANISH_TRY(shape_of(view));
   const QuantizedAttrs attrs = PLANISH_TRY(read_quantized_attrs(*view.node));
-  const DepthwiseInt8Kernel& kernel = kernel_for(view, attrs);
-  Tensor own;
-  const bool as_stored = !packed.empty() && parse_format(packed[0].format) == kernel.format &&
-                         packed[0].data.bytes() >= depthwise_packed_bytes(s, kernel.format);
-  if (!as_stored) {
-    Tensor weights;
-    if (!packed.empty())
-      weights = PLANISH_TRY(unpack(view, packed[0]));
-    else if (view.constants[kQuantW] != nullptr)
-      weights = *view.constants[kQuantW];
-    else
-      return Error{.code = Code::internal, .node = view.node->name, .what = "weights are missing"};
-    own = pack_weights(s, kernel.format, weights);
-  }
-  const int8_t* data = as_stored ? packed[0].data.data<int8_t>() : own.data<int8_t>();
+  const kernels::IgemmInputType type = input_type(view, attrs);
+  Choice c = PLANISH_TRY(choose(view, s, type, packed));
   QuantizedLayer layer = PLANISH_TRY(make_quantized_layer(view, s.channels));
-  auto plan = plan_depthwise_int8(s, kernel, view.inputs[kQuantX].dtype == DType::i8, is_seven_bit(view, attrs),
-                                  static_cast<int32_t>(attrs.x.zero), data);
-  return std::unique_ptr<Kernel>(new DepthwiseRunner(std::move(plan), std::move(layer), std::move(own)));
+  auto plan = plan_depthwise_int8(s, *c.kernel, type.is_signed, type.low, type.zero, c.data);
+  return std::unique_ptr<Kernel>(new DepthwiseRunner(std::move(plan), std::move(layer), std::move(c.own)));
 }
 
 constexpr std::array<std::string_view, 1> kOps{"planish.QuantizedConv"};

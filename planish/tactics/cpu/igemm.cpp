@@ -164,16 +164,45 @@ Result<Tensor> unpack(const NodeView& view, const PackedConstant& p) {
   return weights;
 }
 
-const IgemmKernel& kernel_for(const NodeView& view, const QuantizedAttrs& attrs) {
-  return kernels::best_igemm_kernel(is_seven_bit(view, attrs) ? 127 : 255);
+/// A kernel and weights in its form.
+struct Choice {
+  const IgemmKernel* kernel = nullptr;
+  Tensor own;                    ///< packed here; undefined when the engine's weights have the right form
+  const int8_t* data = nullptr;  ///< of `own`, or of the engine's
+};
+
+/// The fastest kernel of this machine that is exact for the layer's inputs and weights.
+Result<Choice> choose(const NodeView& view, const IgemmShape& s, const kernels::IgemmInputType& type,
+                      std::span<const PackedConstant> packed) {
+  Tensor plain;
+  if (packed.empty() && view.constants[kQuantW] != nullptr) plain = *view.constants[kQuantW];
+  const int32_t max_input = igemm_max_input(type);
+  for (const IgemmKernel& k : kernels::igemm_kernels()) {
+    constexpr int32_t kSmallestPair = 127;  // one weight of most channels is the largest that there is
+    if (!cpu_features().has(k.isa) || !igemm_is_exact(k, max_input, kSmallestPair)) continue;
+    Choice c{.kernel = &k, .own = {}, .data = nullptr};
+    if (!packed.empty() && parse_format(packed[0].format) == k.format &&
+        packed[0].data.bytes() >= igemm_packed_bytes(s, k.format)) {
+      c.data = packed[0].data.data<int8_t>();
+    } else {
+      if (!plain.defined()) {
+        if (packed.empty())
+          return Error{.code = Code::internal, .node = view.node->name, .what = "weights are missing"};
+        plain = PLANISH_TRY(unpack(view, packed[0]));
+      }
+      c.own = pack_weights(view, s, k.format, plain);
+      c.data = c.own.data<int8_t>();
+    }
+    if (igemm_is_exact(k, max_input) || igemm_is_exact(k, max_input, igemm_max_pair(s, k.format, c.data))) return c;
+  }
+  return Error{.code = Code::internal, .node = view.node->name, .what = "no integer kernel is exact"};
 }
 
 Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
   const IgemmShape s = PLANISH_TRY(shape_of(view));
   const QuantizedAttrs attrs = PLANISH_TRY(read_quantized_attrs(*view.node));
-  const IgemmFormat& f = kernel_for(view, attrs).format;
-  return std::vector<PackedConstant>{
-      {static_cast<int32_t>(kQuantW), format_name(f), pack_weights(view, s, f, *view.constants[kQuantW])}};
+  Choice c = PLANISH_TRY(choose(view, s, input_type(view, attrs), {}));
+  return std::vector<PackedConstant>{{static_cast<int32_t>(kQuantW), format_name(c.kernel->format), std::move(c.own)}};
 }
 
 // --- run ----------------------------------------------------------------------------------------------------------
@@ -205,28 +234,12 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
                                         const Target& target) {
   const IgemmShape s = PLANISH_TRY(shape_of(view));
   const QuantizedAttrs attrs = PLANISH_TRY(read_quantized_attrs(*view.node));
-  const IgemmKernel& kernel = kernel_for(view, attrs);
-  Tensor own;
-  const bool as_stored = !packed.empty() && parse_format(packed[0].format) == kernel.format &&
-                         packed[0].data.bytes() >= igemm_packed_bytes(s, kernel.format);
-  if (!as_stored) {
-    Tensor weights;
-    if (!packed.empty())
-      weights = PLANISH_TRY(unpack(view, packed[0]));
-    else if (view.constants[kQuantW] != nullptr)
-      weights = *view.constants[kQuantW];
-    else
-      return Error{.code = Code::internal, .node = view.node->name, .what = "weights are missing"};
-    own = pack_weights(view, s, kernel.format, weights);
-  }
-  const int8_t* data = as_stored ? packed[0].data.data<int8_t>() : own.data<int8_t>();
+  const kernels::IgemmInputType type = input_type(view, attrs);
+  Choice c = PLANISH_TRY(choose(view, s, type, packed));
   const float alpha = is_matmul(view) ? view.node->attr_float("alpha", 1.0F) : 1.0F;
   QuantizedLayer layer = PLANISH_TRY(make_quantized_layer(view, s.groups * s.outputs, alpha));
-  const kernels::IgemmInputType type{.is_signed = view.inputs[kQuantX].dtype == DType::i8,
-                                     .never_negative = is_seven_bit(view, attrs),
-                                     .zero = static_cast<int32_t>(attrs.x.zero)};
-  return std::unique_ptr<Kernel>(
-      new IgemmRunner(plan_igemm(s, kernel, type, data, target.threads), std::move(layer), std::move(own)));
+  kernels::IgemmPlan plan = plan_igemm(s, *c.kernel, type, c.data, target.threads);
+  return std::unique_ptr<Kernel>(new IgemmRunner(std::move(plan), std::move(layer), std::move(c.own)));
 }
 
 constexpr std::array<std::string_view, 2> kOps{"planish.QuantizedConv", "planish.QuantizedMatMul"};

@@ -139,10 +139,17 @@ kernels::QuantizedEpilogue bind_epilogue(const QuantizedLayer& layer, const Bind
   return e;
 }
 
-bool is_seven_bit(const NodeView& view, const QuantizedAttrs& attrs) {
+kernels::IgemmInputType input_type(const NodeView& view, const QuantizedAttrs& attrs) {
+  kernels::IgemmInputType type;
+  type.is_signed = view.inputs[kQuantX].dtype == DType::i8;
+  type.zero = static_cast<int32_t>(attrs.x.zero);
   // Padding has the value of the zero point.
-  return view.inputs[kQuantX].dtype == DType::i8 && attrs.x_low >= 0 && attrs.x.zero >= 0 && attrs.x.zero <= 127;
+  type.low = static_cast<int32_t>(std::clamp<int64_t>(std::min(attrs.x_low, attrs.x.zero), -128, 127));
+  type.never_negative = type.is_signed && type.low >= 0;
+  return type;
 }
+
+bool is_seven_bit(const NodeView& view, const QuantizedAttrs& attrs) { return input_type(view, attrs).never_negative; }
 
 bool lies_channels_last(const TensorDesc& desc) {
   if (desc.layout == Layout::channels_last) return true;

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "planish/kernels/cpu/igemm/igemm.h"
 #include "planish/kernels/cpu/quantized_epilogue/epilogue.h"
 #include "planish/ops/quantized_fused.h"
 #include "planish/tactics/tactic.h"
@@ -32,6 +33,8 @@ Result<QuantizedLayer> make_quantized_layer(const NodeView& view, int64_t channe
 /// The epilogue of one run.
 kernels::QuantizedEpilogue bind_epilogue(const QuantizedLayer& layer, const Bindings& bindings);
 
+/// What is known about the values of the first operand.
+kernels::IgemmInputType input_type(const NodeView& view, const QuantizedAttrs& attrs);
 /// True when values of the first operand are known to lie in 0..127.
 bool is_seven_bit(const NodeView& view, const QuantizedAttrs& attrs);
 

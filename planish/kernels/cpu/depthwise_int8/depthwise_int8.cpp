@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 
 #include "planish/base/parallel.h"
@@ -77,14 +78,16 @@ std::span<const DepthwiseInt8Kernel> depthwise_int8_kernels() {
   return kernels;
 }
 
-bool depthwise_is_exact(const DepthwiseInt8Kernel& kernel, int32_t max_input) {
-  return kernel.pair_limit == 0 || max_input * 256 <= kernel.pair_limit;
+bool depthwise_is_exact(const DepthwiseInt8Kernel& kernel, int32_t max_input, int32_t max_pair) {
+  return kernel.pair_limit == 0 || max_input * max_pair <= kernel.pair_limit;
 }
 
-const DepthwiseInt8Kernel& best_depthwise_int8_kernel(int32_t max_input) {
-  for (const DepthwiseInt8Kernel& k : depthwise_int8_kernels())
-    if (cpu_features().has(k.isa) && depthwise_is_exact(k, max_input)) return k;
-  return depthwise_int8_kernels().back();
+int32_t depthwise_max_pair(const DepthwiseShape& shape, const DepthwiseFormat& format, const int8_t* packed) {
+  int32_t most = 0;
+  const auto bytes = static_cast<int64_t>(weight_bytes(shape, format));
+  for (int64_t i = 0; i + 1 < bytes; i += 2)
+    most = std::max(most, std::abs(int32_t{packed[i]}) + std::abs(int32_t{packed[i + 1]}));
+  return most;
 }
 
 bool depthwise_fits(const DepthwiseShape& shape, const DepthwiseInt8Kernel& kernel) {
@@ -115,12 +118,12 @@ void depthwise_unpack(const DepthwiseShape& shape, const DepthwiseFormat& format
 }
 
 DepthwisePlan plan_depthwise_int8(const DepthwiseShape& shape, const DepthwiseInt8Kernel& kernel, bool is_signed,
-                                  bool never_negative, int32_t zero, const int8_t* packed) {
+                                  int32_t low, int32_t zero, const int8_t* packed) {
   DepthwisePlan plan;
   plan.shape = shape;
   plan.kernel = &kernel;
   plan.is_signed = is_signed;
-  plan.flip = is_signed && !never_negative && kernel.elem_bytes == 1;
+  plan.shift = is_signed && kernel.elem_bytes == 1 ? static_cast<uint8_t>(-std::clamp(low, -128, 0)) : 0;
   plan.zero = zero;
   plan.groups = line_groups(shape, kernel.format);
   const int64_t most = std::clamp<int64_t>(pixels_in(shape, kernel, kDepthwiseBuffer), 1, kDepthwisePixels);
@@ -129,7 +132,7 @@ DepthwisePlan plan_depthwise_int8(const DepthwiseShape& shape, const DepthwiseIn
   const int64_t group = int64_t{kernel.format.block} * kernel.format.depth;
   for (int64_t k = 0; k < shape.kernel_w; ++k)
     for (int64_t g = 0; g < plan.groups; ++g) plan.taps.push_back((k * shape.dilation_w * plan.groups + g) * group);
-  const int32_t fill = plan.flip ? zero + 128 : zero;
+  const int32_t fill = zero + plan.shift;
   plan.start.assign(static_cast<size_t>(shape.channels + kChannelPadding), 0);
   for (int64_t c = 0; c < shape.channels; ++c) {
     int32_t sum = 0;
@@ -150,7 +153,7 @@ void run_depthwise_int8(const DepthwisePlan& plan, const void* x, const int8_t* 
   common.start = plan.start.data();
   common.shape = plan.shape;
   common.is_signed = plan.is_signed;
-  common.flip = plan.flip;
+  common.shift = plan.shift;
   common.zero = plan.zero;
   common.groups = plan.groups;
   common.chunk = plan.chunk;

@@ -55,9 +55,9 @@ struct DepthwiseInt8Kernel {
 
 /// Fastest first; the last row runs everywhere.
 std::span<const DepthwiseInt8Kernel> depthwise_int8_kernels();
-/// The first row that this machine has and that is exact for inputs of at most `max_input` (see best_igemm_kernel).
-const DepthwiseInt8Kernel& best_depthwise_int8_kernel(int32_t max_input);
-bool depthwise_is_exact(const DepthwiseInt8Kernel& kernel, int32_t max_input);
+/// True when the row's sums are exact for inputs, as it reads them, of at most `max_input` and weights of which two
+/// neighbours in a column have together at most the magnitude `max_pair`.
+bool depthwise_is_exact(const DepthwiseInt8Kernel& kernel, int32_t max_input, int32_t max_pair = 256);
 /// False when the window is so wide that its columns do not fit the interleaving buffer.
 bool depthwise_fits(const DepthwiseShape& shape, const DepthwiseInt8Kernel& kernel);
 
@@ -69,12 +69,15 @@ void depthwise_pack(const DepthwiseShape& shape, const DepthwiseFormat& format, 
 void depthwise_unpack(const DepthwiseShape& shape, const DepthwiseFormat& format, const int8_t* packed,
                       int8_t* weights);
 
+/// The largest magnitude of the sum of two neighbouring packed weights, each counted without its sign.
+int32_t depthwise_max_pair(const DepthwiseShape& shape, const DepthwiseFormat& format, const int8_t* packed);
+
 /// What is decided before running.
 struct DepthwisePlan {
   DepthwiseShape shape;
   const DepthwiseInt8Kernel* kernel = nullptr;
   bool is_signed = true;
-  bool flip = false;          ///< i8 is read as u8, 128 larger
+  uint8_t shift = 0;          ///< added to each byte on the way: makes i8 into u8
   int32_t zero = 0;           ///< value of padding, as in the input
   int64_t groups = 1;         ///< groups of lines
   int64_t chunk = 1;          ///< output pixels per pass over the interleaving buffer
@@ -82,9 +85,9 @@ struct DepthwisePlan {
   std::vector<int32_t> start;
 };
 
-/// `never_negative`: i8 values are all 0..127. `zero` is the value that means 0.
+/// `low`: no i8 value, nor `zero`, is below. `zero` is the value that means 0.
 DepthwisePlan plan_depthwise_int8(const DepthwiseShape& shape, const DepthwiseInt8Kernel& kernel, bool is_signed,
-                                  bool never_negative, int32_t zero, const int8_t* packed);
+                                  int32_t low, int32_t zero, const int8_t* packed);
 
 /// Runs on several threads. x: [images, in_h, in_w, channels] bytes; epilogue.y likewise.
 void run_depthwise_int8(const DepthwisePlan& plan, const void* x, const int8_t* packed,
@@ -103,7 +106,7 @@ struct DepthwiseTask {
   const int32_t* start = nullptr;
   DepthwiseShape shape;
   bool is_signed = true;
-  bool flip = false;
+  uint8_t shift = 0;
   int32_t zero = 0;
   int64_t groups = 1;
   int64_t chunk = 1;

@@ -18,12 +18,12 @@ struct Avx512Vnni {
   template <int L>
   PLANISH_INLINE static void interleave(const uint8_t* const* rows, int n, const DepthwiseTask& t, uint8_t* to) {
     const __mmask64 mask = n >= 64 ? ~__mmask64{0} : (__mmask64{1} << n) - 1;
-    const __m512i flip = _mm512_set1_epi8(static_cast<char>(t.flip ? 0x80 : 0));
+    const __m512i shift = _mm512_set1_epi8(static_cast<char>(t.shift));
     // Unpacking works within 128 bits: four bytes of each quarter first, so that channels come out in order.
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     constexpr __mmask16 kAll = 0xffff;
     const auto line = [&](int r) {
-      const __m512i x = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, rows[r]), flip);
+      const __m512i x = _mm512_add_epi8(_mm512_maskz_loadu_epi8(mask, rows[r]), shift);
       return _mm512_maskz_permutexvar_epi32(kAll, order, x);
     };
     const __m512i a = line(0);

@@ -48,11 +48,11 @@ struct Igemm {
   // --- input ----------------------------------------------------------------------------------------------------
 
   PLANISH_INLINE static void convert(const IgemmTask& t, const uint8_t* x, int64_t n, uint8_t* to) {
-    if (t.flip == 0) {
+    if (t.shift == 0) {
       __builtin_memcpy(to, x, static_cast<size_t>(n));
       return;
     }
-    for (int64_t i = 0; i < n; ++i) to[i] = x[i] ^ 0x80U;
+    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<uint8_t>(x[i] + t.shift);
   }
   PLANISH_INLINE static void convert(const IgemmTask& t, const uint8_t* x, int64_t n, int16_t* to) {
     if (t.is_signed)

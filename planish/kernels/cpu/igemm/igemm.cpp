@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 
 #include "planish/base/parallel.h"
@@ -121,8 +122,21 @@ std::span<const IgemmKernel> igemm_kernels() {
   return kernels;
 }
 
-bool igemm_is_exact(const IgemmKernel& kernel, int32_t max_input) {
-  return kernel.pair_limit == 0 || max_input * 256 <= kernel.pair_limit;
+bool igemm_is_exact(const IgemmKernel& kernel, int32_t max_input, int32_t max_pair) {
+  return kernel.pair_limit == 0 || max_input * max_pair <= kernel.pair_limit;
+}
+
+int32_t igemm_max_pair(const IgemmShape& shape, const IgemmFormat& format, const int8_t* packed) {
+  int32_t most = 0;
+  const auto bytes = static_cast<int64_t>(weight_bytes(shape, format));
+  for (int64_t i = 0; i + 1 < bytes; i += 2)
+    most = std::max(most, std::abs(int32_t{packed[i]}) + std::abs(int32_t{packed[i + 1]}));
+  return most;
+}
+
+int32_t igemm_max_input(const IgemmInputType& type) {
+  if (!type.is_signed) return 255;
+  return type.never_negative ? 127 : 127 - std::clamp(type.low, -128, 0);
 }
 
 const IgemmKernel& best_igemm_kernel(int32_t max_input) {
@@ -166,8 +180,8 @@ IgemmPlan plan_igemm(const IgemmShape& shape, const IgemmKernel& kernel, const I
   const int64_t run_length = (s.joined_taps() ? s.kernel_w : 1) * s.channels;
   plan.run_steps = (run_length + kernel.format.depth - 1) / kernel.format.depth;
   const bool is_i16 = kernel.input == IgemmInput::i16;
-  const bool shifted = type.is_signed && !type.never_negative && !is_i16;
-  plan.flip = shifted ? 0x80 : 0;
+  const bool shifted = type.is_signed && !type.never_negative && type.low < 0 && !is_i16;
+  plan.shift = shifted ? static_cast<uint8_t>(-std::clamp(type.low, -128, 0)) : 0;
   plan.in_place = !is_i16 && !shifted && s.pad_top == 0 && s.pad_left == 0 && needed_h <= s.in_h &&
                   needed_w <= s.in_w && run_length % kernel.format.depth == 0;
   plan.padded_w = plan.in_place ? s.in_w : needed_w;
@@ -193,7 +207,7 @@ IgemmPlan plan_igemm(const IgemmShape& shape, const IgemmKernel& kernel, const I
 
 void set_igemm_zero(IgemmPlan& plan, int32_t zero, const int8_t* packed) {
   plan.type.zero = zero;
-  plan.fill = plan.flip != 0 ? zero + 128 : zero;
+  plan.fill = zero + plan.shift;
   const int8_t* sums = packed + weight_bytes(plan.shape, plan.kernel->format);
   for (int64_t n = 0; n < plan.shape.groups * plan.shape.outputs; ++n) {
     int32_t sum = 0;
@@ -215,7 +229,7 @@ void run_igemm(const IgemmPlan& plan, const void* x, const int8_t* packed, const
   common.padded_w = plan.padded_w;
   common.in_place = plan.in_place;
   common.is_signed = plan.type.is_signed;
-  common.flip = plan.flip;
+  common.shift = plan.shift;
   common.fill = plan.fill;
   common.band_lines = plan.band_lines;
   common.x = static_cast<const uint8_t*>(x);

@@ -62,19 +62,21 @@ struct IgemmKernel {
   Isa isa = Isa::baseline;
   IgemmInput input = IgemmInput::u8;
   IgemmFormat format;
-  /// Largest sum of the magnitudes of two neighbouring products that its 16-bit arithmetic holds; 0: no limit. With
-  /// inputs up to `max` and weights of at most 128 it is exact when 256 * max stays below.
+  /// Largest magnitude of the sum of two neighbouring products that its 16-bit arithmetic holds; 0: no limit.
   int32_t pair_limit = 0;
   void (*run)(const IgemmTask& task) = nullptr;
 };
 
 /// Fastest first; the last row runs everywhere.
 std::span<const IgemmKernel> igemm_kernels();
-/// The first row that this machine has and that is exact for inputs whose magnitude as the kernel reads them is at most
-/// `max_input`: 127 for i8 that is never negative, 255 for everything else.
+/// The first row that this machine has and that is exact for inputs up to `max_input` (see igemm_max_input), whatever
+/// the weights are.
 const IgemmKernel& best_igemm_kernel(int32_t max_input);
-/// True when the row's sums are exact for such inputs, whatever the weights are.
-bool igemm_is_exact(const IgemmKernel& kernel, int32_t max_input);
+/// Twice the largest magnitude of a weight.
+inline constexpr int32_t kAnyPair = 256;
+/// True when the row's sums are exact for inputs up to `max_input` and weights of which two neighbours have together
+/// at most the magnitude `max_pair`.
+bool igemm_is_exact(const IgemmKernel& kernel, int32_t max_input, int32_t max_pair = kAnyPair);
 
 /// Bytes of packed weights: the weights, then one i32 per output channel, the sum of its weights.
 size_t igemm_packed_bytes(const IgemmShape& shape, const IgemmFormat& format);
@@ -83,12 +85,18 @@ void igemm_pack(const IgemmShape& shape, const IgemmFormat& format, const int8_t
 /// Inverse of igemm_pack.
 void igemm_unpack(const IgemmShape& shape, const IgemmFormat& format, const int8_t* packed, int8_t* weights);
 
+/// The largest magnitude of the sum of two neighbouring packed weights, each counted without its sign.
+int32_t igemm_max_pair(const IgemmShape& shape, const IgemmFormat& format, const int8_t* packed);
+
 /// Values of the input and what is known about them.
 struct IgemmInputType {
   bool is_signed = true;
   bool never_negative = false;  ///< i8 whose values are all 0..127
   int32_t zero = 0;             ///< the value that means 0; padding has it
+  int32_t low = -128;           ///< i8: no value is below, nor is `zero`
 };
+/// The largest value of the input as kernels read it: without sign, moved up by as little as makes it so.
+int32_t igemm_max_input(const IgemmInputType& type);
 
 /// Everything that is decided before running: how the input is read, how the work is cut.
 struct IgemmPlan {
@@ -99,7 +107,7 @@ struct IgemmPlan {
   int64_t run_steps = 0;      ///< steps of depth elements per run
   int64_t padded_w = 0;       ///< pixels of a line as the inner loops see it
   bool in_place = false;      ///< read from the input itself instead of a copied band
-  uint8_t flip = 0;           ///< xor of each byte on the way: 0x80 makes i8 into u8
+  uint8_t shift = 0;          ///< added to each byte on the way: makes i8 into u8
   int32_t fill = 0;           ///< what padding becomes
   int64_t band_lines = 1;     ///< output lines per band: what stays in the cache while all columns pass
   int64_t pixel_parts = 1;    ///< threads by rows of the product
@@ -134,7 +142,7 @@ struct IgemmTask {
   int64_t padded_w = 0;
   bool in_place = false;
   bool is_signed = false;
-  uint8_t flip = 0;
+  uint8_t shift = 0;
   int32_t fill = 0;
   int64_t band_lines = 1;
   const uint8_t* x = nullptr;

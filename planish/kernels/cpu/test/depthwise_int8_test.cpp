@@ -61,7 +61,8 @@ class DepthwiseVariants : public testing::TestWithParam<const DepthwiseInt8Kerne
     std::vector<int8_t> back(w.size());
     depthwise_unpack(s, k.format, packed.data(), back.data());
     ASSERT_EQ(back, w) << "unpack is not the inverse of pack";
-    const DepthwisePlan plan = plan_depthwise_int8(s, k, t.is_signed, t.never_negative, t.zero, packed.data());
+    const DepthwisePlan plan =
+        plan_depthwise_int8(s, k, t.is_signed, t.never_negative ? 0 : -128, t.zero, packed.data());
     const std::vector<float> ones(static_cast<size_t>(s.channels + kChannelPadding), 1.0F);
     const std::vector<float> zeros(ones.size(), 0.0F);
     const auto count = static_cast<size_t>(s.images * s.out_h * s.out_w * s.channels);

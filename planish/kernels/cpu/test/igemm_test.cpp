@@ -202,6 +202,27 @@ TEST_P(IgemmVariants, SumsAreExact) {
       }
 }
 
+TEST_P(IgemmVariants, SumsOfSlightlyNegativeInputsAreExact) {
+  // As behind a Swish: moved up by 9 the inputs need 8 bits, and pairs of weights must leave room for that.
+  const IgemmInputType t{true, false, 0, -9};
+  const IgemmShape s = conv(6, 20, 40, 3, 1, 1);
+  const std::vector<float> ones(1024, 1.0F);
+  const std::vector<float> zeros(1024, 0.0F);
+  Data d = make_data(s, t, Fill::random, 3);
+  for (size_t i = 0; i < d.x.size(); ++i) d.x[i] = d.x[i] % 3 == 0 ? static_cast<uint8_t>(-9) : 127;
+  for (size_t i = 0; i < d.w.size(); ++i) d.w[i] = d.w[i] % 5 == 0 ? -120 : 120;
+  std::vector<int8_t> packed(igemm_packed_bytes(s, GetParam()->format));
+  igemm_pack(s, GetParam()->format, d.w.data(), packed.data());
+  EXPECT_EQ(igemm_max_input(t), 136);
+  const int32_t max_pair = igemm_max_pair(s, GetParam()->format, packed.data());
+  EXPECT_LE(max_pair, 240);
+  EXPECT_TRUE(igemm_is_exact(*GetParam(), 136, max_pair));
+  EXPECT_EQ(igemm_is_exact(*GetParam(), 136), GetParam()->pair_limit == 0);
+  const auto expected = expected_sums(s, t, d.x, d.w);
+  const auto y = run<float>(s, t, d, exact_epilogue(ones, zeros), 2);
+  for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], static_cast<float>(expected[i])) << "element " << i;
+}
+
 TEST_P(IgemmVariants, RandomShapesAreExact) {
   const char* given = std::getenv("PLANISH_TEST_SEED");
   const uint32_t seed = given != nullptr ? static_cast<uint32_t>(std::atoi(given)) : std::random_device{}();

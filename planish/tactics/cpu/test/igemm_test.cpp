@@ -24,6 +24,16 @@ const ConformanceCase kConv[] = {
      " const s: f32[20] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, x_low = 0, "
      "pads = [1,1,1,1], y_type = \"i8\", y_scale = 0.5} @q\n}",
      "cpu.igemm", 0, 0, 128},
+    {"qconv_slightly_negative_small_weights",
+     "graph \"g\" (x: i8[1,16,9,8]) -> (y) {\n const w: i8[20,16,3,3] = seed(1, -60, 61)\n"
+     " const s: f32[20] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, x_low = -9, "
+     "pads = [1,1,1,1], y_type = \"i8\", y_scale = 0.5} @q\n}",
+     "cpu.igemm", 0, -9, 128},
+    {"qconv_slightly_negative_large_weights",
+     "graph \"g\" (x: i8[1,16,9,8]) -> (y) {\n const w: i8[20,16,3,3] = seed(1, -127, 128)\n"
+     " const s: f32[20] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, x_low = -9, "
+     "pads = [1,1,1,1], y_type = \"i8\", y_scale = 0.5} @q\n}",
+     "cpu.igemm", 0, -9, 128},
     {"qconv_u8_zero_points",
      "graph \"g\" (x: u8[2,13,10,11]) -> (y) {\n const w: i8[19,13,3,3] = seed(1, -128, 128)\n"
      " const s: f32[1] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.02, x_zero = 117, "
@@ -102,6 +112,11 @@ const ConformanceCase kDepthwise[] = {
      "= "
      "96, strides = [2,2], pads = [0,0,1,1], y_type = \"u8\", y_scale = 0.1, y_zero = 128} @q\n}",
      "cpu.depthwise_int8", 0, 0, 128},
+    {"qdepthwise_slightly_negative",
+     "graph \"g\" (x: i8[1,40,7,7]) -> (y) {\n const w: i8[40,1,3,3] = seed(1, -60, 61)\n"
+     " const s: f32[40] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, x_low = -20, "
+     "group = 40, pads = [1,1,1,1], y_type = \"i8\", y_scale = 0.2} @q\n}",
+     "cpu.depthwise_int8", 0, -20, 128},
     {"qdepthwise_5x5_hard_swish_u8",
      "graph \"g\" (x: u8[1,24,14,14]) -> (y) {\n const w: i8[24,1,5,5] = seed(1, -127, 128)\n"
      " const s: f32[1] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, x_zero = 120, "

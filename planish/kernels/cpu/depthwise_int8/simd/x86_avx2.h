@@ -16,7 +16,7 @@ namespace {
 /// 32 channels of L lines, 3 or 4, as [channel][4], as bytes without sign.
 template <int L>
 PLANISH_INLINE void interleave_bytes(const uint8_t* const* rows, int n, const DepthwiseTask& t, uint8_t* to) {
-  const __m256i flip = _mm256_set1_epi8(static_cast<char>(t.flip ? 0x80 : 0));
+  const __m256i shift = _mm256_set1_epi8(static_cast<char>(t.shift));
   // Unpacking works within 128 bits: four bytes of each half first, so that channels come out in order.
   const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
   const auto line = [&](int r) {
@@ -27,7 +27,7 @@ PLANISH_INLINE void interleave_bytes(const uint8_t* const* rows, int n, const De
       __builtin_memcpy(copy, from, static_cast<unsigned>(n));
       from = copy;
     }
-    const __m256i x = _mm256_xor_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)), flip);
+    const __m256i x = _mm256_add_epi8(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)), shift);
     return _mm256_permutevar8x32_epi32(x, order);
   };
   const __m256i a = line(0);
