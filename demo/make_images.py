@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the held-out digits as images/<row>.png (32x32, grey) and labels.csv. Needs numpy, scikit-learn, pillow."""
+"""Writes the held-out digits as images/<row>.png (32x32, grey) with labels.csv, and ten training digits of each class as
+calibration/<class>_<number>.png. Needs numpy, scikit-learn, pillow."""
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 import digits
@@ -9,8 +11,21 @@ import digits
 HERE = Path(__file__).resolve().parent
 
 
+PER_CLASS = 10
+
+
+def write_calibration(pictures, labels):
+    folder = HERE / "calibration"
+    folder.mkdir(exist_ok=True)
+    for digit in range(10):
+        for number, row in enumerate(np.flatnonzero(labels == digit)[:PER_CLASS]):
+            Image.fromarray(pictures[row]).save(folder / f"{digit}_{number}.png", optimize=True)
+    print(f"{10 * PER_CLASS} pictures in {folder}")
+
+
 def main():
-    _, _, pictures, labels, rows = digits.load()
+    training, training_labels, pictures, labels, rows = digits.load()
+    write_calibration(training, training_labels)
     folder = HERE / "images"
     folder.mkdir(exist_ok=True)
     lines = ["file,label"]

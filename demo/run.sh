@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole job on one screen: build an engine from an ONNX file, measure its accuracy on real images, then its latency
-# and its slowest layers. Runs anywhere, writes to build/demo/ only. `make demo` builds the programs first.
+# and its slowest layers, and put FP32, FP16, BF16 and INT8 side by side. Runs anywhere, writes to build/demo/ only. `make demo` builds the programs first.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${PLANISH_BIN:-$here/../build/release/bin}
@@ -25,4 +25,7 @@ step "3. Its latency and its slowest layers (the whole report is in build/demo/t
   trtexec --loadEngine=../build/demo/digits.engine --shapes=image:1x1x32x32 --warmUp=200 --duration=2 --avgRuns=1000 \
   --dumpProfile >"$out/trtexec.log"
 sed -n '/=== Performance summary/,/Total GPU Compute/p; /=== Profile/,/Total$/p' "$out/trtexec.log" | sed 's/^\[[^]]*\] \[[A-Z]\] //'
+step "4. FP32, FP16, BF16 and INT8 side by side (INT8 is calibrated on 100 training digits; the cache can be used again)" \
+  planish compare-precisions digits.onnx --calib=calibration --calib-cache=../build/demo/digits.cache \
+  --eval=images/labels.csv --preset=preprocess.json --duration=1 --save=../build/demo
 printf '\nThe engine is build/demo/digits.engine. Now try your own: trtexec --onnx=model.onnx --saveEngine=model.engine\n'

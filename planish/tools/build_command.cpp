@@ -3,8 +3,10 @@
 #include <nlohmann/json.hpp>
 
 #include "planish/api/engine.h"
+#include "planish/tools/calibration/obtain.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
+#include "planish/tools/int8_summary.h"
 #include "planish/tools/layer_list.h"
 #include "planish/tools/open_engine.h"
 #include "planish/tools/planish_commands.h"
@@ -18,6 +20,8 @@ struct BuildCommand {
   std::string model_path;
   std::string output_path;
   std::string retune_path;
+  bool int8 = false;
+  CalibrationArguments calibration;
   BuildArguments build;
   CommandLine line;
 
@@ -28,11 +32,14 @@ struct BuildCommand {
              "  planish build resnet50.onnx -o resnet50.engine --minShapes=input:1x3x224x224 \\\n"
              "      --optShapes=input:4x3x224x224 --maxShapes=input:8x3x224x224 --fp16\n"
              "  planish inspect resnet50.engine --layers\n\n"
+             "  planish build resnet50.onnx -o resnet50_int8.engine --int8 --calib=images/ --preset=imagenet\n\n"
              "  planish build --retune=resnet50.engine    # tune an engine that came from elsewhere, in place") {
     line.positional("MODEL.onnx", model_path, "The model; left out with --retune", false);
     line.text("-o,--output", output_path, "FILE",
               "Engine file to write; an existing one is replaced when all went well");
     build.declare_all(line);
+    line.flag("--int8", int8, "Let INT8 compete; ranges come from --calib or from the model's Q/DQ nodes");
+    calibration.declare(line);
     line.text("--retune", retune_path, "E.engine",
               "Choose layouts and tactics of an engine again on this machine, in place (or into -o)");
   }
@@ -46,6 +53,7 @@ std::string options_json(const api::BuildConfig& config) {
   nlohmann::ordered_json json;
   json["fp16"] = config.fp16;
   json["bf16"] = config.bf16;
+  json["int8"] = config.int8;
   json["builderOptimizationLevel"] = config.optimization_level;
   json["avgTiming"] = config.avg_timing;
   if (!config.disabled_passes.empty()) json["disabled_passes"] = config.disabled_passes;
@@ -92,11 +100,33 @@ Status print_summary(const api::Engine& engine, const api::BuildConfig& config, 
   return {};
 }
 
+/// Ranges for an INT8 build; measured ones are written beside the engine.
+Status add_calibration(const BuildCommand& command, const api::Model& model, api::BuildConfig& config) {
+  config.int8 =
+      command.int8 || (command.build.best && (model.has_quantize_nodes() || !command.calibration.path.empty()));
+  if (!config.int8 || model.has_quantize_nodes() || command.calibration.path.empty()) return {};
+  CalibrationArguments arguments = command.calibration;
+  if (arguments.cache_path.empty()) arguments.cache_path = command.output_path + ".cache";
+  const api::ProfileRanges shapes = config.profiles.empty() ? api::ProfileRanges{} : config.profiles[0];
+  Calibration found = PLANISH_TRY(calibrate_with_progress("build", model, arguments, shapes, command.build.threads));
+  config.calibration = std::make_shared<const api::CalibrationTable>(std::move(found.table));
+  return {};
+}
+
+Status print_int8(const api::Engine& engine, const api::BuildConfig& config, bool own_scales,
+                  const api::QuantizeReport& report) {
+  if (!config.int8) return {};
+  const auto layers = PLANISH_TRY(engine.layers());
+  for (const std::string& line : int8_summary_lines(summarise_int8(layers, own_scales ? nullptr : &report)))
+    fmt::print("{}\n", line);
+  return {};
+}
+
 /// What a tuned engine keeps cannot be asked for anew.
 Status check_retune(const BuildCommand& command) {
   const BuildArguments& b = command.build;
   const bool asks_shapes = !b.shapes.empty() || !b.min_shapes.empty() || !b.opt_shapes.empty() || !b.max_shapes.empty();
-  const bool asks_more = asks_shapes || b.fp16 || b.bf16 || b.best || !b.layer_precisions.empty();
+  const bool asks_more = asks_shapes || b.fp16 || b.bf16 || b.best || command.int8 || !b.layer_precisions.empty();
   if (command.model_path.empty() && !asks_more) return {};
   return Error{.code = Code::invalid_argument,
                .file = "--retune",
@@ -123,11 +153,15 @@ Status build(const BuildCommand& command) {
   std::vector<std::string> warnings;
   api::BuildConfig config = PLANISH_TRY(build_config(command.build, model, warnings));
   for (const std::string& text : warnings) warn("build", text);
+  PLANISH_TRY(add_calibration(command, model, config));
   config.options_json = options_json(config);
+  const bool own_scales = model.has_quantize_nodes();
+  const api::QuantizeReport report = quantize_report(model, config);
   api::BuildStats stats;
   const api::Engine engine = PLANISH_TRY(build_with_progress("build", std::move(model), config, &stats));
   const uint64_t file_bytes = PLANISH_TRY(engine.save(command.output_path));
-  return print_summary(engine, config, stats, command.output_path, file_bytes);
+  PLANISH_TRY(print_summary(engine, config, stats, command.output_path, file_bytes));
+  return print_int8(engine, config, own_scales, report);
 }
 
 }  // namespace

@@ -18,8 +18,8 @@ std::vector<std::string> no_words() { return {}; }
 constexpr Command kCommands[] = {
     {"trtexec", "build, run, time and inspect engines with trtexec's command line",
      "planish trtexec --onnx=model.onnx --saveEngine=model.engine --dumpProfile", trtexec_main, completion_words},
-    {"polygraphy", "show models and engines with polygraphy's command line",
-     "planish polygraphy inspect model model.onnx --show layers attrs", polygraphy_main, polygraphy_words},
+    {"polygraphy", "run, compare, convert and inspect models with polygraphy's command line",
+     "planish polygraphy run model.onnx --trt --onnxrt --atol 1e-3", polygraphy_main, polygraphy_words},
     {"build", "build an engine from an ONNX model", "planish build model.onnx -o model.engine --fp16", build_main,
      build_words},
     {"run", "run an engine once on files and show or write its outputs",
@@ -32,6 +32,17 @@ constexpr Command kCommands[] = {
      "planish compare fp32.engine bf16.engine --sort=delta", compare_main, compare_words},
     {"eval", "measure accuracy: top-1 and top-5, or COCO mAP",
      "planish eval model.engine --data=images/labels.csv --preset=imagenet", eval_main, eval_words},
+    {"quantize", "write an INT8 model with Q/DQ nodes, calibrated on your data",
+     "planish quantize model.onnx --calib=images/ -o model_qdq.onnx --eval=test.npz --max-drop=1%", quantize_main,
+     quantize_words},
+    {"convert", "write an FP16 or BF16 model", "planish convert model.onnx --fp16 -o model_fp16.onnx", convert_main,
+     convert_words},
+    {"cache", "show, edit and convert calibration caches", "planish cache show model.cache", cache_main, cache_words},
+    {"sensitivity", "say which nodes INT8 hurts, and what keeping them in float costs",
+     "planish sensitivity model.onnx --calib=images/", sensitivity_main, sensitivity_words},
+    {"compare-precisions", "FP32, FP16, BF16 and INT8 engines of a model side by side",
+     "planish compare-precisions model.onnx --calib=images/ --eval=test.npz", compare_precisions_main,
+     compare_precisions_words},
     {"completion", "print shell completion: bash",
      "planish completion bash > ~/.local/share/bash-completion/completions/planish", completion_main,
      completion_shells},
@@ -59,7 +70,7 @@ std::string command_listing() {
   std::string out =
       "planish builds, runs and inspects neural network engines.\n\nUsage: planish COMMAND [arguments]\n\n";
   for (const Command& command : kCommands) {
-    out += fmt::format("  {:<12} {}\n  {:<12}   {}\n", command.name, command.summary, "", command.example);
+    out += fmt::format("  {:<18} {}\n  {:<18}   {}\n", command.name, command.summary, "", command.example);
   }
   return out + "\n`planish COMMAND --help` explains a command.\n";
 }

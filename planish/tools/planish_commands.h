@@ -25,4 +25,19 @@ std::vector<std::string> compare_words();
 int eval_main(int argc, char** argv);
 std::vector<std::string> eval_words();
 
+int quantize_main(int argc, char** argv);
+std::vector<std::string> quantize_words();
+
+int convert_main(int argc, char** argv);
+std::vector<std::string> convert_words();
+
+int cache_main(int argc, char** argv);
+std::vector<std::string> cache_words();
+
+int sensitivity_main(int argc, char** argv);
+std::vector<std::string> sensitivity_words();
+
+int compare_precisions_main(int argc, char** argv);
+std::vector<std::string> compare_precisions_words();
+
 }  // namespace planish::tools

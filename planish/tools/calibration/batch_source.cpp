@@ -66,8 +66,12 @@ int64_t usual_calibration_batch(const std::vector<api::TensorInfo>& inputs) {
   return std::clamp<int64_t>(kElements / row, 1, kMost);
 }
 
-BatchSource::BatchSource(std::unique_ptr<CalibrationReader> reader, std::vector<api::TensorInfo> inputs, int64_t batch)
-    : reader_(std::move(reader)), inputs_(std::move(inputs)), batch_(static_cast<size_t>(std::max<int64_t>(batch, 1))) {
+BatchSource::BatchSource(std::unique_ptr<CalibrationReader> reader, std::vector<api::TensorInfo> inputs, int64_t batch,
+                         int64_t max_samples)
+    : reader_(std::move(reader)),
+      inputs_(std::move(inputs)),
+      batch_(static_cast<size_t>(std::max<int64_t>(batch, 1))),
+      max_samples_(max_samples) {
   batched_ = !inputs_.empty() && std::all_of(inputs_.begin(), inputs_.end(), [&](const api::TensorInfo& input) {
     return !input.dims.empty() && input.dims[0] == (inputs_[0].dims.empty() ? 0 : inputs_[0].dims[0]) &&
            !input.holds_shape;
@@ -189,6 +193,7 @@ size_t BatchSource::alike() const {
 api::CalibrationBatch BatchSource::take(size_t count) {
   api::CalibrationBatch batch;
   batch.samples = static_cast<int64_t>(count);
+  taken_ += batch.samples;
   batch.origin = count == 1 ? rows_[0].origin : fmt::format("{} to {}", rows_[0].origin, rows_[count - 1].origin);
   const size_t rows = fixed_ ? batch_ : count;
   current_.clear();
@@ -221,8 +226,13 @@ Result<std::optional<api::CalibrationBatch>> BatchSource::next() {
       bad_rows_.pop_front();
       return error;
     }
-    const size_t count = alike();
-    const bool complete = count == batch_ || count < rows_.size() || ended_;
+    size_t count = alike();
+    bool complete = count == batch_ || count < rows_.size() || ended_;
+    if (max_samples_ >= 0 && static_cast<int64_t>(count) >= max_samples_ - taken_) {
+      count = static_cast<size_t>(max_samples_ - taken_);
+      complete = true;
+      if (count == 0) return std::optional<api::CalibrationBatch>();
+    }
     if (count > 0 && complete) return std::optional<api::CalibrationBatch>(take(count));
     if (ended_) return std::optional<api::CalibrationBatch>();
     auto item = reader_->next();
@@ -248,6 +258,7 @@ Status BatchSource::rewind() {
   rows_.clear();
   bad_rows_.clear();
   ended_ = false;
+  taken_ = 0;
   return reader_->rewind();
 }
 

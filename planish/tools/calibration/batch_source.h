@@ -17,8 +17,9 @@ namespace planish::tools {
 class BatchSource final : public api::CalibrationSource {
  public:
   /// `inputs`: of the network; dimensions of -1 take what the data has. `batch`: rows together where the network's
-  /// batch is free; where it is fixed, that counts.
-  BatchSource(std::unique_ptr<CalibrationReader> reader, std::vector<api::TensorInfo> inputs, int64_t batch);
+  /// batch is free; where it is fixed, that counts. `max_samples` < 0: all.
+  BatchSource(std::unique_ptr<CalibrationReader> reader, std::vector<api::TensorInfo> inputs, int64_t batch,
+              int64_t max_samples = -1);
 
   /// Says at once when the first item does not fit, instead of once per sample. Starts again afterwards.
   Status check_first();
@@ -52,6 +53,8 @@ class BatchSource final : public api::CalibrationSource {
   std::deque<Error> bad_rows_;
   std::vector<Tensor> current_;  ///< what the last batch points to
   bool ended_ = false;
+  int64_t max_samples_ = -1;
+  int64_t taken_ = 0;
 };
 
 /// Rows that go together where nothing else says so: many small ones, few large ones.

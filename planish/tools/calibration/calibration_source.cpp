@@ -263,7 +263,8 @@ Result<std::unique_ptr<api::CalibrationSource>> open_calibration_source(const Ca
                                                                         const std::vector<api::TensorInfo>& inputs,
                                                                         const std::vector<api::TensorInfo>& outputs) {
   auto reader = PLANISH_TRY(open_reader(place, inputs, outputs));
-  auto source = std::make_unique<BatchSource>(std::move(reader), inputs, chosen_batch(place, inputs));
+  auto source =
+      std::make_unique<BatchSource>(std::move(reader), inputs, chosen_batch(place, inputs), place.max_samples);
   // Rows of one array all have one shape: a wrong one is told now, not once per row.
   if (lower_extension(place.path) == ".npy") PLANISH_TRY(source->check_first());
   return std::unique_ptr<api::CalibrationSource>(std::move(source));

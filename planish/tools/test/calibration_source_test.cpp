@@ -110,6 +110,8 @@ TEST_F(CalibrationSourceTest, NpyGivesSamplesInBatches) {
   const Walk fixed = walk_of(file("c.npy"), {4, 1, 2, 2});
   EXPECT_EQ(fixed.samples, (std::vector<int64_t>{4, 1}));
   EXPECT_EQ(fixed.dims[1], (std::vector<int64_t>{4, 1, 2, 2})) << "a fixed batch is filled up";
+  ASSERT_TRUE(write_npz(file("c.npz"), {{"x", counting({5, 1, 2, 2})}}).ok());
+  EXPECT_EQ(walk_of(file("c.npz"), {-1, 1, 2, 2}, 3, 2).samples, (std::vector<int64_t>{2, 1})) << "no more than asked";
   EXPECT_EQ(walk_of(file("c.npy"), {1, 1, 2, 2}, 2).first_values, (std::vector<float>{0, 8})) << "spread";
 }
 

@@ -107,9 +107,9 @@ TEST(Flow, FailuresEndWithOneSentence) {
   const std::vector<Case> cases = {
       {{"--onxn=m.onnx"}, "[E] Unknown option: --onxn m.onnx (did you mean --onnx?)"},
       {{"--onnx=missing.onnx"}, "file 'missing.onnx': cannot be opened"},
-      {{"--onnx=m.onnx", "--int8"}, "the model has no Q/DQ nodes, so INT8 needs calibration"},
       {{"--onnx=m.onnx", "--int8", "--calib=/nowhere/x"}, "'/nowhere/x' does not exist"},
-      {{"--onnx=m.onnx", "--int8", "--calib=."}, "calibration from '.' is not available yet"},
+      {{"--onnx=m.onnx", "--best", "--calib=nowhere.py:load"}, "'nowhere.py' does not exist"},
+      {{"--onnx=m.onnx", "--int8", "--calib="}, "option '--calib': needs a value"},
       {{"--onnx=m.onnx", "--useDLACore=0", "--shapes=input:1x3x2x2"}, "Cannot create DLA engine: 1 of 3 layers"},
       {{"--onnx=m.onnx", "--device=1"}, "device 1 does not exist", false},
       {{"--onnx=m.onnx", "--shapes=inptu:1x3x2x2"}, "did you mean 'input'?"},
@@ -156,6 +156,30 @@ TEST(Flow, QuantizedModelNeedsNoCalibration) {
   const FakeRun run = run_fake(session, time, {"--onnx=qat.onnx", "--int8", "--shapes=input:1x3x2x2", "--duration=0"});
   EXPECT_EQ(run.exit_code, 0);
   EXPECT_NE(run.out.find("the scales of the model's Q/DQ nodes are used"), std::string::npos);
+  EXPECT_TRUE(session.last_build.build.precision.int8);
+}
+
+TEST(Flow, QuantizedModelDoesNotReadTheCalibration) {
+  FakeTime time;
+  FakeSession session(time);
+  session.model.has_quantize_nodes = true;
+  const FakeRun run =
+      run_fake(session, time, {"--onnx=qat.onnx", "--int8", "--calib=.", "--shapes=input:1x3x2x2", "--duration=0"});
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_NE(run.out.find("Calibrator won't be used in explicit quantization mode"), std::string::npos) << run.out;
+}
+
+TEST(Flow, RangesAreNeverInventedInSilence) {
+  const FakeRun run = run_fake({"--onnx=m.onnx", "--int8", "--shapes=input:1x3x2x2", "--duration=0"});
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_NE(run.out.find("[W] --int8 without --calib: ranges are INVENTED"), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("trtexec --onnx=m.onnx --int8 --calib=FOLDER_OF_IMAGES"), std::string::npos);
+  FakeTime time;
+  FakeSession session(time);
+  const FakeRun best = run_fake(session, time, {"--onnx=m.onnx", "--best", "--shapes=input:1x3x2x2", "--duration=0"});
+  EXPECT_NE(best.out.find("INT8 does not, because the model has no Q/DQ nodes"), std::string::npos) << best.out;
+  EXPECT_FALSE(session.last_build.build.precision.int8);
+  run_fake(session, time, {"--onnx=m.onnx", "--best", "--calib=.", "--shapes=input:1x3x2x2", "--duration=0"});
   EXPECT_TRUE(session.last_build.build.precision.int8);
 }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "planish/tools/calibration/calibration_source.h"
+#include "planish/tools/script_loader.h"
 #include "planish/tools/trtexec/text.h"
 
 namespace planish::tools {
@@ -25,15 +27,33 @@ void warn_of_missing_parts(const Options& options, std::vector<std::string>& war
   if (!b.precision.layer_output_types.empty() && b.precision.constraints != "none") {
     warnings.push_back("--layerOutputTypes is not applied yet; --layerPrecisions is");
   }
-  if (!b.precision.calibration_shapes.empty()) {
-    warnings.push_back("calibration shapes are not used: calibration is not available yet");
-  }
   for (const std::string& source : split_list(b.tactics.sources, ',')) {
     const std::string name = source.substr(std::min<size_t>(1, source.size()));
     if (name == "ONEDNN" || name == "PLANISH" || name == "REFERENCE") continue;
     warnings.push_back(
         fmt::format("--tacticSources: {} is no source of tactics on the CPU; ONEDNN, PLANISH and REFERENCE are", name));
   }
+}
+
+/// TensorRT's trtexec calibrates on random values when the file is missing; here that must be asked for.
+Status check_calibration_path(const PrecisionOptions& precision) {
+  const std::string& path = precision.calibration.path;
+  if (!precision.calibration.given || !(precision.int8 || precision.best) || is_random_calibration(path)) return {};
+  std::error_code ignored;
+  const std::string file = is_script(path) ? split_script(path, "").first : path;
+  if (std::filesystem::exists(file, ignored)) return {};
+  return refuse("--calib", Code::not_found, fmt::format("'{}' does not exist", file),
+                "give a calibration cache, a folder of pictures or arrays, .npy, .npz or a .py data loader; "
+                "--calib=random calibrates on made-up values");
+}
+
+/// What the user types to get ranges.
+std::string calibration_advice(const Options& options) {
+  return fmt::format(
+      "calibrate: trtexec --onnx={} --int8 --calib=FOLDER_OF_IMAGES --saveEngine=model.engine, or polygraphy "
+      "convert {} --int8 --data-loader-script data_loader.py --calibration-cache calib.cache and then "
+      "--calib=calib.cache",
+      options.model.onnx_path, options.model.onnx_path);
 }
 
 }  // namespace
@@ -55,13 +75,7 @@ Result<CapabilityReport> check_system_capabilities(Options& options) {
         "on the CPU",
         system.dla_core));
   }
-  const PrecisionOptions& precision = options.build.precision;
-  std::error_code ignored;
-  if (precision.int8 && !precision.calibration_path.empty() &&
-      !std::filesystem::exists(precision.calibration_path, ignored)) {
-    return refuse("--calib", Code::not_found, fmt::format("'{}' does not exist", precision.calibration_path),
-                  "give a calibration cache, an image folder, a .npy or a .npz file");
-  }
+  PLANISH_TRY(check_calibration_path(options.build.precision));
   if (options.build.tactics.sparsity == "force") {
     report.warnings.push_back(
         "--sparsity=force: two of every four weights are set to zero, which changes the results; no sparse kernel "
@@ -77,30 +91,33 @@ Result<CapabilityReport> check_system_capabilities(Options& options) {
 Result<CapabilityReport> check_model_capabilities(Options& options, const ModelRecord& model) {
   CapabilityReport report;
   PrecisionOptions& precision = options.build.precision;
+  const bool has_ranges = model.has_quantize_nodes || precision.calibration.given;
   if (precision.best && !precision.int8) {
     precision.fp16 = precision.bf16 = true;
-    precision.int8 = model.has_quantize_nodes;
-    if (!model.has_quantize_nodes) {
+    precision.int8 = has_ranges;
+    if (!has_ranges) {
       report.warnings.push_back(
-          "--best: FP32, FP16 and BF16 compete; INT8 does not, because the model has no Q/DQ nodes and calibration is "
-          "not "
-          "available yet");
+          "--best: FP32, FP16 and BF16 compete; INT8 does not, because the model has no Q/DQ nodes and --calib names "
+          "nothing to calibrate on");
     }
   }
   if (!precision.int8) return report;
   if (model.has_quantize_nodes) {
     report.notes.push_back("--int8: the scales of the model's Q/DQ nodes are used");
-    if (!precision.calibration_path.empty()) {
-      report.warnings.push_back("--calib is not read: the model's Q/DQ nodes already hold every scale");
+    if (precision.calibration.given) {
+      report.warnings.push_back(
+          "Calibrator won't be used in explicit quantization mode: --calib is not read, because the model's Q/DQ nodes "
+          "hold every scale");
     }
     return report;
   }
-  return refuse("--int8", Code::unsupported,
-                precision.calibration_path.empty()
-                    ? "the model has no Q/DQ nodes, so INT8 needs calibration, which is not available yet"
-                    : fmt::format("calibration from '{}' is not available yet and the model has no Q/DQ nodes",
-                                  precision.calibration_path),
-                "use --fp16, --bf16 or --best, or a model that was exported with Q/DQ nodes (QAT or PTQ)");
+  if (!precision.calibration.given) {
+    report.warnings.push_back(
+        "--int8 without --calib: ranges are INVENTED. The speed is real, the results are meaningless. To get right "
+        "ones, " +
+        calibration_advice(options));
+  }
+  return report;
 }
 
 }  // namespace planish::tools

@@ -144,6 +144,12 @@ Status set_layer_types(const FlagUse& use) {
   return {};
 }
 
+Status set_calibration(const FlagUse& use) {
+  use.options.build.precision.calibration.path = std::string(use.value);
+  use.options.build.precision.calibration.given = true;
+  return {};
+}
+
 Status set_layer_output_types(const FlagUse& use) {
   PairList pairs = PLANISH_TRY(parse_pairs(use.value, use.flag.name));
   PLANISH_TRY(check_types(use, pairs));

@@ -81,6 +81,7 @@ Status set_verbosity(const FlagUse& use);
 Status set_strip_all_weights(const FlagUse& use);
 Status set_weightless(const FlagUse& use);
 Status set_layer_types(const FlagUse& use);
+Status set_calibration(const FlagUse& use);
 Status set_layer_output_types(const FlagUse& use);
 Status set_layer_devices(const FlagUse& use);
 Status set_tactic_sources(const FlagUse& use);

@@ -17,7 +17,8 @@ constexpr auto kReport = &Options::reporting;
 constexpr auto kAccuracy = &Options::accuracy;
 constexpr auto kTuning = &Options::tuning;
 constexpr auto kPrecision = &BuildOptions::precision;
-constexpr auto kCalib = &PrecisionOptions::calibration_shapes;
+constexpr auto kCalib = &PrecisionOptions::calibration;
+constexpr auto kCalibShapes = &CalibrationFlags::shapes;
 constexpr auto kTactics = &BuildOptions::tactics;
 constexpr auto kEngine = &BuildOptions::engine;
 using B = BuildOptions;
@@ -85,13 +86,13 @@ constexpr FlagSpec kFlags[] = {
      {},
      true},
     {"--minShapesCalib", Arg::shapes, "SPEC", "", "Lower bound of the calibration profile.", useful, G::build,
-     set_shapes<kBuild, kPrecision, kCalib, &ProfileShapes::min>},
+     set_shapes<kBuild, kPrecision, kCalib, kCalibShapes, &ProfileShapes::min>},
     {"--optShapesCalib", Arg::shapes, "SPEC", "profile's opt", "Shapes that calibration runs with.", useful, G::build,
-     set_shapes<kBuild, kPrecision, kCalib, &ProfileShapes::opt>},
+     set_shapes<kBuild, kPrecision, kCalib, kCalibShapes, &ProfileShapes::opt>},
     {"--maxShapesCalib", Arg::shapes, "SPEC", "", "Upper bound of the calibration profile.", useful, G::build,
-     set_shapes<kBuild, kPrecision, kCalib, &ProfileShapes::max>},
+     set_shapes<kBuild, kPrecision, kCalib, kCalibShapes, &ProfileShapes::max>},
     {"--calibProfile", Arg::integer, "N", "0", "Optimisation profile that supplies the calibration shapes.", useful,
-     G::build, set_integer<0, kNoLimit, kBuild, kPrecision, &P::calibration_profile>},
+     G::build, set_integer<0, kNoLimit, kBuild, kPrecision, kCalib, &CalibrationFlags::profile>},
     {"--inputIOFormats", Arg::names, "TYPE:LAYOUT[,...]", "fp32:chw",
      "Type and layout per network input, in order, or one entry for all.", useful, G::build, set_io_formats},
     {"--outputIOFormats", Arg::names, "TYPE:LAYOUT[,...]", "fp32:chw",
@@ -168,8 +169,9 @@ constexpr FlagSpec kFlags[] = {
     {"--decomposableAttentions", Arg::names, "NAMES", "", "Attention layers that may be decomposed.", accept, G::build,
      set_nothing, "every attention layer may be decomposed when that is faster"},
     {"--calib", Arg::file, "PATH", "",
-     "Calibration data for INT8: a cache, an image folder, .npy, .npz or saved inputs.", essential, G::build,
-     set_text<kBuild, kPrecision, &P::calibration_path>},
+     "Calibration for INT8: a cache, a folder of pictures or arrays, .npy, .npz, saved inputs, a .py data loader, or "
+     "the word random.",
+     essential, G::build, set_calibration},
     {"--safe", Arg::none, "", "", "Safety-certified engine.", refuse, G::build, set_nothing, kNoSafety},
     {"--consistency", Arg::none, "", "off", "Consistency check of a safe engine.", accept, G::build, set_nothing,
      kNoSafety},
@@ -451,6 +453,21 @@ constexpr FlagSpec kFlags[] = {
     {"--disablePasses", Arg::names, "NAME[,...]", "", "Graph passes to leave out.", extension, G::planish,
      append_names<kBuild, kTactics, &T::disabled_passes>},
     {"--seed", Arg::integer, "N", "1", "Seed of random inputs.", extension, G::planish, set_random_seed},
+    {"--calibPreset", Arg::text, "NAME|FILE", "a guess",
+     "Preprocessing of the pictures of --calib: imagenet, caffe, cifar10, yolo, raw, or a JSON file.", extension,
+     G::planish, set_text<kBuild, kPrecision, kCalib, &CalibrationFlags::preprocess>},
+    {"--calibMethod", Arg::choice, "auto|entropy|minmax|percentile|mse", "auto", "How ranges are chosen.", extension,
+     G::planish, set_text<kBuild, kPrecision, kCalib, &CalibrationFlags::method>},
+    {"--calibPercentile", Arg::number, "P", "99.99", "Share of values inside the range, for --calibMethod=percentile.",
+     extension, G::planish, set_number<0, 100, kBuild, kPrecision, kCalib, &CalibrationFlags::percentile>},
+    {"--calibSamples", Arg::integer, "N", "all", "Samples to calibrate on, spread over the data.", extension,
+     G::planish, set_integer<1, kNoLimit, kBuild, kPrecision, kCalib, &CalibrationFlags::samples>},
+    {"--calibMaxBad", Arg::number, "PERCENT", "10", "Share of unreadable samples that is skipped without an error.",
+     extension, G::planish, set_number<0, 100, kBuild, kPrecision, kCalib, &CalibrationFlags::max_bad_percent>},
+    {"--calibScriptTimeout", Arg::number, "SEC", "120", "Longest wait for one batch of a data loader.", extension,
+     G::planish, set_number<0, 1000000, kBuild, kPrecision, kCalib, &CalibrationFlags::script_timeout_s>},
+    {"--calibCache", Arg::file, "FILE", "<engine>.cache", "Where measured ranges are written as a calibration cache.",
+     extension, G::planish, set_text<kBuild, kPrecision, kCalib, &CalibrationFlags::cache_path>},
     {"--profileColumns", Arg::none, "", "off", "Append precision, tactic and memory to the rows of --dumpProfile.",
      extension, G::planish, turn_on<kReport, &R::extra_profile_columns>},
 };

@@ -99,7 +99,7 @@ void check_profiles(ParsedCommandLine& line, const ParseState& state, const Give
     const Status status = complete_profile(profile, line.warnings);
     if (!status) line.errors.push_back(status.error());
   }
-  ProfileShapes& calib = line.options.build.precision.calibration_shapes;
+  ProfileShapes& calib = line.options.build.precision.calibration.shapes;
   if (!calib.empty() && (calib.opt.empty() || calib.min.empty() != calib.max.empty())) {
     complain(line, "--optShapesCalib", "calibration shapes are incomplete",
              "give --optShapesCalib alone, or all of --minShapesCalib, --optShapesCalib and --maxShapesCalib");
@@ -133,8 +133,11 @@ void check_precisions(ParsedCommandLine& line) {
     line.notes.push_back(
         "--int8 without --fp16: layers without an INT8 tactic run in FP32; --fp16 or --best may be faster");
   }
-  if (!p.calibration_path.empty() && !p.int8 && !p.best) {
+  if (p.calibration.given && !p.int8 && !p.best) {
     line.warnings.push_back("--calib is not read: neither --int8 nor --best is given");
+  }
+  if (p.calibration.given && !line.options.build.engine.load_path.empty()) {
+    line.warnings.push_back("--calib is not read: --loadEngine names an engine that is already built");
   }
 }
 

@@ -40,6 +40,22 @@ struct MemoryPools {
   bool operator==(const MemoryPools&) const = default;
 };
 
+/// How INT8 ranges are found where --calib names data.
+struct CalibrationFlags {
+  std::string path;  ///< --calib: data, a cache, a script, "random"
+  bool given = false;
+  ProfileShapes shapes;
+  int profile = 0;
+  std::string preprocess;  ///< preset or JSON file; "" guesses
+  std::string method = "auto";
+  double percentile = 99.99;
+  int64_t samples = 0;  ///< 0: all
+  double max_bad_percent = 10;
+  double script_timeout_s = 120;
+  std::string cache_path;  ///< where ranges are written; "" is beside the engine
+  bool operator==(const CalibrationFlags&) const = default;
+};
+
 /// Which element types may compete during the build.
 struct PrecisionOptions {
   bool fp16 = false;
@@ -54,9 +70,7 @@ struct PrecisionOptions {
   PairList layer_precisions;         ///< layer name pattern -> type
   PairList layer_output_types;       ///< layer name pattern -> type[+type]
   PairList layer_device_types;       ///< layer name pattern -> CPU, GPU, DLA
-  std::string calibration_path;
-  ProfileShapes calibration_shapes;
-  int calibration_profile = 0;
+  CalibrationFlags calibration;
   bool operator==(const PrecisionOptions&) const = default;
 };
 

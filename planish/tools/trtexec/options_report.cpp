@@ -41,7 +41,7 @@ std::string precision_text(const PrecisionOptions& p) {
 
 std::string calibration_text(const PrecisionOptions& p) {
   if (!p.int8 && !p.best) return "";
-  return p.calibration_path.empty() ? "Dynamic" : p.calibration_path;
+  return p.calibration.path.empty() ? "Dynamic" : p.calibration.path;
 }
 
 void report_shapes(Log& log, std::string_view title, const std::vector<ProfileShapes>& profiles) {

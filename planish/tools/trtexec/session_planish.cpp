@@ -9,6 +9,8 @@
 #include <tuple>
 
 #include "planish/api/engine.h"
+#include "planish/tools/calibration/obtain.h"
+#include "planish/tools/int8_summary.h"
 #include "planish/tools/trtexec/io_format.h"
 #include "planish/tools/trtexec/layer_names.h"
 #include "planish/tools/trtexec/text.h"
@@ -128,6 +130,7 @@ api::BuildConfig build_config(const BuildRequest& request, BuildResult& result) 
   api::BuildConfig config;
   for (const ProfileShapes& profile : request.profiles) config.profiles.push_back(ranges_of(profile));
   config.fp16 = b.precision.fp16;
+  config.int8 = b.precision.int8;
   config.bf16 = b.precision.bf16;
   const std::string& constraints = b.precision.constraints;
   config.precision_constraints = constraints == "obey"     ? api::PrecisionConstraints::obey
@@ -159,6 +162,51 @@ api::BuildConfig build_config(const BuildRequest& request, BuildResult& result) 
   }
   config.warn = [&result](const std::string& text) { result.warnings.push_back(text); };
   return config;
+}
+
+/// Shapes to calibrate at: their own flags, else those of the profile that --calibProfile chooses.
+Result<api::ProfileRanges> calibration_shapes(const BuildRequest& request) {
+  const CalibrationFlags& flags = request.options.build.precision.calibration;
+  api::ProfileRanges shapes;
+  if (flags.profile >= 0 && static_cast<size_t>(flags.profile) < request.profiles.size()) {
+    shapes = ranges_of(request.profiles[static_cast<size_t>(flags.profile)]);
+  } else if (flags.profile > 0) {
+    return Error{
+        .code = Code::invalid_argument,
+        .file = "--calibProfile",
+        .what = fmt::format("there is no profile {}; the build has {}", flags.profile, request.profiles.size()),
+        .fix = "number profiles from 0"};
+  }
+  for (const auto& [name, range] : ranges_of(flags.shapes)) shapes[name] = range;
+  return shapes;
+}
+
+/// The ranges that --calib leads to; what was done goes to `result`.
+Result<api::CalibrationTable> calibrated(const api::Model& model, const BuildRequest& request, BuildResult& result) {
+  const CalibrationFlags& flags = request.options.build.precision.calibration;
+  CalibrationRequest calibration;
+  CalibrationPlace& place = calibration.place;
+  place.path = flags.path;
+  place.preprocess = flags.preprocess;
+  place.max_samples = flags.samples > 0 ? flags.samples : -1;
+  place.script_timeout_s = flags.script_timeout_s;
+  place.threads = request.options.system.cpu_threads;
+  place.seed = request.options.inference.random_seed;
+  place.shapes = PLANISH_TRY(calibration_shapes(request));
+  place.note = [&result](const std::string& text) { result.notes.push_back("Calibration: " + text); };
+  place.warn = [&result](const std::string& text) { result.warnings.push_back(text); };
+  calibration.method = api::find_calibration_method(flags.method).value_or(api::CalibrationMethod::automatic);
+  calibration.percentile = flags.percentile;
+  calibration.max_bad_share = flags.max_bad_percent / 100;
+  const std::string& engine = request.options.build.engine.save_path;
+  calibration.cache_path = !flags.cache_path.empty() || engine.empty() ? flags.cache_path : engine + ".cache";
+  if (request.progress) {
+    calibration.progress = [&request](std::string_view stage, size_t done, size_t total) {
+      request.progress({std::string(stage), static_cast<int64_t>(done), static_cast<int64_t>(total)});
+    };
+  }
+  Calibration found = PLANISH_TRY(obtain_calibration(model, calibration));
+  return std::move(found.table);
 }
 
 class PlanishContext final : public RunContext {
@@ -211,6 +259,12 @@ class PlanishSession final : public Session {
     result.warnings = model_->warnings();
     api::BuildStats stats;
     api::BuildConfig config = build_config(request, result);
+    const bool explicit_scales = model_->has_quantize_nodes();
+    if (config.int8 && !explicit_scales && request.options.build.precision.calibration.given) {
+      auto table = PLANISH_TRY(calibrated(*model_, request, result));
+      config.calibration = std::make_shared<const api::CalibrationTable>(std::move(table));
+    }
+    const api::QuantizeReport report = quantize_report(*model_, config);
     config.io_formats = PLANISH_TRY(io_formats(request.options.build, *model_));
     auto built = api::Engine::build(*std::move(model_), config, &stats);
     model_.reset();
@@ -227,6 +281,11 @@ class PlanishSession final : public Session {
                                          sparsity == "force" ? " now; what the network computes has changed" : ""));
     }
     PLANISH_TRY(describe());
+    if (config.int8) {
+      const auto layers = PLANISH_TRY(engine_->layers());
+      for (std::string& line : int8_summary_lines(summarise_int8(layers, explicit_scales ? nullptr : &report)))
+        result.notes.push_back(std::move(line));
+    }
     return result;
   }
 

@@ -1,0 +1,270 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "planish/base/atomic_file.h"
+#include "planish/tools/calibration/obtain.h"
+#include "planish/tools/console.h"
+#include "planish/tools/judge.h"
+#include "planish/tools/max_drop_search.h"
+#include "planish/tools/planish_commands.h"
+#include "planish/tools/sensitivity.h"
+#include "planish/tools/trial.h"
+#include "planish/tools/trtexec/text.h"
+
+namespace planish::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr double kTimeLimitS = 900;
+constexpr int64_t kSearchSamples = 8;
+
+struct QuantizeCommand {
+  std::string path, output_path, report_path;
+  std::string style = "tensorrt", rounding = "nearest", max_drop, data_path;
+  std::vector<std::string> keep_float, force_int8;
+  bool per_tensor = false, no_bias_correction = false, equalize = false, to_static = false;
+  double time_limit_s = kTimeLimitS;
+  CalibrationArguments calibration;
+  JudgeArguments judge;
+  BuildArguments build;
+  CommandLine line;
+
+  QuantizeCommand()
+      : line("quantize",
+             "Writes an INT8 model: explicit Q/DQ nodes around what INT8 is worth it for, INT8 weights, ONNX that "
+             "TensorRT, ONNX Runtime and OpenVINO take as it is. With --max-drop it looks for the fastest mix of INT8 "
+             "and float that keeps the accuracy.",
+             "  planish quantize resnet18.onnx --calib=calib_images --preset=cifar10 -o resnet18_qdq.onnx\n"
+             "  planish quantize yolov8n.onnx --calib=calib_images --preset=yolo --eval=coco128 --max-drop=1% \\\n"
+             "      -o yolov8n_qdq.onnx\n"
+             "  trtexec --onnx=resnet18_qdq.onnx --int8 --saveEngine=resnet18_int8.engine\n"
+             "  planish quantize bert_dynamic.onnx --to-static --calib=sentences.npz -o bert_static.onnx") {
+    line.positional("MODEL.onnx", path, "The FP32 model");
+    line.text("-o,--output", output_path, "FILE", "The Q/DQ model to write (default MODEL_qdq.onnx beside the model)");
+    calibration.declare(line);
+    line.choice("--style", style, {"tensorrt", "onnxruntime", "openvino"},
+                "For whose fused layers Q/DQ nodes are placed (default tensorrt; every one of them runs all)");
+    line.choice("--rounding", rounding, {"nearest", "adaptive"},
+                "How weights are rounded; adaptive learns it on the calibration data (default nearest)");
+    line.flag("--per-tensor", per_tensor, "One scale per weight tensor instead of one per output channel");
+    line.flag("--no-bias-correction", no_bias_correction, "Leave biases as they are");
+    line.flag("--equalize", equalize, "Even out channels between layers before calibrating");
+    line.texts("--keep-float", keep_float, "NODE[,...]", "Nodes that stay in float; one * allowed: /head/*");
+    line.texts("--force-int8", force_int8, "NODE[,...]", "Nodes to quantise even where it is not thought worth it");
+    line.text("--max-drop", max_drop, "POINTS",
+              "Largest loss of accuracy, in points: 1% or 0.5%; needs --eval, and may keep nodes in float");
+    judge.declare(line, "Judge accuracy by this data");
+    line.text("--data", data_path, "PATH", "Samples to rank nodes by, when --calib is a cache");
+    line.number("--time-limit", time_limit_s, 1, 1e7, "SECONDS", "End the search after this long (default 900)");
+    line.flag("--to-static", to_static, "Turn dynamic quantisation (DynamicQuantizeLinear) into calibrated Q/DQ");
+    line.text("--report", report_path, "FILE", "Write what was quantised and why nodes were not, as JSON");
+    build.declare_common(line);
+  }
+};
+
+Error bad(std::string option, std::string what, std::string fix) {
+  return Error{
+      .code = Code::invalid_argument, .file = std::move(option), .what = std::move(what), .fix = std::move(fix)};
+}
+
+/// "1%", "1", "0.5%": points of the metric, as a share of one.
+Result<double> parse_drop(std::string text) {
+  if (!text.empty() && text.back() == '%') text.pop_back();
+  return PLANISH_TRY(parse_number(text, 0, 100, "--max-drop")) / 100;
+}
+
+Status check(const QuantizeCommand& command) {
+  if (!command.max_drop.empty() && command.judge.data.empty())
+    return bad("--max-drop", "needs labelled data to measure the accuracy on",
+               "add --eval=labels.csv, --eval=FOLDER or --eval=images.npz");
+  if (command.max_drop.empty() && !command.judge.data.empty())
+    warn("quantize", "--eval is not used without --max-drop; planish compare-precisions measures accuracy");
+  return {};
+}
+
+api::QuantizeOptions options_of(const QuantizeCommand& command) {
+  api::QuantizeOptions options;
+  options.style = command.style == "onnxruntime" ? api::QuantizeStyle::onnxruntime
+                  : command.style == "openvino"  ? api::QuantizeStyle::openvino
+                                                 : api::QuantizeStyle::tensorrt;
+  options.rounding = command.rounding == "adaptive" ? api::RoundingMethod::adaptive : api::RoundingMethod::nearest;
+  options.per_channel = !command.per_tensor;
+  options.bias_correction = !command.no_bias_correction;
+  options.equalization = command.equalize;
+  for (const std::string& list : command.keep_float)
+    for (std::string& node : split_list(list, ',')) options.keep_float.push_back(std::move(node));
+  for (const std::string& list : command.force_int8)
+    for (std::string& node : split_list(list, ',')) options.force_int8.push_back(std::move(node));
+  options.warn = [](const std::string& text) { warn("quantize", text); };
+  return options;
+}
+
+/// Samples to rank nodes by: --data, else what was calibrated on, else pictures of --eval.
+Result<std::vector<NamedTensors>> ranking_samples(const QuantizeCommand& command, const api::Model& model,
+                                                  Calibration& calibration, const api::ProfileRanges& shapes) {
+  if (command.data_path.empty() && calibration.source != nullptr)
+    return first_batches(*calibration.source, kSearchSamples);
+  CalibrationArguments arguments = command.calibration;
+  arguments.path = command.data_path.empty() ? command.judge.data : command.data_path;
+  CalibrationRequest request = PLANISH_TRY(arguments.request("quantize", command.build.threads));
+  request.place.shapes = shapes;
+  request.place.max_samples = kSearchSamples;
+  const auto source = PLANISH_TRY(open_calibration_source(request.place, model.inputs(), model.outputs()));
+  return first_batches(*source, kSearchSamples);
+}
+
+void report_search(const SearchResult& result, double max_drop) {
+  if (!result.reached)
+    warn("quantize", fmt::format("no mix was found that loses at most {:.2f} points{}: the best one is written",
+                                 max_drop * 100, result.timed_out ? " within the time limit" : ""));
+  fmt::print("{}: float {}, all in INT8 {}, chosen {} ({})\n", result.in_float.metric,
+             percent_text(result.in_float.value), percent_text(result.in_int8.value), percent_text(result.chosen.value),
+             points_text(result.chosen.value - result.in_float.value));
+  if (result.float_ms > 0)
+    fmt::print("Estimated time: float {}, all in INT8 {}, chosen {}\n", milliseconds_text(result.float_ms),
+               milliseconds_text(result.int8_ms), milliseconds_text(result.chosen_ms));
+  fmt::print("{} engines were built and judged{}\n", result.engines,
+             result.timed_out ? "; the time limit ended the search" : "");
+  if (result.kept.empty()) return;
+  Table table({{"Kept in float", false, 60}, {"Output error alone", true}, {"INT8 would save (ms)", true}});
+  std::vector<std::string> names;
+  for (const NodeSensitivity& node : result.kept) {
+    table.add({node.node, fmt::format("{:.5f}", node.output_error), fmt::format("{:+.4f}", node.saved_ms())});
+    names.push_back(node.node);
+  }
+  fmt::print("{}The same for a build from the FP32 model:\n  --precisionConstraints=obey --layerPrecisions={}\n",
+             table.text(), layer_precisions_text(names));
+}
+
+/// Adds to `options.keep_float` what the accuracy needs.
+Status search(const QuantizeCommand& command, Trials& trials, Calibration& calibration, api::QuantizeOptions& options) {
+  const double max_drop = PLANISH_TRY(parse_drop(command.max_drop));
+  SearchOptions search;
+  search.max_drop = max_drop;
+  search.fp16 = command.build.fp16 || command.build.best;
+  search.bf16 = command.build.bf16 || command.build.best;
+  search.deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<int64_t>(command.time_limit_s * 1000));
+  const Judge judge = PLANISH_TRY(
+      Judge::open(command.judge.data, command.calibration.preprocess, command.judge.limit, command.build.threads));
+  const api::ProfileRanges shapes =
+      trials.config().profiles.empty() ? api::ProfileRanges{} : trials.config().profiles[0];
+  const auto samples = PLANISH_TRY(ranking_samples(command, trials.model(), calibration, shapes));
+  const QuantisableNodes all = PLANISH_TRY(quantisable_nodes(trials.model(), calibration.table, options));
+  // A third of the time ranks nodes; those that it does not reach count as harmless.
+  const auto ranked_by = std::chrono::steady_clock::now() +
+                         std::chrono::milliseconds(static_cast<int64_t>(command.time_limit_s * 1000 / 3));
+  Progress progress("Ranking");
+  auto nodes = PLANISH_TRY(measure_sensitivity(
+      trials, calibration.table, options, all.nodes, samples, ranked_by,
+      [&progress](std::string_view stage, int64_t done, int64_t total) { progress.update(stage, done, total); }));
+  progress.finish();
+  for (size_t i = nodes.size(); i < all.nodes.size(); ++i) nodes.push_back({.node = all.nodes[i]});
+  const api::Engine in_float = PLANISH_TRY(trials.build([](api::BuildConfig&) {}, "float"));
+  api::Model quantised = PLANISH_TRY(api::quantize(trials.model(), calibration.table, options));
+  const api::Engine in_int8 = PLANISH_TRY(trials.build_model(std::move(quantised), trials.config(), "INT8"));
+  PLANISH_TRY(add_times(in_float, in_int8, nodes));
+  const SearchResult result =
+      PLANISH_TRY(search_mix(trials, calibration.table, options, std::move(nodes), judge, search,
+                             [](const std::string& text) { fmt::print(stderr, "planish quantize: {}\n", text); }));
+  for (const NodeSensitivity& node : result.kept) options.keep_float.push_back(node.node);
+  report_search(result, max_drop);
+  return {};
+}
+
+std::string report_json(const QuantizeCommand& command, const api::QuantizeReport& report,
+                        const api::CalibrationTable& table) {
+  Json json{{"model", command.path},       {"output", command.output_path},
+            {"style", command.style},      {"calibration", table.description},
+            {"samples", table.samples},    {"quantised_nodes", report.quantised_nodes},
+            {"float_nodes", Json::array()}};
+  for (const api::FloatNode& node : report.float_nodes)
+    json["float_nodes"].push_back({{"node", node.node}, {"reason", node.reason}});
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+void print_report(const QuantizeCommand& command, const api::QuantizeReport& report) {
+  std::error_code ignored;
+  const auto before = std::filesystem::file_size(command.path, ignored);
+  const auto after = std::filesystem::file_size(command.output_path, ignored);
+  fmt::print("{}: {} nodes in INT8, {} (the model was {})\n", command.output_path, report.quantised_nodes,
+             bytes_text(static_cast<int64_t>(after)), bytes_text(static_cast<int64_t>(before)));
+  constexpr size_t kNames = 4;
+  std::vector<std::pair<std::string, std::vector<std::string>>> groups;
+  for (const api::FloatNode& node : report.float_nodes) {
+    auto it = std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == node.reason; });
+    if (it == groups.end()) it = groups.insert(groups.end(), {node.reason, {}});
+    it->second.push_back(node.node);
+  }
+  for (const auto& [reason, nodes] : groups) {
+    const size_t shown = std::min(nodes.size(), kNames);
+    fmt::print("  in float, {}: {}{}\n", reason,
+               fmt::join(nodes.begin(), nodes.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+               nodes.size() > shown ? fmt::format(" and {} more", nodes.size() - shown) : "");
+  }
+}
+
+/// The model with float layers where it was dynamically quantised.
+Result<api::Model> static_form(const QuantizeCommand& command, const api::Model& model) {
+  api::DynamicReport report;
+  api::Model form = PLANISH_TRY(api::dynamic_to_static(model, &report));
+  if (report.products == 0 && report.left == 0)
+    return Error{.code = Code::invalid_argument,
+                 .file = command.path,
+                 .what = "nothing in the model is dynamically quantised",
+                 .fix = "leave --to-static out for models without DynamicQuantizeLinear"};
+  fmt::print(stderr, "planish quantize: {} dynamically quantised products became float layers to calibrate\n",
+             report.products);
+  if (report.left > 0)
+    warn("quantize", fmt::format("{} others are in a form that is not known and stay as they are", report.left));
+  return form;
+}
+
+Status quantize(QuantizeCommand& command) {
+  PLANISH_TRY(check(command));
+  if (command.output_path.empty()) {
+    const std::filesystem::path path(command.path);
+    command.output_path = (path.parent_path() / (path.stem().string() + "_qdq.onnx")).string();
+  }
+  api::Model model = PLANISH_TRY(api::Model::read(command.path));
+  if (command.to_static) model = PLANISH_TRY(static_form(command, model));
+  command.build.default_batch = trial_batch(model);
+  Trials trials = PLANISH_TRY(Trials::open("quantize", std::move(model), command.build));
+  const api::ProfileRanges shapes =
+      trials.config().profiles.empty() ? api::ProfileRanges{} : trials.config().profiles[0];
+  Calibration calibration = PLANISH_TRY(
+      calibrate_with_progress("quantize", trials.model(), command.calibration, shapes, command.build.threads));
+  api::QuantizeOptions options = options_of(command);
+  options.data = calibration.source.get();
+  if (!command.max_drop.empty()) PLANISH_TRY(search(command, trials, calibration, options));
+  if (options.data != nullptr) PLANISH_TRY(options.data->rewind());
+  Progress progress("Quantising");
+  options.progress = [&progress](std::string_view stage, size_t done, size_t total) {
+    progress.update(stage, static_cast<int64_t>(done), static_cast<int64_t>(total));
+  };
+  api::QuantizeReport report;
+  const api::Model quantised = PLANISH_TRY(api::quantize(trials.model(), calibration.table, options, &report));
+  progress.finish();
+  PLANISH_TRY(quantised.write(command.output_path));
+  print_report(command, report);
+  if (command.report_path.empty()) return {};
+  return write_file_atomically(command.report_path, report_json(command, report, calibration.table));
+}
+
+}  // namespace
+
+int quantize_main(int argc, char** argv) {
+  QuantizeCommand command;
+  if (const auto code = command.line.parse(argc, argv)) return *code;
+  const Status status = quantize(command);
+  return status.ok() ? 0 : fail("quantize", status.error());
+}
+
+std::vector<std::string> quantize_words() { return QuantizeCommand().line.words(); }
+
+}  // namespace planish::tools

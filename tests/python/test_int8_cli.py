@@ -1,0 +1,313 @@
+"""INT8 on the command line: calibration data of every kind, caches, quantize, convert, sensitivity, compare-precisions."""
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import planish_program
+import pytest
+
+DEMO = planish_program.ROOT / "demo"
+MODEL = DEMO / "digits.onnx"
+PRESET = f"--preset={DEMO / 'preprocess.json'}"
+CALIB = f"--calib={DEMO / 'calibration'}"
+EVAL = f"--eval={DEMO / 'images' / 'labels.csv'}"
+QUICK = ["--duration=0", "--iterations=1", "--warmUp=0", "--builderOptimizationLevel=1"]
+
+
+def run(folder, program, *arguments, code=0):
+    """One command in a folder, with python3 of these tests first on PATH; returns standard output and error together."""
+    planish = planish_program.find_program()
+    if planish is None:
+        pytest.skip("planish is not built")
+    path = os.pathsep.join([str(planish.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run([planish, program, *map(str, arguments)], cwd=folder, capture_output=True, text=True,
+                          env={**os.environ, "PATH": path}, timeout=600)
+    text = done.stdout + done.stderr
+    assert done.returncode == code, text
+    return text
+
+
+def digits(count=40):
+    """Preprocessed held-out digits as the network wants them."""
+    from PIL import Image
+    files = sorted((DEMO / "images").glob("*.png"))[:count]
+    return np.stack([np.asarray(Image.open(f), np.float32)[None] / 255 for f in files])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """The cache that a build beside the engine leaves."""
+    folder = tmp_path_factory.mktemp("cache")
+    out = run(folder, "trtexec", f"--onnx={MODEL}", "--int8", CALIB, f"--calibPreset={DEMO / 'preprocess.json'}",
+              "--saveEngine=digits.engine", *QUICK)
+    assert "calibrated on 100 samples" in out
+    assert "INT8 summary:" in out and "changing layouts" in out
+    assert "calibration cache written to digits.engine.cache" in out
+    assert "PASSED" in out
+    return folder / "digits.engine.cache"
+
+
+def read_cache(path):
+    header, *lines = path.read_text().splitlines()
+    scales = {}
+    for line in lines:
+        name, value = line.rsplit(": ", 1)
+        scales[name] = struct.unpack("!f", struct.pack("!I", int(value, 16)))[0]
+    return header, scales
+
+
+def test_the_cache_is_tensorrts_text(cache):
+    header, scales = read_cache(cache)
+    assert header.startswith("TRT-") and header.endswith("-EntropyCalibration2")
+    assert 0 < scales["image"] <= 1.01 / 127
+    assert cache.read_bytes().endswith(b"\n")
+
+
+def test_a_cache_gives_the_same_engine_state_and_says_so(cache, tmp_path):
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", f"--calib={cache}", "--saveEngine=d.engine", *QUICK)
+    assert "ranges of" in out and "INT8 summary:" in out
+    assert not (tmp_path / "d.engine.cache").exists(), "nothing was measured"
+    out = run(tmp_path, "trtexec", "--loadEngine=d.engine", *QUICK[:3])
+    assert "Calibration of this engine: cache digits.engine.cache from folder" in out
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "json", "folder of npy", "folder of bin", "csv"])
+def test_every_kind_of_data(kind, cache, tmp_path):
+    values = digits()
+    extra = []
+    if kind == "npy":
+        np.save(tmp_path / "c.npy", values)
+        spec = "c.npy"
+    elif kind == "npz":
+        np.savez(tmp_path / "c.npz", image=values)
+        spec = "c.npz"
+    elif kind == "json":
+        import base64
+        import io
+        items = []
+        for row in values[:5]:
+            buffer = io.BytesIO()
+            np.save(buffer, row[None])
+            array = {"array": base64.b64encode(buffer.getvalue()).decode(), "polygraphy_class": "ndarray"}
+            items.append({"image": array})
+        (tmp_path / "c.json").write_text(json.dumps(items))
+        spec = "c.json"
+    elif kind == "csv":
+        spec, extra = str(DEMO / "images" / "labels.csv"), ["--calibPreset=" + str(DEMO / "preprocess.json")]
+    else:
+        (tmp_path / "c").mkdir()
+        for i, row in enumerate(values):
+            if kind == "folder of npy":
+                np.save(tmp_path / "c" / f"{i:03}.npy", row)
+            else:
+                row.tofile(tmp_path / "c" / f"{i:03}.bin")
+        spec = "c/"
+    run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", f"--calib={spec}", "--calibCache=out.cache",
+        "--skipInference", *QUICK, *extra)
+    _, scales = read_cache(tmp_path / "out.cache")
+    _, expected = read_cache(cache)
+    assert scales.keys() == expected.keys()
+    assert scales["image"] == pytest.approx(expected["image"], rel=0.05)
+
+
+def test_bad_samples_are_skipped_and_counted(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for f in sorted((DEMO / "calibration").glob("*.png"))[:30]:
+        (folder / f.name).write_bytes(f.read_bytes())
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no picture")
+    from PIL import Image
+    Image.new("RGBA", (50, 20)).save(folder / "other.png")
+    preset = f"--calibPreset={DEMO / 'preprocess.json'}"
+    common = [f"--onnx={MODEL}", "--int8", "--calib=pictures", preset, "--skipInference", *QUICK]
+    out = run(tmp_path, "trtexec", *common)
+    assert "broken.jpg" in out and "1 of 32 samples were skipped" in out
+    out = run(tmp_path, "trtexec", *common, "--calibMaxBad=1", code=1)
+    assert "broken.jpg" in out and "FAILED" in out
+
+
+def test_nan_wrong_shapes_and_missing_data_name_the_culprit(tmp_path):
+    values = digits(20)
+    values[3, 0, 5, 5] = np.nan
+    np.save(tmp_path / "nan.npy", values)
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=nan.npy", "--skipInference", *QUICK)
+    assert "nan.npy[3]" in out and "NaN or infinity" in out and "1 of 20 samples were skipped" in out
+    np.save(tmp_path / "nhwc.npy", np.zeros((4, 32, 32, 1), np.float32))
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=nhwc.npy", code=1)
+    assert "nhwc.npy" in out and "'image'" in out and "transpose" in out
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=nowhere", code=1)
+    assert "'nowhere' does not exist" in out and "--calib=random" in out
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=", code=1)
+    assert "needs a value" in out
+    (tmp_path / "empty").mkdir()
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=empty", code=1)
+    assert "the folder is empty" in out
+
+
+def test_invented_and_random_ranges_are_marked(tmp_path):
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--saveEngine=i.engine", *QUICK)
+    assert "INVENTED" in out and "--calib=FOLDER_OF_IMAGES" in out and "PASSED" in out
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=random", "--saveEngine=r.engine", *QUICK)
+    assert "RANDOM values" in out
+    out = run(tmp_path, "trtexec", "--loadEngine=r.engine", *QUICK[:3])
+    assert "Calibration of this engine: random" in out
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=r.engine.cache", "--skipInference", *QUICK)
+    assert "RANDOM data" in out
+
+
+LOADER = """
+import numpy as np
+rng = np.random.RandomState(0)
+def load_data():
+    for i in range({count}):
+        yield {{"image": rng.rand(2, 1, 32, 32).astype(np.float32)}}
+{tail}
+"""
+
+
+def test_scripts_as_calibration_data(tmp_path):
+    script = tmp_path / "loader.py"
+    common = [f"--onnx={MODEL}", "--int8", "--skipInference", "--calib=loader.py", *QUICK]
+    script.write_text(LOADER.format(count=5, tail=""))
+    assert "calibrated on 10 samples" in run(tmp_path, "trtexec", *common)
+    script.write_text(LOADER.format(count=2, tail="    raise KeyError('no such picture')"))
+    out = run(tmp_path, "trtexec", *common, code=1)
+    assert "Traceback (most recent call last)" in out and "KeyError: 'no such picture'" in out and "Fix:" in out
+    script.write_text(LOADER.format(count=0, tail=""))
+    assert "yields no sample" in run(tmp_path, "trtexec", *common, code=1)
+    script.write_text(LOADER.format(count="10**9", tail=""))
+    out = run(tmp_path, "trtexec", *common, "--calibSamples=6")
+    assert "calibrated on 6 samples" in out
+    script.write_text("import time\n" + LOADER.format(count=1, tail="    time.sleep(600)"))
+    out = run(tmp_path, "trtexec", *common, "--calibScriptTimeout=2", code=1)
+    assert "nothing for 2 seconds" in out
+
+
+def test_cache_show_edit_convert(cache, tmp_path):
+    out = planish_program.call("cache", "show", cache)
+    assert "image" in out and "Samples: 100" in out
+    edited, converted, back = tmp_path / "e.cache", tmp_path / "c.json", tmp_path / "b.cache"
+    planish_program.call("cache", "edit", cache, "--set=image=2.54", "--remove=logits", "-o", edited)
+    _, scales = read_cache(edited)
+    assert scales["image"] == pytest.approx(0.02) and "logits" not in scales
+    planish_program.call("cache", "convert", cache, converted)
+    assert json.loads(converted.read_text())
+    planish_program.call("cache", "convert", converted, back)
+    assert back.read_bytes() == cache.read_bytes()
+    planish_program.call("cache", "convert", converted, back, "--header=TRT-8601-EntropyCalibration2")
+    assert back.read_text().startswith("TRT-8601-EntropyCalibration2\n")
+    foreign = tmp_path / "ort.json"
+    foreign.write_text(json.dumps({"image": {"CLS": "TensorData", "lowest": [-1.0], "highest": [0.5]}}))
+    planish_program.call("cache", "convert", foreign, back)
+    assert read_cache(back)[1]["image"] == pytest.approx(1 / 127)
+    assert "did you mean" in planish_program.call("cache", "edit", cache, "--remove=imag", "-o", edited, code=1)
+    assert "nothing that can be done" in planish_program.call("cache", "shwo", cache, code=1)
+
+
+def top1(session, values):
+    return session.run(None, {"image": values})[0].argmax(1)
+
+
+def test_quantize_writes_a_model_that_onnxruntime_runs(tmp_path):
+    ort = pytest.importorskip("onnxruntime")
+    out = tmp_path / "digits_qdq.onnx"
+    report = tmp_path / "report.json"
+    text = planish_program.call("quantize", MODEL, CALIB, PRESET, "-o", out, f"--report={report}")
+    assert "nodes in INT8" in text
+    assert json.loads(report.read_text())["quantised_nodes"] > 3
+    values = digits(200)
+    quantised, original = ort.InferenceSession(str(out)), ort.InferenceSession(str(MODEL))
+    assert (top1(quantised, values) == top1(original, values)).mean() >= 0.98
+
+
+def test_quantize_keeps_nodes_in_float_and_searches(tmp_path):
+    out = tmp_path / "q.onnx"
+    text = planish_program.call("quantize", MODEL, CALIB, PRESET, "-o", out, "--keep-float=*")
+    assert "0 nodes in INT8" in text and "kept in float on request" in text
+    text = planish_program.call("quantize", MODEL, CALIB, PRESET, EVAL, "--eval-samples=100", "--max-drop=2%", "-o", out,
+                                "--builderOptimizationLevel=1", "--time-limit=60")
+    assert "top-1: float" in text and "engines were built and judged" in text
+    assert "needs labelled data" in planish_program.call("quantize", MODEL, CALIB, "--max-drop=1%", code=1)
+    assert "--calib" in planish_program.call("quantize", MODEL, code=1)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_convert_to_half(precision, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    out = tmp_path / "half.onnx"
+    text = planish_program.call("convert", MODEL, f"--{precision}", "-o", out)
+    assert f"nodes in {precision.upper()}" in text
+    model = onnx.load(out)
+    onnx.checker.check_model(model)
+    half = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]
+    assert {t.data_type for t in model.graph.initializer if t.data_type != onnx.TensorProto.INT64} == {half}
+    assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert out.stat().st_size < 0.6 * MODEL.stat().st_size
+    values = digits(50)
+    np.save(tmp_path / "x.npy", values)
+    for model_path in [MODEL, out]:
+        planish_program.call("run", model_path, "-i", tmp_path / "x.npy", "-o", tmp_path / f"{model_path.stem}.npz",
+                             "--shapes=image:50x1x32x32", "--builderOptimizationLevel=0")
+    want, got = (np.load(tmp_path / f"{stem}.npz")["logits"] for stem in ["digits", "half"])
+    assert np.linalg.norm(got - want) <= 2e-2 * np.linalg.norm(want)
+    if precision == "fp16":
+        ort = pytest.importorskip("onnxruntime")
+        assert (top1(ort.InferenceSession(str(out)), values) == want.argmax(1)).all()
+    assert "exclude each other" in planish_program.call("convert", MODEL, "--fp16", "--bf16", code=1)
+
+
+def test_dynamic_models_become_static(tmp_path):
+    pytest.importorskip("onnxruntime")
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    dynamic, static = tmp_path / "dynamic.onnx", tmp_path / "static.onnx"
+    quantization.quantize_dynamic(str(MODEL), str(dynamic), weight_type=quantization.QuantType.QUInt8)
+    text = planish_program.call("quantize", dynamic, "--to-static", CALIB, PRESET, "-o", static)
+    assert "nodes in INT8" in text
+    import onnx
+    operators = {node.op_type for node in onnx.load(static).graph.node}
+    assert "QuantizeLinear" in operators and "DynamicQuantizeLinear" not in operators
+    assert "leave --to-static out" in planish_program.call("quantize", MODEL, "--to-static", CALIB, PRESET, code=1)
+
+
+def test_sensitivity(tmp_path):
+    report = tmp_path / "s.json"
+    text = planish_program.call("sensitivity", MODEL, CALIB, PRESET, EVAL, "--eval-samples=50", "--samples=8",
+                                f"--json={report}", f"--histograms={tmp_path / 'h'}", "--builderOptimizationLevel=1")
+    assert "Output error" in text and "Metric drop" in text and "--layerPrecisions=" in text
+    data = json.loads(report.read_text())
+    errors = [node["output_error"] for node in data["nodes"]]
+    assert errors == sorted(errors, reverse=True) and 0 < errors[0] < 1
+    assert any("input_snr_db" in node for node in data["nodes"])
+    histograms = json.loads((tmp_path / "h" / "histograms.json").read_text())
+    assert sum(histograms[0]["counts"]) > 0 and list((tmp_path / "h").glob("*.svg"))
+    precisions = data["layer_precisions"]
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", CALIB, f"--calibPreset={DEMO / 'preprocess.json'}",
+              "--precisionConstraints=obey", f"--layerPrecisions={precisions}", "--skipInference", *QUICK)
+    assert "kept in float on request" in out
+
+
+def test_compare_precisions(cache, tmp_path):
+    common = [MODEL, f"--calib={cache}", PRESET, EVAL, "--duration=0.05", "--builderOptimizationLevel=1"]
+    table = tmp_path / "t.json"
+    text = planish_program.call("compare-precisions", *common, "-o", table, f"--save={tmp_path}")
+    assert text.splitlines()[0].split()[:3] == ["Precision", "Engine", "size"]
+    rows = {row["precision"]: row for row in json.loads(table.read_text())["engines"]}
+    assert list(rows) == ["fp32", "fp16", "bf16", "int8"]
+    assert rows["int8"]["engine_bytes"] < rows["fp32"]["engine_bytes"]
+    assert rows["int8"]["int8_layers"] > 3 and abs(rows["int8"]["drop"]) < 0.02
+    assert (tmp_path / "digits_int8.engine").exists()
+    text = planish_program.call("compare-precisions", *common, "--precisions=fp32,int8", "--format=markdown")
+    assert text.startswith("| Precision | Engine size |")
+    text = planish_program.call("compare-precisions", *common, "--precisions=fp32,int8", "--format=csv")
+    assert len(text.strip().splitlines()) == 3
+
+
+def test_explicit_models_ignore_the_calibration(cache, tmp_path):
+    out = tmp_path / "q.onnx"
+    planish_program.call("quantize", MODEL, f"--calib={cache}", "-o", out)
+    text = run(tmp_path, "trtexec", f"--onnx={out}", "--int8", f"--calib={cache}", "--skipInference", *QUICK)
+    assert "Calibrator won't be used in explicit quantization mode" in text and "INT8 summary:" in text
