@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <string>
@@ -242,6 +243,50 @@ TEST(Precision, LayersThatSpoilTheResultGoBackToFp32) {
   bool said = false;
   for (const LayerPlan& layer : engine->layers) said |= layer.note.find("kept in FP32") != std::string::npos;
   EXPECT_TRUE(said);
+}
+
+/// A table whose convolutions accept f16, as on a processor that multiplies it.
+const TacticTable& table_with_f16() {
+  static Tactic half = kHostReferenceTactic;
+  static const std::array<std::string_view, 1> ops{"planish.FusedConv"};
+  half.id = "test.half_conv";
+  half.ops = ops;
+  half.supports = [](const NodeView& view, const Target& target) -> WhyNot {
+    if (view.inputs[0].dtype != DType::f16) return "computes in f16 only";
+    return kHostReferenceTactic.supports(view, target);
+  };
+  static const TacticTable table = [] {
+    TacticTable t = cpu_tactics();
+    t.tactics.insert(t.tactics.begin(), &half);
+    return t;
+  }();
+  return table;
+}
+
+TEST(Precision, LayersBeyondTheRangeOfFp16StayInFp32AndAreListed) {
+  const char* text =
+      "graph \"g\" (x: f32[1,2,8,8]) -> (y) {\n const big: f32[2,2,1,1] = [60000, 50000, -60000, 50000]\n const small: "
+      "f32[2,2,1,1] = [1e-4, 2e-4, 3e-4, -1e-4]\n const w: f32[2,2,1,1] = [1, 2, 3, 4]\n q = Conv(x, w) @quiet\n "
+      "l = Conv(q, big) @loud\n s = Conv(l, small) @listener\n y = Conv(s, w) @last\n}";
+  BuildOptions o = options();
+  o.fp16 = true;
+  o.layer_precisions = {{"*", DType::f16}};
+  o.precision_constraints = PrecisionConstraints::obey;
+  std::string warnings;
+  o.warn = [&warnings](const std::string& text_of) { warnings += text_of; };
+  auto engine = api::build_checked(graph_of(text), o, host_device(), table_with_f16());
+  ASSERT_TRUE(engine.ok()) << engine.error().message();
+  for (size_t n = 0; n < engine->graph.nodes.size(); ++n) {
+    const std::string& name = engine->graph.nodes[n].name;
+    const LayerPlan& layer = engine->layers[n];
+    if (name == "loud" || name == "listener") {
+      EXPECT_EQ(layer.precision, "fp32") << name;
+      EXPECT_NE(layer.note.find("65504"), std::string::npos) << layer.note;
+      EXPECT_NE(warnings.find(name), std::string::npos) << warnings;
+    } else if (name == "quiet" || name == "last") {
+      EXPECT_EQ(layer.precision, "fp16") << name;
+    }
+  }
 }
 
 TEST(Precision, HalfModelsComputeInF32AndStoreTheirWeightsInHalfAgain) {

@@ -110,24 +110,28 @@ class Yardstick {
     return worst;
   }
 
-  /// Nodes whose results leave the range of FP16, with the largest magnitude.
+  /// Nodes that write or read values beyond the range of FP16, with the largest magnitude.
   Result<std::map<std::string, double>> beyond_fp16() {
-    constexpr double kLargest = 65504.0;
     const Graph& graph = f32_.engine->graph;
     const Uses uses(graph);
     std::map<std::string, double> out;
-    PLANISH_TRY(f32_.context->run_observed([&graph](ValueId v) { return graph.value(v).dtype == DType::f32; },
-                                           [&](const Observation& o) -> Status {
-                                             const auto* x = static_cast<const float*>(o.data);
-                                             float most = 0;
-                                             for (size_t i = 0; i < o.desc.bytes() / sizeof(float); ++i)
-                                               most = std::max(most, std::abs(x[i]));
-                                             const int32_t producer = uses.producer[static_cast<size_t>(o.value)];
-                                             if (producer >= 0 && static_cast<double>(most) > kLargest)
-                                               out[graph.nodes[static_cast<size_t>(producer)].name] =
-                                                   static_cast<double>(most);
-                                             return {};
-                                           }));
+    const auto note = [&](ValueId v, double most) {
+      std::vector<int32_t> nodes = uses.consumers[static_cast<size_t>(v)];
+      nodes.push_back(uses.producer[static_cast<size_t>(v)]);
+      for (const int32_t n : nodes)
+        if (n >= 0 && !graph.nodes[static_cast<size_t>(n)].is("Reformat", "planish"))
+          out[graph.nodes[static_cast<size_t>(n)].name] = most;
+    };
+    const auto wanted = [&graph](ValueId v) { return graph.value(v).dtype == DType::f32; };
+    const auto show = [&note](const Observation& o) -> Status {
+      constexpr float kLargest = 65504.0F;
+      const auto* x = static_cast<const float*>(o.data);
+      float most = 0;
+      for (size_t i = 0; i < o.desc.bytes() / sizeof(float); ++i) most = std::max(most, std::abs(x[i]));
+      if (most > kLargest) note(o.value, static_cast<double>(most));
+      return {};
+    };
+    PLANISH_TRY(f32_.context->run_observed(wanted, show));
     return out;
   }
 
