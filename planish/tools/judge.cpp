@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "planish/tools/picture_input.h"
 
 namespace planish::tools {
@@ -48,7 +50,10 @@ std::optional<double> agreement(const Score& a, const Score& b) {
 
 std::string percent_text(double share) { return fmt::format("{:.2f} %", share * 100); }
 
-std::string points_text(double difference) { return fmt::format("{:+.2f} points", difference * 100); }
+std::string points_text(double difference) {
+  // Adding zero makes of a negative zero a positive one.
+  return fmt::format("{:+.2f} points", std::round(difference * 1e4) / 100 + 0.0);
+}
 
 void JudgeArguments::declare(CommandLine& line, const std::string& purpose) {
   line.text("--eval", data, "DATA",

@@ -30,7 +30,8 @@ Result<api::Engine> Trials::build_model(api::Model model, api::BuildConfig confi
   config.warn = [&warnings](const std::string& text) { warnings.push_back(text); };
   Progress progress("Building " + what);
   config.progress = [&progress](std::string_view stage, size_t done, size_t total) {
-    progress.update(stage, static_cast<int64_t>(done), static_cast<int64_t>(total));
+    // The long stage; with several engines to build, a line for each stage of each would bury the report.
+    if (stage == "tactics") progress.update(stage, static_cast<int64_t>(done), static_cast<int64_t>(total));
   };
   auto engine = api::Engine::build(std::move(model), config, stats);
   progress.finish();
