@@ -174,10 +174,16 @@ void fill_table(const Graph& graph, const std::map<std::string, TensorStatistics
     const double threshold = choose_threshold(s, static_cast<ThresholdMethod>(options.method), options.percentile);
     if (threshold <= 0) zero.push_back(name);
     const float scale = threshold > 0 ? std::max(static_cast<float>(threshold / 127), 1e-30F) : kZeroTensorScale;
-    table.ranges[name] = {scale, s.min, s.max};
+    TensorRange& range = table.ranges[name] = {scale, s.min, s.max, 0};
+    if (s.min >= 0 && threshold > 0)
+      range.unsigned_scale = static_cast<float>(
+          choose_threshold(s, static_cast<ThresholdMethod>(options.method), options.percentile, kUnsignedSteps) /
+          kUnsignedSteps);
     table.order.push_back(name);
     table.histograms.push_back(histogram_of(name, s.histogram));
-    if (read_by_products.contains(name)) table.channel_means[name] = s.channel_means();
+    if (!read_by_products.contains(name)) return;
+    table.channel_means[name] = s.channel_means();
+    table.channel_maxima[name] = s.channel_amax;
   };
   for (const ValueId v : graph.inputs) add(v);
   for (const Node& node : graph.nodes)

@@ -55,8 +55,11 @@ Status read_json(const Json& json, CalibrationTable& table, std::string_view fil
     if (entry.is_number()) {
       range.scale = entry.get<float>();
     } else {
-      range = {entry.value("scale", 0.0F), entry.value("min", 0.0F), entry.value("max", 0.0F)};
+      range = {entry.value("scale", 0.0F), entry.value("min", 0.0F), entry.value("max", 0.0F),
+               entry.value("unsigned_scale", 0.0F)};
       if (entry.contains("channel_means")) table.channel_means[name] = entry["channel_means"].get<std::vector<float>>();
+      if (entry.contains("channel_maxima"))
+        table.channel_maxima[name] = entry["channel_maxima"].get<std::vector<float>>();
     }
     if (!(range.scale > 0)) return bad_json(file, fmt::format("the scale of '{}' is not positive", name));
     table.ranges[name] = range;
@@ -119,7 +122,9 @@ std::string CalibrationTable::to_json() const {
   for (const std::string& name : names_in_order(*this)) {
     const TensorRange& r = ranges.at(name);
     Json entry{{"scale", r.scale}, {"min", r.min}, {"max", r.max}};
+    if (r.unsigned_scale > 0) entry["unsigned_scale"] = r.unsigned_scale;
     if (const auto it = channel_means.find(name); it != channel_means.end()) entry["channel_means"] = it->second;
+    if (const auto it = channel_maxima.find(name); it != channel_maxima.end()) entry["channel_maxima"] = it->second;
     tensors[name] = std::move(entry);
   }
   return json.dump(1) + "\n";
@@ -163,6 +168,8 @@ Result<CalibrationTable> CalibrationTable::read(const std::filesystem::path& fil
     range = it->second;
     if (const auto means = side->channel_means.find(tensor); means != side->channel_means.end())
       table.channel_means[tensor] = means->second;
+    if (const auto maxima = side->channel_maxima.find(tensor); maxima != side->channel_maxima.end())
+      table.channel_maxima[tensor] = maxima->second;
   }
   return table;
 }

@@ -4,8 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 #include "planish/api/model_impl.h"
+#include "planish/api/observed_network.h"
+#include "planish/quant/adaptive_rounding.h"
+#include "planish/quant/equalization.h"
 #include "planish/quant/placement.h"
 #include "planish/quant/weights.h"
 
@@ -25,6 +29,12 @@ PlacementOptions placement_options(const CalibrationTable& table, const Quantize
     const auto it = table.ranges.find(name);
     if (it == table.ranges.end() || !(it->second.scale > 0)) return std::nullopt;
     return it->second.scale;
+  };
+  if (!options.full_range.value_or(false)) return o;
+  o.unsigned_scale_of = [&table](const std::string& name) -> std::optional<float> {
+    const auto it = table.ranges.find(name);
+    if (it == table.ranges.end()) return std::nullopt;
+    return it->second.unsigned_scale > 0 ? it->second.unsigned_scale : it->second.scale * (127.0F / 255);
   };
   return o;
 }
@@ -69,6 +79,90 @@ void correct_biases(const Graph& graph, const PlacementPlan& plan, const Calibra
   }
 }
 
+/// Equalises the graph, and scales the ranges of the tensors that change with it.
+CalibrationTable equalised_table(Graph& graph, const CalibrationTable& table, const QuantizeOptions& options) {
+  CalibrationTable out = table;
+  const ChannelMaxima maxima = [&table](const std::string& name) -> const std::vector<float>* {
+    const auto it = table.channel_maxima.find(name);
+    return it == table.channel_maxima.end() ? nullptr : &it->second;
+  };
+  if (table.channel_maxima.empty() && options.warn)
+    options.warn(
+        "Equalisation is left out: it needs the ranges of channels, which a cache without its side file lacks");
+  const Equalization done = equalise(graph, maxima);
+  for (const auto& [name, divisors] : done.divisors) {
+    const auto range = out.ranges.find(name);
+    const auto old = table.channel_maxima.find(name);
+    if (range == out.ranges.end()) continue;
+    float before = 0;
+    float after = 0;
+    for (size_t c = 0; old != table.channel_maxima.end() && c < std::min(divisors.size(), old->second.size()); ++c) {
+      before = std::max(before, old->second[c]);
+      after = std::max(after, old->second[c] / divisors[c]);
+      out.channel_maxima[name][c] /= divisors[c];
+      if (auto& means = out.channel_means[name]; c < means.size()) means[c] /= divisors[c];
+    }
+    if (before <= 0) {
+      out.ranges.erase(range);  // nobody measured its channels, so that its new range is not known
+      continue;
+    }
+    range->second.scale *= after / before;
+    range->second.unsigned_scale *= after / before;
+  }
+  return out;
+}
+
+/// Samples that adaptive rounding looks at, positions of each, and bytes that the moments of all layers may take.
+constexpr int64_t kRoundingSamples = 64;
+constexpr int64_t kRoundingPositions = 48;
+constexpr int64_t kMomentBytes = int64_t{600} << 20;
+
+/// Rounds the weights of all layers that adaptive rounding handles by what their inputs look like.
+Status adapt_rounding(const Graph& graph, const PlacementPlan& plan, const QuantizeOptions& options,
+                      std::map<int32_t, QuantisedWeights>& weights) {
+  std::map<int32_t, InputMoments> moments;
+  std::multimap<std::string, int32_t, std::less<>> readers;
+  int64_t bytes = 0;
+  for (const QuantisedProduct& p : plan.products) {
+    if (!InputMoments::possible(graph, p)) continue;
+    const Shape& w = graph.constant_of(p.weights)->shape();
+    const int64_t k = element_count(w) / w[static_cast<size_t>(p.channel_axis)];
+    bytes += k * k * static_cast<int64_t>(sizeof(float));
+    if (bytes > kMomentBytes) break;
+    moments.emplace(p.node, InputMoments(graph, p));
+    readers.emplace(graph.value(p.input).name, p.node);
+  }
+  std::set<std::string> needed;
+  for (const auto& [name, n] : readers) needed.insert(name);
+  const auto show = [&](std::string_view name, const TensorDesc& desc, const float* data) {
+    const auto [first, last] = readers.equal_range(name);
+    for (auto it = first; it != last; ++it)
+      moments.at(it->second).add(data, desc.shape, desc.layout, kRoundingPositions);
+  };
+  PLANISH_TRY(options.data->rewind());
+  ObservedNetwork network(graph, needed, 0, {});
+  for (int64_t seen = 0, failed = 0; seen < kRoundingSamples && failed < kRoundingSamples;) {
+    const auto batch = options.data->next();
+    if (!batch.ok() && options.data->fatal()) return batch.error();
+    if (batch.ok() && !batch->has_value()) break;
+    // Samples that calibration skipped fail here too, and were reported then.
+    if (!batch.ok() || !network.run(**batch, show).ok()) {
+      ++failed;
+      continue;
+    }
+    seen += std::max<int64_t>(1, (*batch)->samples);
+    if (options.progress)
+      options.progress("rounding data", static_cast<size_t>(seen), static_cast<size_t>(kRoundingSamples));
+  }
+  size_t done = 0;
+  for (const QuantisedProduct& p : plan.products) {
+    const auto it = moments.find(p.node);
+    if (it != moments.end()) round_adaptively(graph, p, it->second, weights[p.node]);
+    if (options.progress) options.progress("rounding", ++done, plan.products.size());
+  }
+  return {};
+}
+
 void fill_report(const Graph& graph, const PlacementPlan& plan, QuantizeReport* report) {
   if (report == nullptr) return;
   report->quantised_nodes = static_cast<int64_t>(plan.products.size());
@@ -79,7 +173,7 @@ void fill_report(const Graph& graph, const PlacementPlan& plan, QuantizeReport* 
 
 }  // namespace
 
-Result<Model> quantize(const Model& model, const CalibrationTable& table, const QuantizeOptions& options,
+Result<Model> quantize(const Model& model, const CalibrationTable& measured, const QuantizeOptions& options,
                        QuantizeReport* report) {
   const auto& source = ModelAccess::impl(model);
   if (model.has_quantize_nodes())
@@ -87,12 +181,13 @@ Result<Model> quantize(const Model& model, const CalibrationTable& table, const 
                  .file = source.file_name,
                  .what = "the model is quantised already (it has QuantizeLinear nodes)",
                  .fix = "give the FP32 model"};
-  if (table.model_hash != 0 && source.source_hash != 0 && table.model_hash != source.source_hash && options.warn)
+  if (measured.model_hash != 0 && source.source_hash != 0 && measured.model_hash != source.source_hash && options.warn)
     options.warn(
         fmt::format("The calibration ({}) was made for a model with other weights than '{}': calibrate again "
                     "unless they differ in name only",
-                    table.description, source.file_name));
-  const Graph graph = PLANISH_TRY(tidy_for_quantisation(source.model.graph));
+                    measured.description, source.file_name));
+  Graph graph = PLANISH_TRY(tidy_for_quantisation(source.model.graph));
+  const CalibrationTable table = options.equalization ? equalised_table(graph, measured, options) : measured;
   const PlacementPlan plan = plan_quantisation(graph, placement_options(table, options));
   PLANISH_TRY(check_names(graph, plan, table, options));
   std::map<int32_t, QuantisedWeights> weights;
@@ -100,6 +195,8 @@ Result<Model> quantize(const Model& model, const CalibrationTable& table, const 
     if (options.progress) options.progress("quantising", weights.size() + 1, plan.products.size());
     weights[p.node] = quantise_weights(*graph.constant_of(p.weights), p.channel_axis, options.per_channel);
   }
+  if (options.rounding == RoundingMethod::adaptive && options.data != nullptr)
+    PLANISH_TRY(adapt_rounding(graph, plan, options, weights));
   if (options.bias_correction) correct_biases(graph, plan, table, weights);
   fill_report(graph, plan, report);
   return ModelAccess::with_graph(model, PLANISH_TRY(place_qdq(graph, plan, weights)));

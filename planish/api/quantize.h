@@ -1,6 +1,7 @@
 #pragma once
 
-// Calibration and quantisation of models: what trtexec --int8 --calib, polygraphy convert --int8 and planish quantize share.
+// Calibration and quantisation of models: what trtexec --int8 --calib, polygraphy convert --int8 and planish quantize
+// share.
 
 #include <cstdint>
 #include <filesystem>
@@ -52,6 +53,7 @@ struct TensorRange {
   float scale = 0;  ///< symmetric: real = scale * q, |q| <= 127
   float min = 0;    ///< smallest and largest value seen; both 0 when only the scale is known (a cache)
   float max = 0;
+  float unsigned_scale = 0;  ///< with 255 steps from 0, for tensors that are never negative; 0: unknown
 };
 
 /// Histogram of |x| of one tensor, for reports.
@@ -74,6 +76,8 @@ struct CalibrationTable {
   std::vector<std::string> order;  ///< names as they stand in the text; names in `ranges` only follow
   /// Mean of every channel of the tensors that INT8 layers read, for bias correction; in the side file.
   std::map<std::string, std::vector<float>> channel_means;
+  /// Largest magnitude of every channel of the same tensors, for equalisation; in the side file.
+  std::map<std::string, std::vector<float>> channel_maxima;
 
   /// Ranges for every tensor, none of them measured: for timing alone.
   static CalibrationTable invented();
@@ -94,9 +98,9 @@ struct CalibrationTable {
 struct CalibrationOptions {
   CalibrationMethod method = CalibrationMethod::automatic;
   double percentile = 99.99;
-  int64_t max_samples = -1;      ///< -1: all
-  double max_bad_share = 0.1;    ///< more unreadable samples than this share of all is an error
-  int threads = 0;               ///< 0: all cores
+  int64_t max_samples = -1;           ///< -1: all
+  double max_bad_share = 0.1;         ///< more unreadable samples than this share of all is an error
+  int threads = 0;                    ///< 0: all cores
   ProfileRanges calibration_profile;  ///< shapes to calibrate at; empty: the data's own
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
   std::function<void(const std::string&)> warn;
@@ -121,7 +125,13 @@ struct QuantizeOptions {
   QuantizeStyle style = QuantizeStyle::tensorrt;
   bool per_channel = true;
   bool bias_correction = true;
-  bool equalization = false;  ///< cross-layer equalisation before calibration
+  /// Tensors that are never negative get 255 steps (UINT8) instead of 127, which halves their rounding error. TensorRT
+  /// reads INT8 only, and processors without VNNI lose speed. nullopt: an INT8 build does it where the processor has
+  /// VNNI, quantize() does not.
+  std::optional<bool> full_range;
+  /// Evens out the ranges of channels between convolutions first; ranges in the table are scaled along. Needs a table
+  /// with channel_maxima (from calibrate(), or a cache with its side file).
+  bool equalization = false;
   RoundingMethod rounding = RoundingMethod::nearest;
   /// Nodes to keep in float: name or pattern with one '*', by ONNX node name.
   std::vector<std::string> keep_float;
@@ -154,8 +164,8 @@ struct DynamicReport {
   int64_t left = 0;      ///< those in a form that is not known
 };
 
-/// The model with dynamic quantisation (DynamicQuantizeLinear, MatMulInteger, ConvInteger) taken back: float layers with
-/// the dequantised weights, ready for calibrate() and quantize(). A model without any comes back as it is.
+/// The model with dynamic quantisation (DynamicQuantizeLinear, MatMulInteger, ConvInteger) taken back: float layers
+/// with the dequantised weights, ready for calibrate() and quantize(). A model without any comes back as it is.
 Result<Model> dynamic_to_static(const Model& model, DynamicReport* report = nullptr);
 
 }  // namespace planish::api

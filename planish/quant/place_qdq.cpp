@@ -7,7 +7,7 @@
 namespace planish {
 namespace {
 
-Tensor zero_points(const Tensor& scale) { return {DType::i8, scale.shape()}; }
+Tensor zero_points(const Tensor& scale, DType type = DType::i8) { return {type, scale.shape()}; }
 
 /// DequantizeLinear of constant weights, in front of `anchor`.
 ValueId dequantised_weights(Edit& edit, const QuantisedProduct& product, const QuantisedWeights& weights) {
@@ -23,15 +23,15 @@ ValueId dequantised_weights(Edit& edit, const QuantisedProduct& product, const Q
 }
 
 /// x -> QuantizeLinear -> DequantizeLinear, in front of `anchor`; returns the last value.
-ValueId quantised_tensor(Edit& edit, ValueId x, float scale, int32_t anchor) {
+ValueId quantised_tensor(Edit& edit, ValueId x, float scale, DType type, int32_t anchor) {
   const std::string stem = edit.value(x).name;
   const auto shape = edit.value(x).shape;
   const Tensor s = Tensor::scalar_f32(scale);
   const ValueId scale_id = edit.new_constant(stem + "_scale", s);
-  const ValueId zero_id = edit.new_constant(stem + "_zero_point", zero_points(s));
+  const ValueId zero_id = edit.new_constant(stem + "_zero_point", zero_points(s, type));
   Node q{.op = "QuantizeLinear", .name = stem + "/QuantizeLinear"};
   q.inputs = {x, scale_id, zero_id};
-  q.outputs = {edit.new_value(stem + "_quantized", DType::i8, shape)};
+  q.outputs = {edit.new_value(stem + "_quantized", type, shape)};
   Node dq{.op = "DequantizeLinear", .name = stem + "/DequantizeLinear"};
   dq.inputs = {q.outputs[0], scale_id, zero_id};
   dq.outputs = {edit.new_value(stem + "_dequantized", DType::f32, shape)};
@@ -64,9 +64,10 @@ Result<Graph> place_qdq(const Graph& graph, const PlacementPlan& plan,
   for (const auto& [value, readers] : plan.tensors) {
     const auto scale = plan.scales.find(value);
     if (scale == plan.scales.end() || readers.empty()) continue;
+    const DType type = plan.unsigned_tensors.contains(value) ? DType::u8 : DType::i8;
     int32_t first = readers.front().node;
     for (const QuantisedUse& use : readers) first = std::min(first, use.node);
-    const ValueId quantised = quantised_tensor(edit, value, scale->second, first);
+    const ValueId quantised = quantised_tensor(edit, value, scale->second, type, first);
     for (const QuantisedUse& use : readers) edit.set_input(use.node, use.slot, quantised);
   }
   return std::move(edit).finish();

@@ -256,7 +256,14 @@ class Planner {
 
   void set_scales() {
     if (!options_.scale_of) return;
-    for (const auto& [v, readers] : plan_.tensors) plan_.scales[v] = *options_.scale_of(graph_.value(v).name);
+    for (const auto& [v, readers] : plan_.tensors) {
+      plan_.scales[v] = *options_.scale_of(graph_.value(v).name);
+      if (!options_.unsigned_scale_of || !is_never_negative(graph_, uses_, v)) continue;
+      const auto scale = options_.unsigned_scale_of(graph_.value(v).name);
+      if (!scale) continue;
+      plan_.scales[v] = *scale;
+      plan_.unsigned_tensors.insert(v);
+    }
     // Twice, so that scales spread through chains of movements.
     for (int round = 0; round < 2; ++round)
       for (size_t n = graph_.nodes.size(); n-- > 0;) {
@@ -273,6 +280,7 @@ class Planner {
     const auto a = plan_.scales.find(x);
     const auto b = plan_.scales.find(y);
     if (a == plan_.scales.end() || b == plan_.scales.end()) return;
+    if (plan_.unsigned_tensors.contains(x) != plan_.unsigned_tensors.contains(y)) return;
     const float low = std::min(a->second, b->second);
     const float high = std::max(a->second, b->second);
     if (high <= low * kNearScales) a->second = b->second = high;
@@ -286,6 +294,26 @@ class Planner {
 };
 
 }  // namespace
+
+bool is_never_negative(const Graph& graph, const Uses& uses, ValueId v) {
+  if (v == kNoValue || uses.producer[static_cast<size_t>(v)] < 0) return false;
+  const Node& node = graph.nodes[static_cast<size_t>(uses.producer[static_cast<size_t>(v)])];
+  if (!node.domain.empty()) return false;
+  static constexpr std::array<std::string_view, 7> kPositive{"Relu",     "Sigmoid", "HardSigmoid", "Softmax",
+                                                             "Softplus", "Abs",     "Exp"};
+  if (is_one_of(node, kPositive)) return true;
+  if (node.op == "Clip") {
+    const Tensor* low = graph.constant_of(node.in(1));
+    return low != nullptr && low->size() == 1 && low->at(0) >= 0;
+  }
+  static constexpr std::array<std::string_view, 3> kMeans{"GlobalAveragePool", "AveragePool", "Resize"};
+  if (node.op == "Resize" && node.attr_string("mode", "nearest") == "cubic") return false;
+  if (node.op == "Concat")
+    return std::ranges::all_of(node.inputs, [&](ValueId x) { return is_never_negative(graph, uses, x); });
+  if (is_one_of(node, kMeans) || (is_one_of(node, kMovements) && node.op != "Pad"))
+    return is_never_negative(graph, uses, node.in(0));
+  return false;
+}
 
 PlacementPlan plan_quantisation(const Graph& graph, const PlacementOptions& options) {
   return Planner(graph, options).run();

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct PlacementOptions {
   /// Symmetric scale of a tensor by name; nullopt: unknown, so that layers that need it stay in float. Unset: all
   /// known.
   std::function<std::optional<float>(const std::string&)> scale_of;
+  /// Tensors that are never negative become UINT8 with 255 steps, twice as fine. Unset: all tensors are INT8.
+  std::function<std::optional<float>(const std::string&)> unsigned_scale_of;
 };
 
 /// A layer with constant weights that runs in INT8.
@@ -43,6 +46,7 @@ struct PlacementPlan {
   std::vector<QuantisedProduct> products;
   std::map<ValueId, std::vector<QuantisedUse>> tensors;      ///< who reads which quantised tensor
   std::map<ValueId, float> scales;                           ///< of `tensors`, once scales are known
+  std::set<ValueId> unsigned_tensors;                        ///< those that are UINT8 with zero point 0
   std::vector<std::pair<int32_t, std::string>> float_nodes;  ///< (node, reason)
   std::vector<std::string> without_scale;                    ///< tensors that `scale_of` does not know
 };
@@ -50,6 +54,9 @@ struct PlacementPlan {
 /// Decides which layers of an ONNX-level graph (no operators of domain planish, shapes inferred) run in INT8 and which
 /// tensors carry a quantiser for it. The rules are in docs/quantisation.md.
 PlacementPlan plan_quantisation(const Graph& graph, const PlacementOptions& options);
+
+/// True when the graph proves that the tensor has no negative element (it comes from a Relu, a Sigmoid ...).
+bool is_never_negative(const Graph& graph, const Uses& uses, ValueId v);
 
 /// Passes that bring an imported graph into the form that plan_quantisation() wants and export_onnx() writes: constants
 /// folded, batch norms folded into weights, no identities.

@@ -79,15 +79,15 @@ double kl_threshold(std::span<const uint64_t> counts, uint64_t zeros, double bin
   return (static_cast<double>(best_size) + 0.5) * bin_width;
 }
 
-double quantisation_mse(std::span<const uint64_t> counts, double bin_width, double threshold) {
+double quantisation_mse(std::span<const uint64_t> counts, double bin_width, double threshold, int steps) {
   if (threshold <= 0) return INFINITY;
-  const double step = threshold / (kLevels - 1);
+  const double step = threshold / steps;
   double error = 0;
   double total = 0;
   for (size_t i = 0; i < counts.size(); ++i) {
     if (counts[i] == 0) continue;
     const double x = (static_cast<double>(i) + 0.5) * bin_width;
-    const double rounded = std::min(std::nearbyint(x / step), static_cast<double>(kLevels - 1)) * step;
+    const double rounded = std::min(std::nearbyint(x / step), static_cast<double>(steps)) * step;
     const double d = x - rounded;
     error += static_cast<double>(counts[i]) * d * d;
     total += static_cast<double>(counts[i]);
@@ -95,14 +95,14 @@ double quantisation_mse(std::span<const uint64_t> counts, double bin_width, doub
   return total == 0 ? 0 : error / total;
 }
 
-double mse_threshold(std::span<const uint64_t> counts, double bin_width) {
+double mse_threshold(std::span<const uint64_t> counts, double bin_width, int steps) {
   size_t last = counts.size();
   while (last > 0 && counts[last - 1] == 0) --last;
   const double amax = static_cast<double>(last) * bin_width;
   double best = INFINITY;
   double threshold = amax;
   for (double t = amax; t > amax / 64; t *= 0.99) {
-    const double error = quantisation_mse(counts, bin_width, t);
+    const double error = quantisation_mse(counts, bin_width, t, steps);
     if (error >= best) continue;
     best = error;
     threshold = t;
@@ -121,7 +121,7 @@ double percentile_threshold(std::span<const uint64_t> counts, double bin_width, 
   return static_cast<double>(counts.size()) * bin_width;
 }
 
-double choose_threshold(const TensorStatistics& statistics, ThresholdMethod method, double percentile) {
+double choose_threshold(const TensorStatistics& statistics, ThresholdMethod method, double percentile, int steps) {
   const AbsHistogram& h = statistics.histogram;
   const double amax = statistics.amax();
   if (amax <= 0) return 0;
@@ -131,7 +131,7 @@ double choose_threshold(const TensorStatistics& statistics, ThresholdMethod meth
     case ThresholdMethod::entropy: threshold = kl_threshold(h.counts(), h.zeros(), h.bin_width()); break;
     case ThresholdMethod::percentile: threshold = percentile_threshold(h.counts(), h.bin_width(), percentile); break;
     case ThresholdMethod::automatic:
-    case ThresholdMethod::mse: threshold = mse_threshold(h.counts(), h.bin_width()); break;
+    case ThresholdMethod::mse: threshold = mse_threshold(h.counts(), h.bin_width(), steps); break;
   }
   return threshold > 0 ? std::min(threshold, amax) : amax;
 }

@@ -20,17 +20,23 @@ std::optional<ThresholdMethod> find_threshold_method(std::string_view name);
 /// values are zero. Source: Migacz, "8-bit Inference with TensorRT", GTC 2017.
 double kl_threshold(std::span<const uint64_t> counts, uint64_t zeros, double bin_width);
 
-/// Threshold that minimises the mean squared error of rounding to multiples of threshold / 127 and clipping.
-double mse_threshold(std::span<const uint64_t> counts, double bin_width);
+/// Steps between 0 and the threshold: of symmetric INT8, and of UINT8 for tensors that are never negative.
+inline constexpr int kSymmetricSteps = 127;
+inline constexpr int kUnsignedSteps = 255;
+
+/// Threshold that minimises the mean squared error of rounding to multiples of threshold / steps and clipping.
+double mse_threshold(std::span<const uint64_t> counts, double bin_width, int steps = kSymmetricSteps);
 
 /// Smallest threshold that at least `percentile` per cent of the values do not exceed.
 double percentile_threshold(std::span<const uint64_t> counts, double bin_width, double percentile);
 
 /// Mean squared error that a threshold causes; the measure of mse_threshold().
-double quantisation_mse(std::span<const uint64_t> counts, double bin_width, double threshold);
+double quantisation_mse(std::span<const uint64_t> counts, double bin_width, double threshold,
+                        int steps = kSymmetricSteps);
 
 /// The threshold of a tensor by `method`; never above its largest magnitude. 0 when every value is zero.
 /// `automatic` takes mse_threshold(): see docs/quantisation.md for the comparison that led to it.
-double choose_threshold(const TensorStatistics& statistics, ThresholdMethod method, double percentile);
+double choose_threshold(const TensorStatistics& statistics, ThresholdMethod method, double percentile,
+                        int steps = kSymmetricSteps);
 
 }  // namespace planish

@@ -1,0 +1,104 @@
+#include "planish/quant/histogram.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+#include <random>
+
+namespace planish {
+namespace {
+
+uint64_t sum(std::span<const uint64_t> counts) { return std::accumulate(counts.begin(), counts.end(), uint64_t{0}); }
+
+TEST(AbsHistogram, KeepsEveryValueWhenTheRangeDoubles) {
+  AbsHistogram h;
+  h.add(std::vector<float>{0.5F, -1.0F, 0.0F});
+  const double width = h.bin_width();
+  EXPECT_EQ(h.zeros(), 1U);
+  h.add(std::vector<float>{-7.0F});
+  EXPECT_DOUBLE_EQ(h.bin_width(), width * 8);
+  EXPECT_EQ(sum(h.counts()), 4U);
+  const auto bin = [&h](double x) { return h.counts()[static_cast<size_t>(x / h.bin_width())]; };
+  EXPECT_EQ(bin(0.5), 1U);
+  EXPECT_EQ(bin(1.0), 1U);
+  EXPECT_EQ(bin(7.0), 1U);
+  EXPECT_EQ(h.counts().size(), AbsHistogram::kBins);
+}
+
+TEST(AbsHistogram, IsTheSameInWhateverPiecesTheDataComes) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(5000);
+  for (float& v : x) v = normal(random);
+  x[0] = 20;  // the range is known from the first piece on
+  AbsHistogram whole;
+  whole.add(x);
+  AbsHistogram pieces;
+  for (size_t i = 0; i < x.size(); i += 700) pieces.add({x.data() + i, std::min<size_t>(700, x.size() - i)});
+  EXPECT_EQ(std::vector(whole.counts().begin(), whole.counts().end()),
+            std::vector(pieces.counts().begin(), pieces.counts().end()));
+}
+
+TEST(TensorStatistics, CountsNanAndInfinityApart) {
+  TensorStatistics s;
+  const std::vector<float> x{1, NAN, -3, INFINITY, 2, -INFINITY};
+  s.add(x.data(), std::vector<int64_t>{1, 2, 1, 3}, Layout::row_major);
+  EXPECT_EQ(s.nans, 1U);
+  EXPECT_EQ(s.infinities, 2U);
+  EXPECT_EQ(s.count, 6U);
+  EXPECT_FALSE(s.finite());
+  EXPECT_FLOAT_EQ(s.min, -3);
+  EXPECT_FLOAT_EQ(s.max, 2);
+  EXPECT_EQ(s.histogram.total(), 3U);
+  EXPECT_EQ(s.channel_means(), (std::vector<float>{-1, 2}));
+}
+
+/// The same image in every layout, padding channels filled with values that must not count.
+TEST(TensorStatistics, PaddingOfBlockedLayoutsDoesNotCount) {
+  const std::vector<int64_t> dims{2, 3, 2, 2};
+  const auto value = [](int64_t n, int64_t c, int64_t p) { return static_cast<float>(n * 100 + c * 10 + p) - 50; };
+  TensorStatistics expected;
+  std::vector<float> plain;
+  for (int64_t n = 0; n < 2; ++n)
+    for (int64_t c = 0; c < 3; ++c)
+      for (int64_t p = 0; p < 4; ++p) plain.push_back(value(n, c, p));
+  expected.add(plain.data(), dims, Layout::row_major);
+  for (const Layout layout : {Layout::channels_last, Layout::blocked8, Layout::blocked16}) {
+    const int64_t block = layout == Layout::channels_last ? 3 : layout_block(layout);
+    std::vector<float> x;
+    for (int64_t n = 0; n < 2; ++n)
+      for (int64_t p = 0; p < 4; ++p)
+        for (int64_t c = 0; c < block; ++c) x.push_back(c < 3 ? value(n, c, p) : 1e9F);
+    TensorStatistics s;
+    s.add(x.data(), dims, layout);
+    EXPECT_EQ(s.count, expected.count);
+    EXPECT_EQ(s.min, expected.min);
+    EXPECT_EQ(s.max, expected.max);
+    EXPECT_EQ(s.channel_means(), expected.channel_means());
+    EXPECT_EQ(s.channel_amax, expected.channel_amax);
+    EXPECT_EQ(s.histogram.total(), expected.histogram.total());
+    EXPECT_EQ(s.histogram.bin_width(), expected.histogram.bin_width());
+  }
+}
+
+TEST(TensorStatistics, LargeTensorsAreSampledButTheirRangeIsExact) {
+  std::vector<float> x(size_t{1} << 20, 0.25F);
+  x[777777] = -9;
+  TensorStatistics s;
+  s.add(x.data(), std::vector<int64_t>{1, 16, 256, 256}, Layout::row_major);
+  EXPECT_FLOAT_EQ(s.min, -9);
+  EXPECT_LT(s.histogram.total(), x.size() / 4);
+  EXPECT_GT(s.histogram.total(), x.size() / 16);
+  EXPECT_NEAR(s.channel_means()[0], 0.25, 1e-5);
+}
+
+TEST(TensorStatistics, AnEmptyTensorChangesNothing) {
+  TensorStatistics s;
+  s.add(nullptr, std::vector<int64_t>{0, 3, 4, 4}, Layout::row_major);
+  EXPECT_EQ(s.count, 0U);
+  EXPECT_EQ(s.amax(), 0);
+}
+
+}  // namespace
+}  // namespace planish

@@ -1,0 +1,178 @@
+// Walks quant/test/placement.ir: blocks of a float graph, a line of five dashes and the expected graph with Q/DQ,
+// separated by lines of five equals signs. Scales: 0.01 for tensors named small*, none for unknown*, 0.5 for the rest;
+// UINT8 where a graph is named "unsigned ...". PLANISH_UPDATE_GOLDENS=1 rewrites the expected parts.
+
+#include "planish/quant/placement.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "planish/ir/text.h"
+#include "planish/ops/op.h"
+#include "planish/quant/weights.h"
+
+namespace planish {
+namespace {
+
+constexpr const char* kFile = "planish/quant/test/placement.ir";
+
+std::vector<std::string> split(const std::string& text, const std::string& line) {
+  std::vector<std::string> parts{""};
+  std::istringstream in(text);
+  for (std::string l; std::getline(in, l);) {
+    if (l == line)
+      parts.emplace_back();
+    else
+      parts.back() += l + "\n";
+  }
+  return parts;
+}
+
+std::string without_comments(const std::string& text) {
+  std::string out;
+  std::istringstream in(text);
+  for (std::string l; std::getline(in, l);) {
+    if (const size_t hash = l.find(" #"); hash != std::string::npos) l.resize(hash);
+    while (!l.empty() && l.back() == ' ') l.pop_back();
+    if (!l.empty() && l[0] != '#') out += l + "\n";
+  }
+  return out;
+}
+
+PlacementOptions options_for(const Graph& graph) {
+  PlacementOptions o;
+  o.scale_of = [](const std::string& name) -> std::optional<float> {
+    if (name.starts_with("unknown")) return std::nullopt;
+    return name.starts_with("small") ? 0.01F : 0.5F;
+  };
+  if (graph.name.starts_with("unsigned"))
+    o.unsigned_scale_of = [](const std::string&) -> std::optional<float> { return 0.25F; };
+  return o;
+}
+
+Result<Graph> quantised(const Graph& graph, PlacementPlan* plan_out = nullptr) {
+  Graph tidy = PLANISH_TRY(tidy_for_quantisation(graph));
+  const PlacementPlan plan = plan_quantisation(tidy, options_for(graph));
+  std::map<int32_t, QuantisedWeights> weights;
+  for (const QuantisedProduct& p : plan.products)
+    weights[p.node] = quantise_weights(*tidy.constant_of(p.weights), p.channel_axis, true);
+  if (plan_out != nullptr) *plan_out = plan;
+  return place_qdq(tidy, plan, weights);
+}
+
+TEST(Placement, Golden) {
+  std::ifstream file(kFile);
+  std::stringstream text;
+  text << file.rdbuf();
+  std::string updated;
+  for (const std::string& block : split(text.str(), "=====")) {
+    const auto parts = split(block, "-----");
+    const auto graph = parse_text(parts[0], kFile);
+    ASSERT_TRUE(graph.ok()) << graph.error().message();
+    const auto result = quantised(*graph);
+    ASSERT_TRUE(result.ok()) << result.error().message();
+    const std::string got = to_text(*result);
+    updated += (updated.empty() ? "" : "=====\n") + parts[0] + "-----\n" + without_comments(got);
+    if (std::getenv("PLANISH_UPDATE_GOLDENS") != nullptr) continue;
+    ASSERT_EQ(parts.size(), 2U);
+    EXPECT_EQ(without_comments(got), without_comments(parts[1]));
+  }
+  if (std::getenv("PLANISH_UPDATE_GOLDENS") != nullptr) std::ofstream(kFile) << updated;
+}
+
+Graph parsed(std::string_view text) {
+  auto g = parse_text(text);
+  EXPECT_TRUE(g.ok()) << g.error().message();
+  return std::move(*g);
+}
+
+constexpr std::string_view kConv =
+    "graph \"conv\" (x: f32[1,8,16,16]) -> (y) {\n"
+    "  const w: f32[8,8,3,3] = seed(1)\n"
+    "  const b: f32[8] = seed(2)\n"
+    "  c = Conv(x, w, b) {pads = [1, 1, 1, 1]} @conv1\n"
+    "  y = Relu(c) @relu1\n"
+    "}\n";
+
+TEST(Placement, NamesTensorsWithoutScaleAndKeepsTheirLayersInFloat) {
+  Graph g = parsed(kConv);
+  PlacementOptions none;
+  none.scale_of = [](const std::string&) { return std::optional<float>(); };
+  const PlacementPlan plan = plan_quantisation(*tidy_for_quantisation(g), none);
+  EXPECT_TRUE(plan.products.empty());
+  EXPECT_EQ(plan.without_scale, std::vector<std::string>{"x"});
+  ASSERT_EQ(plan.float_nodes.size(), 1U);
+  EXPECT_NE(plan.float_nodes[0].second.find("'x'"), std::string::npos);
+}
+
+TEST(Placement, ObeysTheListsOfNodes) {
+  Graph g = *tidy_for_quantisation(parsed(kConv));
+  PlacementOptions o;
+  o.keep_float = {"conv*"};
+  EXPECT_TRUE(plan_quantisation(g, o).products.empty());
+  EXPECT_EQ(plan_quantisation(g, o).float_nodes[0].second, "kept in float on request");
+  o.keep_float = {"relu*"};
+  EXPECT_EQ(plan_quantisation(g, o).products.size(), 1U);
+}
+
+TEST(Placement, TheResultIsNearTheFloatGraph) {
+  Graph g = parsed(kConv);
+  Graph q = *tidy_for_quantisation(g);
+  PlacementOptions o;
+  o.scale_of = [](const std::string&) { return std::optional<float>(1.0F / 127); };
+  const PlacementPlan plan = plan_quantisation(q, o);
+  std::map<int32_t, QuantisedWeights> weights;
+  for (const QuantisedProduct& p : plan.products)
+    weights[p.node] = quantise_weights(*q.constant_of(p.weights), p.channel_axis, true);
+  q = *place_qdq(q, plan, weights);
+  const std::vector<Tensor> in{seeded_tensor(DType::f32, {1, 8, 16, 16}, 4, -1, 1)};
+  const Tensor want = (*interpret(g, in))[0];
+  const Tensor got = (*interpret(q, in))[0];
+  double error = 0;
+  double norm = 0;
+  for (int64_t i = 0; i < want.size(); ++i) {
+    error += std::pow(want.at(i) - got.at(i), 2);
+    norm += std::pow(want.at(i), 2);
+  }
+  EXPECT_LT(std::sqrt(error / norm), 0.02);
+  EXPECT_GT(std::sqrt(error / norm), 1e-4);
+}
+
+TEST(Weights, AreRoundedPerChannelAndZerosGetASaneScale) {
+  Tensor w(DType::f32, {2, 3});
+  for (int64_t i = 0; i < 3; ++i) w.set(i, static_cast<double>(i) - 1.0);
+  const QuantisedWeights q = quantise_weights(w, 0, true);
+  EXPECT_EQ(q.scale.at(0), 1.0F / 127);
+  EXPECT_EQ(q.scale.at(1), 1.0F);
+  EXPECT_EQ(q.q.at(0), -127);
+  EXPECT_EQ(q.q.at(5), 0);
+  w.set(0, NAN);
+  w.set(1, INFINITY);
+  const QuantisedWeights odd = quantise_weights(w, 0, false);
+  EXPECT_EQ(odd.q.at(0), 0);
+  EXPECT_EQ(odd.q.at(1), 127);
+}
+
+TEST(Weights, BiasCorrectionRestoresTheMeanOfTheResult) {
+  Graph g = *tidy_for_quantisation(parsed(kConv));
+  const PlacementPlan plan = plan_quantisation(g, {});
+  ASSERT_EQ(plan.products.size(), 1U);
+  QuantisedWeights w = quantise_weights(*g.constant_of(plan.products[0].weights), 0, false);
+  const std::vector<float> means{1, 2, 3, 4, 5, 6, 7, 8};
+  const auto shift = output_shift(g, plan.products[0], w, means, means);
+  const Tensor back = dequantise(w, 0);
+  double expected = 0;
+  for (int64_t i = 0; i < 72; ++i)
+    expected += (g.constant_of(plan.products[0].weights)->at(i) - back.at(i)) * means[static_cast<size_t>(i / 9)];
+  EXPECT_NEAR(shift[0], expected, 1e-6);
+  correct_bias(g, plan.products[0], shift, w);
+  ASSERT_TRUE(w.bias.has_value());
+  EXPECT_NEAR(w.bias->at(0), seeded_tensor(DType::f32, {8}, 2, -1, 1).at(0) + shift[0], 1e-5);
+}
+
+}  // namespace
+}  // namespace planish

@@ -1,0 +1,124 @@
+"""planish quantize: the Q/DQ file in ONNX Runtime and OpenVINO against planish itself, and the accuracy of real models."""
+import numpy as np
+import planish_program
+import pytest
+
+MEAN, DEVIATION = np.float32([0.4914, 0.4822, 0.4465]), np.float32([0.247, 0.2435, 0.2616])
+
+
+def cifar(first, count):
+    images = np.load(planish_program.shared("data", "cifar10", "test_2000.npz"))["images"][first::2000 // count][:count]
+    return np.ascontiguousarray(((images.astype(np.float32) / 255 - MEAN) / DEVIATION).transpose(0, 3, 1, 2))
+
+
+def runtime(path, x):
+    """ONNX Runtime without fusing: what the Q/DQ nodes say, computed in float."""
+    ort = pytest.importorskip("onnxruntime")
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(str(path), options)
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def vino(path, x):
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    return core.compile_model(core.read_model(str(path)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(x)[0]
+
+
+def planish(path, x, folder):
+    np.save(folder / "x.npy", x)
+    planish_program.call("run", path, f"--input={folder / 'x.npy'}", "-o", folder / "y.npz")
+    outputs = np.load(folder / "y.npz")
+    return outputs[outputs.files[0]]
+
+
+def distance(a, b):
+    return np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b)
+
+
+@pytest.fixture(scope="module", params=["tensorrt", "onnxruntime", "openvino"])
+def quantised(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    np.save(folder / "calib.npy", cifar(1, 50))
+    planish_program.call("quantize", planish_program.shared("models", "resnet18_cifar10.onnx"),
+                         f"--calib={folder / 'calib.npy'}", f"--style={request.param}", "-o", folder / "q.onnx")
+    return folder / "q.onnx"
+
+
+def test_the_file_is_plain_symmetric_int8(quantised):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(quantised)
+    onnx.checker.check_model(model, full_check=True)
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    nodes = [n for n in model.graph.node if n.op_type == "QuantizeLinear"]
+    assert len(nodes) >= 20 and all(n.domain == "" for n in model.graph.node)
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero = weights[node.input[2]]
+            assert zero.dtype == np.int8 and not zero.any() and (weights[node.input[1]] > 0).all()
+    kernels = [v for k, v in weights.items() if v.dtype == np.int8 and v.ndim == 4]
+    assert len(kernels) == 20 and all(v.min() >= -127 for v in kernels)
+
+
+def test_all_runtimes_agree(quantised, tmp_path):
+    x = cifar(0, 20)
+    want = runtime(planish_program.shared("models", "resnet18_cifar10.onnx"), x)
+    reference = runtime(quantised, x)
+    assert distance(reference, want) < 0.05
+    assert distance(planish(quantised, x, tmp_path), reference) < 0.02
+    assert distance(vino(quantised, x), reference) < 0.05
+    assert (reference.argmax(1) == want.argmax(1)).mean() >= 0.95
+
+
+def predictions(path):
+    import csv
+    with open(path) as file:
+        return {row["file"]: row["predicted"] for row in csv.DictReader(file)}
+
+
+def top1(out):
+    import re
+    return float(re.search(r"Top-1: ([0-9.]+) %", out)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name,preset,least,least_same", [("squeezenet1_1", "caffe", 59.2, 0.96),
+                                                          ("resnet18_cifar10", "cifar10", 91.2, 0.993)])
+def test_int8_keeps_the_accuracy_of_classifiers(name, preset, least, least_same, tmp_path):
+    """Implicit INT8, calibrated as the bars say: every 4th picture of imagenet500, every 2nd of calib_images."""
+    model = planish_program.shared("models", f"{name}.onnx")
+    if preset == "caffe":
+        data = planish_program.shared("data", "imagenet500")
+        pictures = sorted(data.rglob("*.jp*g"))[::4]
+    else:
+        data = planish_program.shared("data", "cifar10", "test_2000.npz")
+        pictures = sorted(planish_program.shared("data", "cifar10", "calib_images").glob("*/*"))[::2]
+    calib = tmp_path / "calib"
+    calib.mkdir()
+    for i, picture in enumerate(pictures):
+        (calib / f"{i:04}_{picture.name}").write_bytes(picture.read_bytes())
+    engine = tmp_path / "int8.engine"
+    planish_program.call("build", model, "--int8", f"--calib={calib}", f"--calibPreset={preset}", "-o", engine)
+    planish_program.call("eval", model, f"--data={data}", f"--preset={preset}",
+                         f"--predictions={tmp_path / 'float.csv'}")
+    out = planish_program.call("eval", engine, f"--data={data}", f"--preset={preset}",
+                               f"--predictions={tmp_path / 'int8.csv'}")
+    before, after = predictions(tmp_path / "float.csv"), predictions(tmp_path / "int8.csv")
+    same = np.mean([after[k] == v for k, v in before.items()])
+    print(f"{name}: top-1 {top1(out)} %, same top-1 as FP32 {same:.1%}")
+    assert top1(out) >= least and same >= least_same
+
+
+@pytest.mark.slow
+def test_int8_keeps_the_accuracy_of_a_detector(tmp_path):
+    import json
+    data = planish_program.shared("data", "coco128")
+    planish_program.call("build", planish_program.shared("models", "yolov8n_coco128.onnx"), "--int8",
+                         f"--calib={data / 'images'}", "--calibPreset=yolo", "--shapes=images:8x3x640x640",
+                         "-o", tmp_path / "int8.engine", timeout=1800)
+    planish_program.call("eval", tmp_path / "int8.engine", f"--data={data}", "--preset=yolo",
+                         f"--json={tmp_path / 'r.json'}", timeout=1800)
+    report = json.loads((tmp_path / "r.json").read_text())
+    print(report["map50"], report["map50_95"])
+    assert report["map50_95"] >= 0.822
