@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "planish/api/model_impl.h"
 #include "planish/ops/infer_graph.h"
 #include "planish/passes/narrow_half.h"
@@ -29,6 +31,9 @@ Result<Model> convert_to_half(const Model& model, const HalfOptions& options, Ha
   graph = PLANISH_TRY(narrow_to_half(
       graph, {.type = options.type, .keep_float = options.keep_float, .half_io = options.half_io}, &narrowed));
   PLANISH_TRY(annotate_shapes(graph));
+  // Conv, pooling and other operators take bfloat16 from opset 22 on.
+  constexpr int64_t kBf16Opset = 22;
+  if (options.type == DType::bf16) graph.opset = std::max(graph.opset, kBf16Opset);
   if (report != nullptr) {
     report->half_nodes = narrowed.narrowed_nodes;
     report->float_nodes.clear();

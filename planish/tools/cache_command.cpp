@@ -151,7 +151,10 @@ Status apply_edits(const CacheCommand& command, api::CalibrationTable& table) {
     table.ranges.erase(from);
     std::replace(table.order.begin(), table.order.end(), from, to);
   }
-  for (auto& [name, range] : table.ranges) range.scale = static_cast<float>(range.scale * command.factor);
+  for (auto& [name, range] : table.ranges) {
+    range.scale = static_cast<float>(range.scale * command.factor);
+    range.unsigned_scale = static_cast<float>(range.unsigned_scale * command.factor);
+  }
   return {};
 }
 

@@ -27,7 +27,7 @@ struct QuantizeCommand {
   std::string path, output_path, report_path;
   std::string style = "tensorrt", rounding = "nearest", max_drop, data_path;
   std::vector<std::string> keep_float, force_int8;
-  bool per_tensor = false, no_bias_correction = false, equalize = false, to_static = false;
+  bool per_tensor = false, no_bias_correction = false, equalize = false, to_static = false, full_range = false;
   double time_limit_s = kTimeLimitS;
   CalibrationArguments calibration;
   JudgeArguments judge;
@@ -53,6 +53,9 @@ struct QuantizeCommand {
                 "How weights are rounded; adaptive learns it on the calibration data (default nearest)");
     line.flag("--per-tensor", per_tensor, "One scale per weight tensor instead of one per output channel");
     line.flag("--no-bias-correction", no_bias_correction, "Leave biases as they are");
+    line.flag("--full-range", full_range,
+              "UINT8 with 255 steps for tensors that are never negative: half the rounding error for ONNX Runtime and "
+              "OpenVINO on VNNI; TensorRT does not take it");
     line.flag("--equalize", equalize, "Even out channels between layers before calibrating");
     line.texts("--keep-float", keep_float, "NODE[,...]", "Nodes that stay in float; one * allowed: /head/*");
     line.texts("--force-int8", force_int8, "NODE[,...]", "Nodes to quantise even where it is not thought worth it");
@@ -82,6 +85,8 @@ Status check(const QuantizeCommand& command) {
   if (!command.max_drop.empty() && command.judge.data.empty())
     return bad("--max-drop", "needs labelled data to measure the accuracy on",
                "add --eval=labels.csv, --eval=FOLDER or --eval=images.npz");
+  if (command.full_range && command.style == "tensorrt")
+    warn("quantize", "--full-range writes UINT8, which TensorRT does not take: add --style=onnxruntime or openvino");
   if (command.max_drop.empty() && !command.judge.data.empty())
     warn("quantize", "--eval is not used without --max-drop; planish compare-precisions measures accuracy");
   return {};
@@ -96,6 +101,7 @@ api::QuantizeOptions options_of(const QuantizeCommand& command) {
   options.per_channel = !command.per_tensor;
   options.bias_correction = !command.no_bias_correction;
   options.equalization = command.equalize;
+  if (command.full_range) options.full_range = true;
   for (const std::string& list : command.keep_float)
     for (std::string& node : split_list(list, ',')) options.keep_float.push_back(std::move(node));
   for (const std::string& list : command.force_int8)

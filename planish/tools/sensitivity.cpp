@@ -139,6 +139,8 @@ Result<std::vector<NodeSensitivity>> measure_sensitivity(Trials& trials, const a
     api::QuantizeOptions alone = options;
     alone.keep_float = all_but(nodes, {node});
     alone.force_int8 = {node};
+    alone.rounding = api::RoundingMethod::nearest;  // learning it anew for every node would take too long
+    alone.data = nullptr;
     alone.progress = nullptr;
     alone.warn = nullptr;
     api::Model quantised = PLANISH_TRY(api::quantize(trials.model(), table, alone));

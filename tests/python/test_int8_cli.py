@@ -242,7 +242,7 @@ def test_convert_to_half(precision, tmp_path):
     text = planish_program.call("convert", MODEL, f"--{precision}", "-o", out)
     assert f"nodes in {precision.upper()}" in text
     model = onnx.load(out)
-    onnx.checker.check_model(model)
+    onnx.checker.check_model(model, full_check=True)
     half = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[precision]
     assert {t.data_type for t in model.graph.initializer if t.data_type != onnx.TensorProto.INT64} == {half}
     assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
