@@ -48,6 +48,33 @@ double flops_of(const Node& node, const std::vector<TensorInfo>& in, const std::
   return 0;
 }
 
+/// The node that makes `v`, reformats skipped; nullptr for inputs and constants.
+const Node* maker_of(const Graph& graph, ValueId v) {
+  for (auto it = graph.nodes.rbegin(); it != graph.nodes.rend(); ++it) {
+    if (v == kNoValue || std::ranges::find(it->outputs, v) == it->outputs.end()) continue;
+    if (!it->is("Reformat", "planish")) return &*it;
+    v = it->in(0);
+  }
+  return nullptr;
+}
+
+/// Why a product among integer layers computes in float, from what is left of Q/DQ around it; "" where nobody asks.
+std::string float_reason(const Graph& graph, const Node& node) {
+  const bool product = node.is("FusedConv", "planish") || node.is("FusedMatMul", "planish");
+  const auto integer = [](const Node& n) { return n.domain == "planish" && n.op.starts_with("Quantized"); };
+  if ((!product && !node.is("ConvTranspose")) || std::ranges::none_of(graph.nodes, integer)) return {};
+  if (!product) return "there is no integer kernel for ConvTranspose";
+  const auto dequantised = [&graph](ValueId v) {
+    const Node* maker = maker_of(graph, v);
+    if (maker == nullptr || !maker->is("Pointwise", "planish")) return false;
+    const auto it = maker->attrs.find("steps");
+    const auto* steps = it == maker->attrs.end() ? nullptr : std::get_if<std::vector<std::string>>(&it->second);
+    return steps != nullptr && !steps->empty() && steps->back().starts_with("DequantizeLinear");
+  };
+  if (!dequantised(node.in(0))) return "the model does not quantise its input, or not with one scale";
+  return "the model does not quantise its second operand, or not with one scale per output channel";
+}
+
 }  // namespace
 
 TensorInfo tensor_info(const Graph& graph, ValueId v, const std::optional<Shape>& shape, std::optional<DType> dtype) {
@@ -101,7 +128,7 @@ LayerInfo layer_info(const planish::Engine& engine, const StepInfo& step,
   info.tactic = step.copies_only ? "copy" : (step.deferred ? "deferred" : step.tactic);
   info.detail = step.detail;
   info.precision = plan.precision;
-  info.note = plan.note;
+  info.note = plan.note.empty() ? float_reason(graph, node) : plan.note;
   info.workspace_bytes = static_cast<int64_t>(step.workspace_bytes);
   info.tuned_time_ms = static_cast<double>(plan.time_ms);
   for (const Candidate& c : plan.candidates) info.candidates.emplace_back(c.tactic, static_cast<double>(c.time_ms));

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "planish/base/parallel.h"
+#include "planish/kernels/cpu/byte_lookup/byte_lookup.h"
 #include "planish/kernels/cpu/byte_sum/byte_sum.h"
 #include "planish/kernels/cpu/convert/tile.h"
 #include "planish/kernels/cpu/pointwise/pointwise.h"
@@ -263,12 +264,12 @@ class LookupRunner final : public Kernel {
     auto* y = host_ptr<uint8_t>(b.outputs[0]);
     constexpr int64_t kBytesPerThread = 32768;
     parallel_for(count_, kBytesPerThread, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) y[i] = table_[x[i]];
+      kernels::best_byte_lookup_kernel().fn(table_.data(), end - begin, x + begin, y + begin);
     });
     return {};
   }
 
-  [[nodiscard]] std::string detail() const override { return "lookup"; }
+  [[nodiscard]] std::string detail() const override { return std::string(kernels::best_byte_lookup_kernel().name); }
 
  private:
   int64_t count_;
