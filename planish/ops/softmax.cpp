@@ -17,7 +17,7 @@ namespace {
 Status infer(InferContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 1));
   PLANISH_TRY(require_real(ctx));
-  PLANISH_TRY(normalize_axis(ctx, ctx.node().attr_int("axis", -1), ctx.rank(0)));
+  (void)PLANISH_TRY(normalize_axis(ctx, ctx.node().attr_int("axis", -1), ctx.rank(0)));
   ctx.set(0, ctx.dtype(0), ctx.shape(0));
   return {};
 }

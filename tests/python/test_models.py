@@ -83,3 +83,13 @@ def test_one_engine_for_all_shapes_agrees_with_onnxruntime(planish, tmp_path, na
     finally:
         for file in tmp_path.iterdir():
             file.unlink()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_activation_memory_is_near_the_largest_live_set(bin_dir, tmp_path, name):
+    report = bin_dir.parent / "tests" / "dev" / "arena_report"
+    if not report.exists():
+        pytest.skip(f"{report} is not built")
+    model = graphs.hydrate(name, tmp_path)
+    for size in BATCHES:
+        call(report, model, "--dims", size)  # exit status 1 above 1.15
