@@ -24,8 +24,10 @@ Error refuse(std::string flag, Code code, std::string what, std::string fix) {
 /// Warnings for what is parsed and not there yet, so that nothing is left out in silence.
 void warn_of_missing_parts(const Options& options, std::vector<std::string>& warnings) {
   const BuildOptions& b = options.build;
-  if (!b.precision.layer_output_types.empty() && b.precision.constraints != "none") {
-    warnings.push_back("--layerOutputTypes is not applied yet; --layerPrecisions is");
+  for (const auto& [layer, types] : b.precision.layer_output_types) {
+    if (types.find('+') == std::string::npos) continue;
+    warnings.push_back(fmt::format("--layerOutputTypes: layer '{}' writes all its outputs in one type, the first of {}",
+                                   layer, types));
   }
   for (const std::string& source : split_list(b.tactics.sources, ',')) {
     const std::string name = source.substr(std::min<size_t>(1, source.size()));

@@ -139,6 +139,11 @@ api::BuildConfig build_config(const BuildRequest& request, BuildResult& result) 
   for (const auto& [layer, type] : b.precision.layer_precisions) {
     if (const auto dtype = dtype_from_name(type)) config.layer_precisions.emplace_back(layer, *dtype);
   }
+  // One type per output joined by '+': a layer here writes all its outputs in one, the first.
+  for (const auto& [layer, types] : b.precision.layer_output_types) {
+    if (const auto dtype = dtype_from_name(types.substr(0, types.find('+'))))
+      config.layer_output_types.emplace_back(layer, *dtype);
+  }
   config.optimization_level = b.tactics.optimization_level;
   config.avg_timing = b.tactics.avg_timing_runs;
   config.max_tactics = b.tactics.max_tactics;
