@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "planish/tactics/cpu/onednn_quantized.h"
+#include "planish/tactics/cpu/onednn_quantized_internal.h"
 #include "planish/tactics/cpu/onednn_tactics.h"
 
 namespace planish {

@@ -1,4 +1,4 @@
-#include "planish/tactics/cpu/onednn_quantized.h"
+#include "planish/tactics/cpu/onednn_quantized_internal.h"
 
 #include <fmt/format.h>
 
