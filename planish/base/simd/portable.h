@@ -50,6 +50,20 @@ struct PortableFloats {
     }
     return x;
   }
+  PLANISH_INLINE static F div(F a, F b) {
+    for (int i = 0; i < kLanes; ++i) a.v[i] /= b.v[i];
+    return a;
+  }
+  /// To the nearest integer, ties to even.
+  PLANISH_INLINE static F round(F x) {
+    for (float& e : x.v) e = __builtin_rintf(e);
+    return x;
+  }
+  /// x * 2^k for integers k of magnitude up to 126.
+  PLANISH_INLINE static F scale_by_power(F x, F k) {
+    for (int i = 0; i < kLanes; ++i) x.v[i] *= __builtin_bit_cast(float, (static_cast<int32_t>(k.v[i]) + 127) << 23);
+    return x;
+  }
   PLANISH_INLINE static void store(float* p, F x) { store(p, x, kLanes); }
   PLANISH_INLINE static void store(float* p, F x, int n) {
     for (int i = 0; i < n; ++i) p[i] = x.v[i];

@@ -35,6 +35,12 @@ struct Avx2Floats {
   PLANISH_INLINE static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
   PLANISH_INLINE static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   PLANISH_INLINE static F clamp(F x, F low, F high) { return _mm256_min_ps(_mm256_max_ps(x, low), high); }
+  PLANISH_INLINE static F div(F a, F b) { return _mm256_div_ps(a, b); }
+  PLANISH_INLINE static F round(F x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  PLANISH_INLINE static F scale_by_power(F x, F k) {
+    const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(k), _mm256_set1_epi32(127)), 23);
+    return _mm256_mul_ps(x, _mm256_castsi256_ps(exponent));
+  }
   PLANISH_INLINE static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
   PLANISH_INLINE static void store(float* p, F x, int n) { _mm256_maskstore_ps(p, mask(n), x); }
   PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero) {

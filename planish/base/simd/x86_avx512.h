@@ -35,6 +35,11 @@ struct Avx512Floats {
   PLANISH_INLINE static F clamp(F x, F low, F high) {
     return _mm512_maskz_min_ps(kAll, _mm512_maskz_max_ps(kAll, x, low), high);
   }
+  PLANISH_INLINE static F div(F a, F b) { return a / b; }
+  PLANISH_INLINE static F round(F x) {
+    return _mm512_maskz_roundscale_ps(kAll, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  PLANISH_INLINE static F scale_by_power(F x, F k) { return _mm512_maskz_scalef_ps(kAll, x, k); }
   PLANISH_INLINE static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
   PLANISH_INLINE static void store(float* p, F x, int n) { _mm512_mask_storeu_ps(p, mask(n), x); }
   PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero) {

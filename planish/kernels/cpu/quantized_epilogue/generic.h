@@ -35,6 +35,10 @@ struct Epilogue {
       with_types(e, [&](auto r, auto y) { folded(e, sums, sums_row, place, r, y); });
       return;
     }
+    if (in_registers(e)) {
+      with_types(e, [&](auto r, auto y) { activated(e, sums, sums_row, place, r, y); });
+      return;
+    }
     float values[kEpilogueTile];
     for (int64_t first = 0; first < rows;) {
       const int64_t most = kEpilogueTile / cols;
@@ -56,6 +60,46 @@ struct Epilogue {
     int64_t channel;  ///< first channel
   };
   struct None {};
+
+  /// 1 / (1 + e^-x), relative error below 1e-6: 2^t with t = -x / ln 2 as 2^round(t) times a polynomial.
+  PLANISH_INLINE static F sigmoid(F x) {
+    // Limited so that 2^t is a normal number; beyond, the result is 0 or 1 to the last bit or nearly so.
+    const F t = S::clamp(S::mul(x, S::set1(-1.44269504F)), S::set1(-126.0F), S::set1(126.0F));
+    const F k = S::round(t);
+    const F f = S::fma(k, S::set1(-1.0F), t);
+    // Taylor series of 2^f for |f| <= 1/2; the remainder is below 2e-7.
+    F p = S::set1(1.54035304e-4F);
+    p = S::fma(p, f, S::set1(1.33335581e-3F));
+    p = S::fma(p, f, S::set1(9.61812911e-3F));
+    p = S::fma(p, f, S::set1(5.55041087e-2F));
+    p = S::fma(p, f, S::set1(2.40226507e-1F));
+    p = S::fma(p, f, S::set1(6.93147181e-1F));
+    p = S::fma(p, f, S::set1(1.0F));
+    return S::div(S::set1(1.0F), S::add(S::scale_by_power(p, k), S::set1(1.0F)));
+  }
+
+  /// Activations that are frequent and short enough to be applied without leaving the registers.
+  PLANISH_INLINE static bool in_registers(const QuantizedEpilogue& e) {
+    const float inf = __builtin_inff();
+    if (e.act == nullptr || e.low != -inf || e.high != inf) return false;
+    return e.act_op == PointwiseOp::swish || e.act_op == PointwiseOp::hard_swish || e.act_op == PointwiseOp::sigmoid ||
+           e.act_op == PointwiseOp::leaky_relu || e.act_op == PointwiseOp::hard_sigmoid;
+  }
+  PLANISH_INLINE static F activate(const QuantizedEpilogue& e, F x) {
+    const F zero = S::set1(0.0F);
+    const F one = S::set1(1.0F);
+    const float inf = __builtin_inff();
+    switch (e.act_op) {
+      case PointwiseOp::swish: return S::mul(x, sigmoid(S::mul(x, S::set1(e.act_alpha))));
+      case PointwiseOp::sigmoid: return sigmoid(x);
+      case PointwiseOp::hard_swish:
+        return S::mul(x, S::clamp(S::fma(x, S::set1(1.0F / 6.0F), S::set1(0.5F)), zero, one));
+      case PointwiseOp::hard_sigmoid: return S::clamp(S::fma(x, S::set1(e.act_alpha), S::set1(e.act_beta)), zero, one);
+      case PointwiseOp::leaky_relu:
+        return S::fma(S::clamp(x, S::set1(-inf), zero), S::set1(e.act_alpha), S::clamp(x, zero, S::set1(inf)));
+      default: return x;
+    }
+  }
 
   /// Calls f with pointers of the residual's and the output's type (None* without a residual).
   template <typename Fn>
@@ -149,6 +193,43 @@ struct Epilogue {
         F v = S::fma(S::load(sums + row * sums_row + c), scale, bias);
         v = add_residual(v, offset(r, at), n, r_scale, r_offset);
         put(y + at, S::clamp(v, low, high), e.y_zero, n);
+      }
+    }
+  }
+
+  template <typename R, typename Y>
+  static void activated(const QuantizedEpilogue& shared, const int32_t* sums, int64_t sums_row, const Place& p,
+                        const R* r, Y* y) {
+    using simd::unroll;
+    constexpr int kRow = S::kRow;
+    const QuantizedEpilogue e = shared;  // nothing else can change it: bytes written to y might be its own
+    const F r_scale = S::set1(e.r_scale);
+    const F r_offset = S::set1(e.r_offset);
+    const F factor = S::set1(e.y_factor);
+    const F q_low = S::set1(e.q_low);
+    const F q_high = S::set1(e.q_high);
+    const float* scale = e.scale + p.channel;
+    const float* bias = e.bias + p.channel;
+    for (int64_t row = 0; row < p.rows; ++row) {
+      const int64_t at = p.at + row * e.y_row;
+      const int32_t* from = sums + row * sums_row;
+      const auto value = [&](int64_t c, int n) __attribute__((always_inline)) {
+        F v = S::fma(S::load(from + c), S::load(scale + c), S::load(bias + c));
+        if (!e.residual_last) v = add_residual(v, offset(r, at + c), n, r_scale, r_offset);
+        v = activate(e, v);
+        if (e.residual_last) v = add_residual(v, offset(r, at + c), n, r_scale, r_offset);
+        if constexpr (sizeof(Y) == 1) v = S::clamp(S::mul(v, factor), q_low, q_high);
+        return v;
+      };
+      int64_t c = 0;
+      for (; c + kRow * kLanes <= p.cols; c += kRow * kLanes) {
+        F v[kRow];
+        unroll<kRow>([&](auto i) { v[i] = value(c + i * kLanes, kLanes); });
+        put_row(y + at + c, v, e);
+      }
+      for (; c < p.cols; c += kLanes) {
+        const int n = p.cols - c < kLanes ? static_cast<int>(p.cols - c) : kLanes;
+        put(y + at + c, value(c, n), e.y_zero, n);
       }
     }
   }

@@ -283,12 +283,18 @@ const Finish kFinishes[] = {
     {"swish", QuantizedType::none, false, PointwiseOp::swish, -INFINITY, INFINITY, QuantizedType::i8, 0},
     {"hard_swish_residual", QuantizedType::u8, false, PointwiseOp::hard_swish, -INFINITY, INFINITY, QuantizedType::u8,
      20},
+    {"swish_f32", QuantizedType::none, false, PointwiseOp::swish, -INFINITY, INFINITY, QuantizedType::f32, 0},
+    {"sigmoid_u8", QuantizedType::none, false, PointwiseOp::sigmoid, -INFINITY, INFINITY, QuantizedType::u8, 0},
+    {"leaky_relu_residual_last", QuantizedType::i8, true, PointwiseOp::leaky_relu, -INFINITY, INFINITY,
+     QuantizedType::i8, 4},
     {"gelu_residual_last_f32", QuantizedType::f32, true, PointwiseOp::gelu, -INFINITY, INFINITY, QuantizedType::f32, 0},
 };
 
 double activate(PointwiseOp op, double x) {
   switch (op) {
     case PointwiseOp::swish: return x / (1 + std::exp(-x));
+    case PointwiseOp::sigmoid: return 1 / (1 + std::exp(-x));
+    case PointwiseOp::leaky_relu: return x < 0 ? 0.25 * x : x;
     case PointwiseOp::hard_swish: return x * std::clamp(x / 6 + 0.5, 0.0, 1.0);
     case PointwiseOp::gelu: return 0.5 * x * (1 + std::erf(x * std::sqrt(0.5)));
     default: return x;
@@ -334,7 +340,7 @@ TEST_P(IgemmVariants, EpilogueIsWithinOneStep) {
     e.residual_last = f.residual_last;
     e.act = f.act == PointwiseOp::identity ? nullptr : best_pointwise_kernel().fn;
     e.act_op = f.act;
-    e.act_alpha = 1;
+    e.act_alpha = f.act == PointwiseOp::leaky_relu ? 0.25F : 1.0F;
     e.y_type = f.y_type;
     e.folded = folded;
     e.low = f.low * factor;
