@@ -1,6 +1,8 @@
 #include "planish/runtime/adapted_kernel.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "planish/tactics/layout_choice.h"
 
@@ -11,10 +13,11 @@ constexpr size_t kAlignment = 64;
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-/// Copies one operand between the caller's memory and a place in the workspace.
+/// Copies one operand between the caller's memory and a place in the workspace, or between two places there.
 struct Conversion {
   size_t index = 0;
-  size_t offset_bytes = 0;
+  std::optional<size_t> from_bytes;  ///< offset in the workspace; nullopt: the caller's operand
+  std::optional<size_t> to_bytes;
   std::unique_ptr<Kernel> kernel;
 };
 
@@ -41,14 +44,18 @@ class AdaptedKernel final : public Kernel {
     const auto is_packed = [&packed](size_t i) {
       return std::ranges::any_of(packed, [i](const PackedConstant& p) { return static_cast<size_t>(p.input) == i; });
     };
-    for (size_t i = 0; i < outer.inputs.size(); ++i)
-      if (outer.inputs[i] != inner.inputs[i] && !is_packed(i))
-        before_.push_back(
-            {i, reserve(inner.inputs[i]), PLANISH_TRY(make_reformat(outer.inputs[i], inner.inputs[i], table, target))});
-    for (size_t i = 0; i < outer.outputs.size(); ++i)
-      if (outer.outputs[i] != inner.outputs[i])
-        after_.push_back({i, reserve(inner.outputs[i]),
-                          PLANISH_TRY(make_reformat(inner.outputs[i], outer.outputs[i], table, target))});
+    for (size_t i = 0; i < outer.inputs.size(); ++i) {
+      if (outer.inputs[i] == inner.inputs[i] || is_packed(i)) continue;
+      const size_t place = reserve(inner.inputs[i]);
+      PLANISH_TRY(add_steps(before_, i, outer.inputs[i], std::nullopt, inner.inputs[i], place, table, target));
+      operand_places_.push_back({i, place});
+    }
+    for (size_t i = 0; i < outer.outputs.size(); ++i) {
+      if (outer.outputs[i] == inner.outputs[i]) continue;
+      const size_t place = reserve(inner.outputs[i]);
+      PLANISH_TRY(add_steps(after_, i, inner.outputs[i], place, outer.outputs[i], std::nullopt, table, target));
+      result_places_.push_back({i, place});
+    }
     scratch_bytes_ = inner_->workspace_bytes();
     for (const auto* list : {&before_, &after_})
       for (const Conversion& c : *list) scratch_bytes_ = std::max(scratch_bytes_, c.kernel->workspace_bytes());
@@ -62,18 +69,45 @@ class AdaptedKernel final : public Kernel {
     std::ranges::copy(b.inputs, inputs_.begin());
     std::ranges::copy(b.outputs, outputs_.begin());
     const DevicePtr scratch = b.workspace + operand_bytes_;
+    const auto memory = [&b](std::span<const DevicePtr> given, size_t index, std::optional<size_t> place) {
+      return place ? b.workspace + *place : given[index];
+    };
     for (const Conversion& c : before_) {
-      inputs_[c.index] = b.workspace + c.offset_bytes;
-      PLANISH_TRY(c.kernel->run({b.inputs.subspan(c.index, 1), {&inputs_[c.index], 1}, scratch, b.stream}));
+      const DevicePtr from = memory(b.inputs, c.index, c.from_bytes);
+      const DevicePtr to = memory({}, 0, c.to_bytes);
+      PLANISH_TRY(c.kernel->run({{&from, 1}, {&to, 1}, scratch, b.stream}));
     }
-    for (const Conversion& c : after_) outputs_[c.index] = b.workspace + c.offset_bytes;
+    for (const auto& [index, place] : operand_places_) inputs_[index] = b.workspace + place;
+    for (const auto& [index, place] : result_places_) outputs_[index] = b.workspace + place;
     PLANISH_TRY(inner_->run({inputs_, outputs_, scratch, b.stream}));
-    for (const Conversion& c : after_)
-      PLANISH_TRY(c.kernel->run({{&outputs_[c.index], 1}, b.outputs.subspan(c.index, 1), scratch, b.stream}));
+    for (const Conversion& c : after_) {
+      const DevicePtr from = memory({}, 0, c.from_bytes);
+      const DevicePtr to = memory(b.outputs, c.index, c.to_bytes);
+      PLANISH_TRY(c.kernel->run({{&from, 1}, {&to, 1}, scratch, b.stream}));
+    }
     return {};
   }
 
  private:
+  /// One step, or two where type and layout change: what converts both at once is slow where a type is foreign to the
+  /// processor, each by itself is not.
+  Status add_steps(std::vector<Conversion>& steps, size_t index, const TensorDesc& from,
+                   std::optional<size_t> from_place, const TensorDesc& to, std::optional<size_t> to_place,
+                   const TacticTable& table, const Target& target) {
+    if (from.dtype == to.dtype || from.layout == to.layout) {
+      steps.push_back({index, from_place, to_place, PLANISH_TRY(make_reformat(from, to, table, target))});
+      return {};
+    }
+    // The layout changes in f32.
+    TensorDesc middle = from.dtype == DType::f32 ? from : to;
+    middle.dtype = DType::f32;
+    middle.layout = from.dtype == DType::f32 ? to.layout : from.layout;
+    const size_t place = reserve(middle);
+    steps.push_back({index, from_place, place, PLANISH_TRY(make_reformat(from, middle, table, target))});
+    steps.push_back({index, place, to_place, PLANISH_TRY(make_reformat(middle, to, table, target))});
+    return {};
+  }
+
   size_t reserve(const TensorDesc& desc) {
     const size_t offset = operand_bytes_;
     operand_bytes_ += aligned(desc.bytes());
@@ -85,6 +119,8 @@ class AdaptedKernel final : public Kernel {
   std::vector<DevicePtr> outputs_;
   std::vector<Conversion> before_;
   std::vector<Conversion> after_;
+  std::vector<std::pair<size_t, size_t>> operand_places_;  ///< (input, offset in the workspace)
+  std::vector<std::pair<size_t, size_t>> result_places_;
   size_t operand_bytes_ = 0;
   size_t scratch_bytes_ = 0;
 };
