@@ -98,6 +98,10 @@ def test_the_package_reads_our_accuracy_results(files, tmp_path):
                    "--compare", "simple", "l2", "psnr", "--save-accuracy-results", tmp_path / "a.json", code=1)
     text = real("inspect", "data", tmp_path / "a.json")
     assert "==== Accuracy Results (3 comparison(s)) ====" in text and "logits | FAILED | l2_norm=" in text
+    for arguments in [], ["--all"]:
+        ours = run.polygraphy("inspect", "data", tmp_path / "a.json", *arguments).splitlines()
+        theirs = real("inspect", "data", tmp_path / "a.json", *arguments).splitlines()
+        assert [line.strip() for line in ours if line.strip()] == [line.strip() for line in theirs if line.strip()]
 
 
 def test_same_merged_inputs(files, tmp_path):

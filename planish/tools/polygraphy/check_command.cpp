@@ -64,10 +64,23 @@ bool contains_code(const std::vector<std::string>& codes, int code) {
   return std::find(codes.begin(), codes.end(), fmt::format("{}", code)) != codes.end();
 }
 
+/// Line by line, long ones in pieces: the library's matcher recurses once per character.
+bool found_in(const std::regex& expression, const std::string& text) {
+  constexpr size_t kPiece = 4096;
+  for (size_t at = 0; at < text.size();) {
+    const size_t line_end = std::min(text.find('\n', at), text.size());
+    const size_t end = std::min(line_end, at + kPiece);
+    const auto first = text.begin() + static_cast<std::ptrdiff_t>(at);
+    if (std::regex_search(first, text.begin() + static_cast<std::ptrdiff_t>(end), expression)) return true;
+    at = end + (end == line_end ? 1 : 0);
+  }
+  return false;
+}
+
 Result<bool> matches_any(const std::vector<std::string>& expressions, const std::string& text) {
   for (const std::string& expression : expressions) {
     try {
-      if (std::regex_search(text, std::regex(expression))) return true;
+      if (found_in(std::regex(expression), text)) return true;
     } catch (const std::regex_error& error) {
       return Error{.code = Code::invalid_argument,
                    .file = "--fail-regex",

@@ -93,4 +93,8 @@ class AccuracyComparison {
   size_t iterations_ = 0;
 };
 
+/// The text of an --save-accuracy-results file as `polygraphy inspect data` shows it: verdicts and figures of the first
+/// iteration, or of all. nullopt when the file holds something else. Errors: those of reading it.
+Result<std::optional<std::string>> accuracy_results_text(const std::string& path, bool all_iterations);
+
 }  // namespace planish::tools

@@ -97,9 +97,12 @@ class Replay {
     const Json json = Json::parse(PLANISH_TRY(read_file(path)), nullptr, false);
     if (!json.is_object())
       return Error{.code = Code::corrupt, .file = path, .what = "this is no debug replay", .fix = "leave it out"};
-    for (const auto& [key, value] : json.items())
-      if (value.is_object() && value.contains("success") && value["success"].is_boolean())
+    for (const auto& [key, value] : json.items()) {
+      const bool numbered = key.size() > 2 && key.size() < 12 && key.rfind("_N", 0) == 0 &&
+                            key.find_first_not_of("0123456789", 2) == std::string::npos;
+      if (numbered && value.is_object() && value.contains("success") && value["success"].is_boolean())
         outcomes_[key] = value["success"].get<bool>();
+    }
     return {};
   }
   [[nodiscard]] const bool* find(const std::string& key) const {

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "planish/tools/polygraphy/array_stats.h"
+#include "planish/tools/polygraphy/compare.h"
 #include "planish/tools/polygraphy/model_text.h"
 #include "planish/tools/polygraphy/numpy_text.h"
 #include "planish/tools/polygraphy/option_groups.h"
@@ -88,6 +89,10 @@ Result<bool> inspect_data(const ParsedOptions& options, PolygraphyLog& log) {
   std::error_code ignored;
   const bool folder = std::filesystem::is_directory(path, ignored);
   const std::string first = folder ? PLANISH_TRY(iteration_files(path))[0] : path;
+  if (const auto accuracy = PLANISH_TRY(accuracy_results_text(first, shown.all))) {
+    log.print(PolygraphyLog::info, *accuracy);
+    return true;
+  }
   if (PLANISH_TRY(holds_polygraphy_results(first))) {
     PolygraphyLog quiet;
     PolygraphyLog& loading = folder ? log : quiet;
