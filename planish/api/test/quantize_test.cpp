@@ -1,0 +1,149 @@
+// Calibration and quantisation of demo/digits.onnx through the public interface.
+
+#include "planish/api/quantize.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+namespace planish::api {
+namespace {
+
+Model digits() {
+  auto model = Model::read("demo/digits.onnx");
+  EXPECT_TRUE(model.ok()) << model.error().message();
+  return std::move(*model);
+}
+
+/// Batches of noise with the given numbers of rows; the batch `bad` holds a NaN.
+class Noise : public CalibrationSource {
+ public:
+  Noise(const Model& model, std::vector<int64_t> rows, int64_t bad = -1)
+      : info_(model.inputs()[0]), rows_(std::move(rows)), bad_(bad) {}
+
+  Result<std::optional<CalibrationBatch>> next() override {
+    if (at_ >= rows_.size()) return std::optional<CalibrationBatch>();
+    std::vector<int64_t> dims = info_.dims;
+    dims[0] = rows_[at_];
+    int64_t size = 1;
+    for (const int64_t d : dims) size *= d;
+    std::mt19937 random(static_cast<uint32_t>(at_));
+    std::uniform_real_distribution<float> uniform(0, 1);
+    data_.resize(static_cast<size_t>(size));
+    for (float& v : data_) v = uniform(random);
+    if (static_cast<int64_t>(at_) == bad_) data_[7] = NAN;
+    CalibrationBatch batch{.samples = rows_[at_], .origin = "batch " + std::to_string(at_)};
+    batch.inputs.emplace_back(info_.name, HostTensor{DType::f32, dims, std::as_bytes(std::span(data_))});
+    ++at_;
+    return std::optional<CalibrationBatch>(batch);
+  }
+  Status rewind() override {
+    at_ = 0;
+    return {};
+  }
+  [[nodiscard]] std::string identity() const override { return "noise"; }
+  [[nodiscard]] std::string description() const override { return "noise of the test"; }
+
+ private:
+  TensorInfo info_;
+  std::vector<int64_t> rows_;
+  int64_t bad_;
+  size_t at_ = 0;
+  std::vector<float> data_;
+};
+
+TEST(Calibrate, TakesRaggedBatchesAndSkipsABadOne) {
+  const Model model = digits();
+  Noise source(model, {5, 3, 1, 4, 2}, 2);
+  CalibrationStats stats;
+  const auto table = calibrate(model, source, {.max_bad_share = 0.2}, &stats);
+  ASSERT_TRUE(table.ok()) << table.error().message();
+  EXPECT_EQ(stats.samples, 14);
+  EXPECT_EQ(stats.skipped, 1);
+  ASSERT_EQ(stats.skipped_names.size(), 1U);
+  EXPECT_NE(stats.skipped_names[0].find("batch 2"), std::string::npos);
+  const auto input = table->ranges.find(model.inputs()[0].name);
+  ASSERT_NE(input, table->ranges.end());
+  EXPECT_NEAR(input->second.scale, 1.0F / 127, 0.001F);
+  EXPECT_FALSE(table->channel_means.empty());
+}
+
+TEST(Calibrate, RefusesDataThatYieldsNothingOrTooMuchRubbish) {
+  const Model model = digits();
+  Noise empty(model, {});
+  const auto nothing = calibrate(model, empty, {});
+  ASSERT_FALSE(nothing.ok());
+  EXPECT_NE(nothing.error().what.find("empty"), std::string::npos);
+  Noise bad(model, {1, 1, 1}, 1);
+  const auto refused = calibrate(model, bad, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message().find("batch 1"), std::string::npos);
+}
+
+TEST(Quantize, WritesAModelThatIsReadAgainAndNamesWhatStaysInFloat) {
+  const Model model = digits();
+  Noise source(model, {4});
+  const auto table = calibrate(model, source, {});
+  ASSERT_TRUE(table.ok()) << table.error().message();
+  QuantizeReport report;
+  const auto quantised = quantize(model, *table, {}, &report);
+  ASSERT_TRUE(quantised.ok()) << quantised.error().message();
+  EXPECT_GT(report.quantised_nodes, 0);
+  for (const FloatNode& node : report.float_nodes) EXPECT_FALSE(node.reason.empty()) << node.node;
+  const auto file = std::filesystem::path(testing::TempDir()) / "digits_qdq.onnx";
+  ASSERT_TRUE(quantised->write(file).ok());
+  const auto again = Model::read(file);
+  ASSERT_TRUE(again.ok()) << again.error().message();
+  EXPECT_TRUE(again->has_quantize_nodes());
+  EXPECT_FALSE(quantize(*again, *table, {}).ok());
+}
+
+TEST(Quantize, RefusesACacheOfAnotherModelAndListsWhatAPartialOneLacks) {
+  const Model model = digits();
+  CalibrationTable other;
+  other.description = "cache other.cache";
+  other.ranges["nobody"] = {.scale = 1};
+  const auto refused = quantize(model, other, {});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message().find("nobody"), std::string::npos);
+  EXPECT_EQ(refused.error().file, "cache other.cache");
+  other.ranges[model.inputs()[0].name] = {.scale = 1.0F / 127};
+  std::vector<std::string> warnings;
+  QuantizeOptions options;
+  options.warn = [&warnings](const std::string& text) { warnings.push_back(text); };
+  QuantizeReport report;
+  ASSERT_TRUE(quantize(model, other, options, &report).ok());
+  EXPECT_EQ(report.quantised_nodes, 1);
+  EXPECT_EQ(warnings.size(), 1U);
+}
+
+TEST(CalibrationTable, KeepsEverythingInCacheAndSideFile) {
+  CalibrationTable table;
+  table.header = "TRT-101300-EntropyCalibration2";
+  table.description = "folder (3 images)";
+  table.model_hash = 0xfedcba9876543210ULL;
+  table.samples = 3;
+  table.order = {"b: c", "a"};
+  table.ranges["b: c"] = {0.25F, -1, 2, 0};
+  table.ranges["a"] = {0.1F, 0, 3, 0.05F};
+  table.channel_means["a"] = {1, 2};
+  const auto file = std::filesystem::path(testing::TempDir()) / "t.cache";
+  ASSERT_TRUE(table.write(file).ok());
+  const auto back = CalibrationTable::read(file);
+  ASSERT_TRUE(back.ok()) << back.error().message();
+  EXPECT_EQ(back->cache_text(), table.cache_text());
+  EXPECT_EQ(back->order, table.order);
+  EXPECT_EQ(back->model_hash, table.model_hash);
+  EXPECT_EQ(back->channel_means, table.channel_means);
+  EXPECT_EQ(back->ranges.at("a").unsigned_scale, 0.05F);
+  EXPECT_EQ(back->description, "cache t.cache from folder (3 images)");
+  const auto json = CalibrationTable::from_json(table.to_json(), "j");
+  ASSERT_TRUE(json.ok());
+  EXPECT_EQ(json->cache_text(), table.cache_text());
+  EXPECT_FALSE(CalibrationTable::from_json("{\"tensors\": {\"a\": 0}}", "j").ok());
+  EXPECT_FALSE(CalibrationTable::from_json("[1", "j").ok());
+}
+
+}  // namespace
+}  // namespace planish::api
