@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "planish/api/adaptive_weights.h"
 #include "planish/api/model_impl.h"
 #include "planish/api/observed_network.h"
 #include "planish/api/quantize.h"
@@ -193,6 +194,20 @@ void fill_table(const Graph& graph, const std::map<std::string, TensorStatistics
   warn_of(options, not_finite, "NaN or infinity was computed (and left out)");
 }
 
+/// Networks that are small lose most by rounding and cost least to round well: done while the data is at hand.
+Status round_weights(const Graph& graph, const PlacementPlan& plan, CalibrationSource& source,
+                     const CalibrationOptions& options, CalibrationTable& table) {
+  std::map<int32_t, QuantisedWeights> weights;
+  for (const QuantisedProduct& p : plan.products)
+    weights[p.node] = quantise_weights(*graph.constant_of(p.weights), p.channel_axis, true);
+  PLANISH_TRY(adapt_rounding(graph, plan, source, options.progress, kSmallMomentBytes, weights));
+  for (const QuantisedProduct& p : plan.products) {
+    const auto q = weights[p.node].q.span<int8_t>();
+    table.rounded_weights[graph.value(p.weights).name].assign(q.begin(), q.end());
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<CalibrationTable> calibrate(const Model& model, CalibrationSource& source, const CalibrationOptions& options,
@@ -237,6 +252,10 @@ Result<CalibrationTable> calibrate(const Model& model, CalibrationSource& source
   table.model_hash = impl.source_hash;
   table.data_hash = hash_of(source.identity());
   fill_table(graph, statistics, needed, options, table);
+  statistics.clear();
+  // What was measured counts even where the data cannot be walked a second time.
+  if (auto rounded = round_weights(graph, plan, source, options, table); !rounded.ok() && options.warn)
+    options.warn(fmt::format("Weights are rounded to nearest: {}", std::move(rounded).take_error().message()));
   done.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return table;
 }

@@ -4,11 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <set>
 
+#include "planish/api/adaptive_weights.h"
 #include "planish/api/model_impl.h"
-#include "planish/api/observed_network.h"
-#include "planish/quant/adaptive_rounding.h"
 #include "planish/quant/equalization.h"
 #include "planish/quant/placement.h"
 #include "planish/quant/weights.h"
@@ -112,55 +110,17 @@ CalibrationTable equalised_table(Graph& graph, const CalibrationTable& table, co
   return out;
 }
 
-/// Samples that adaptive rounding looks at, positions of each, and bytes that the moments of all layers may take.
-constexpr int64_t kRoundingSamples = 64;
-constexpr int64_t kRoundingPositions = 48;
-constexpr int64_t kMomentBytes = int64_t{600} << 20;
-
-/// Rounds the weights of all layers that adaptive rounding handles by what their inputs look like.
-Status adapt_rounding(const Graph& graph, const PlacementPlan& plan, const QuantizeOptions& options,
-                      std::map<int32_t, QuantisedWeights>& weights) {
-  std::map<int32_t, InputMoments> moments;
-  std::multimap<std::string, int32_t, std::less<>> readers;
-  int64_t bytes = 0;
+/// Takes over the weights that calibrate() rounded, where they belong to the same scales.
+void use_rounded(const Graph& graph, const PlacementPlan& plan, const CalibrationTable& table,
+                 std::map<int32_t, QuantisedWeights>& weights) {
   for (const QuantisedProduct& p : plan.products) {
-    if (!InputMoments::possible(graph, p)) continue;
-    const Shape& w = graph.constant_of(p.weights)->shape();
-    const int64_t k = element_count(w) / w[static_cast<size_t>(p.channel_axis)];
-    bytes += k * k * static_cast<int64_t>(sizeof(float));
-    if (bytes > kMomentBytes) break;
-    moments.emplace(p.node, InputMoments(graph, p));
-    readers.emplace(graph.value(p.input).name, p.node);
+    const auto it = table.rounded_weights.find(graph.value(p.weights).name);
+    QuantisedWeights& w = weights[p.node];
+    if (it == table.rounded_weights.end() || it->second.size() != static_cast<size_t>(w.q.size())) continue;
+    Tensor q(DType::i8, w.q.shape());
+    std::ranges::copy(it->second, q.data<int8_t>());
+    w.q = std::move(q);
   }
-  std::set<std::string> needed;
-  for (const auto& [name, n] : readers) needed.insert(name);
-  const auto show = [&](std::string_view name, const TensorDesc& desc, const float* data) {
-    const auto [first, last] = readers.equal_range(name);
-    for (auto it = first; it != last; ++it)
-      moments.at(it->second).add(data, desc.shape, desc.layout, kRoundingPositions);
-  };
-  PLANISH_TRY(options.data->rewind());
-  ObservedNetwork network(graph, needed, 0, {});
-  for (int64_t seen = 0, failed = 0; seen < kRoundingSamples && failed < kRoundingSamples;) {
-    const auto batch = options.data->next();
-    if (!batch.ok() && options.data->fatal()) return batch.error();
-    if (batch.ok() && !batch->has_value()) break;
-    // Samples that calibration skipped fail here too, and were reported then.
-    if (!batch.ok() || !network.run(**batch, show).ok()) {
-      ++failed;
-      continue;
-    }
-    seen += std::max<int64_t>(1, (*batch)->samples);
-    if (options.progress)
-      options.progress("rounding data", static_cast<size_t>(seen), static_cast<size_t>(kRoundingSamples));
-  }
-  size_t done = 0;
-  for (const QuantisedProduct& p : plan.products) {
-    const auto it = moments.find(p.node);
-    if (it != moments.end()) round_adaptively(graph, p, it->second, weights[p.node]);
-    if (options.progress) options.progress("rounding", ++done, plan.products.size());
-  }
-  return {};
 }
 
 void fill_report(const Graph& graph, const PlacementPlan& plan, QuantizeReport* report) {
@@ -195,8 +155,11 @@ Result<Model> quantize(const Model& model, const CalibrationTable& measured, con
     if (options.progress) options.progress("quantising", weights.size() + 1, plan.products.size());
     weights[p.node] = quantise_weights(*graph.constant_of(p.weights), p.channel_axis, options.per_channel);
   }
+  const bool same_scales = options.per_channel && !options.equalization && measured.model_hash == source.source_hash;
   if (options.rounding == RoundingMethod::adaptive && options.data != nullptr)
-    PLANISH_TRY(adapt_rounding(graph, plan, options, weights));
+    PLANISH_TRY(adapt_rounding(graph, plan, *options.data, options.progress, kMomentBytes, weights));
+  else if (same_scales)
+    use_rounded(graph, plan, table, weights);
   if (options.bias_correction) correct_biases(graph, plan, table, weights);
   fill_report(graph, plan, report);
   return ModelAccess::with_graph(model, PLANISH_TRY(place_qdq(graph, plan, weights)));

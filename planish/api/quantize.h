@@ -78,6 +78,8 @@ struct CalibrationTable {
   std::map<std::string, std::vector<float>> channel_means;
   /// Largest magnitude of every channel of the same tensors, for equalisation; in the side file.
   std::map<std::string, std::vector<float>> channel_maxima;
+  /// INT8 weights, by name, of layers that calibrate() rounded adaptively while it had the data; not in the cache.
+  std::map<std::string, std::vector<int8_t>> rounded_weights;
 
   /// Ranges for every tensor, none of them measured: for timing alone.
   static CalibrationTable invented();
