@@ -43,22 +43,20 @@ bool has_nan(const Values& v) {
   return std::any_of(v.elements.begin(), v.elements.end(), [](double x) { return std::isnan(x); });
 }
 
-/// One of the quantiles of elements that hold no NaN, which are reordered: between the two nearest, in numpy.quantile's
-/// arithmetic, which is that of the array.
+/// One of the quantiles of elements that hold no NaN, which are reordered. As numpy.quantile: the place in FP64, the
+/// value between its two neighbours in the array's own arithmetic.
 template <typename Float>
 double quantile_as(std::vector<double>& elements, double q) {
-  const Float at = static_cast<Float>(elements.size() - 1) * static_cast<Float>(q);
-  const Float whole = std::floor(at);
-  const Float part = at - whole;
-  const size_t low = std::min(static_cast<size_t>(whole), elements.size() - 1);
+  const double at = static_cast<double>(elements.size() - 1) * q;
+  const size_t low = std::min(static_cast<size_t>(at), elements.size() - 1);
+  const auto part = static_cast<Float>(at - std::floor(at));
   const auto nth = elements.begin() + static_cast<std::ptrdiff_t>(low);
   std::nth_element(elements.begin(), nth, elements.end());
   if (part == 0 || low + 1 == elements.size()) return *nth;
   const auto below = static_cast<Float>(*nth);
   const auto above = static_cast<Float>(*std::min_element(nth + 1, elements.end()));
   const Float step = above - below;
-  const Float between = part < Float{0.5} ? below + step * part : above - step * (1 - part);
-  return between;
+  return part < Float{0.5} ? below + step * part : above - step * (1 - part);
 }
 
 double quantile(std::vector<double>& elements, double q, DType dtype) {

@@ -98,7 +98,7 @@ class RunTool {
     PLANISH_TRY(std::move(status));
     PLANISH_TRY(std::move(saved));
     if (runners_.empty()) PLANISH_TRY(compare_saved());
-    const bool accurate = comparison_->finish();
+    const bool accurate = !stopped_ && comparison_->finish();
     if (options_.has("--save-accuracy-results")) {
       const std::string path = options_.text("--save-accuracy-results");
       log_.print(PolygraphyLog::info, "Saving accuracy results to " + path);
