@@ -89,7 +89,7 @@ TEST_F(AdaptedKernelTest, ComputesInTheOtherLayout) {
   NodeView outer = outer_;
   outer.inputs[1].layout = Layout::channels_last;
   const NodeView inner = with_layouts(outer, Layout::channels_last, Layout::channels_last);
-  auto kernel = adapt_layouts(std::make_unique<ChannelsLastKernel>(shape_), inner, outer, table, target_);
+  auto kernel = adapt_forms(std::make_unique<ChannelsLastKernel>(shape_), inner, outer, {}, table, target_);
   ASSERT_TRUE(kernel.ok()) << kernel.error().message();
   EXPECT_EQ((*kernel)->detail(), "inner");
   EXPECT_GE((*kernel)->workspace_bytes(), 2 * 60 * sizeof(float) + 40);
@@ -122,7 +122,7 @@ TEST_F(AdaptedKernelTest, ComputesInTheOtherLayout) {
 TEST_F(AdaptedKernelTest, SaysWhichReformatHasNoTactic) {
   static const TacticTable empty{{}};
   const NodeView inner = with_layouts(outer_, Layout::channels_last, Layout::channels_last);
-  auto kernel = adapt_layouts(std::make_unique<ChannelsLastKernel>(shape_), inner, outer_, empty, target_);
+  auto kernel = adapt_forms(std::make_unique<ChannelsLastKernel>(shape_), inner, outer_, {}, empty, target_);
   ASSERT_FALSE(kernel.ok());
   EXPECT_NE(kernel.error().message().find("Reformat"), std::string::npos) << kernel.error().message();
 }
