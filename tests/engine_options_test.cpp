@@ -225,7 +225,8 @@ TEST(Sparsity, ForcingPrunesTwoOfEveryFour) {
   EXPECT_EQ(count_two_of_four(graph).eligible, 3U);
   prune_to_two_of_four(graph);
   EXPECT_EQ(count_two_of_four(graph).sparse, 3U);
-  const Tensor& before = *network(1).constant_of(*network(1).find_value("w1"));
+  const Graph dense = network(1);
+  const Tensor& before = *dense.constant_of(*dense.find_value("w1"));
   const Tensor& after = *graph.constant_of(graph.nodes[0].inputs[1]);
   // Of input channels 0 to 3 of the first output channel at the first tap, the two largest stay.
   std::vector<double> kept;

@@ -55,11 +55,11 @@ TEST(Equalization, KeepsTheResultAndEvensOutTheChannels) {
 
 TEST(Equalization, LeavesTensorsAloneThatSomethingElseReads) {
   for (const char* use : {"  s = Sigmoid(a) @gate\n  y = Add(s, c) @add\n", "  y = Add(a, c) @add\n"}) {
-    Graph g = *parse_text(
-        std::string("graph \"g\" (x: f32[1,4,8,8]) -> (y) {\n  const w1: f32[4,4,1,1] = seed(1)\n"
-                    "  const w2: f32[4,4,1,1] = seed(2)\n  b = Conv(x, w1) @conv1\n  a = Relu(b) @relu\n"
-                    "  c = Conv(a, w2) @conv2\n") +
-        use + "}\n");
+    Graph g =
+        *parse_text(std::string("graph \"g\" (x: f32[1,4,8,8]) -> (y) {\n  const w1: f32[4,4,1,1] = seed(1)\n"
+                                "  const w2: f32[4,4,1,1] = seed(2)\n  b = Conv(x, w1) @conv1\n  a = Relu(b) @relu\n"
+                                "  c = Conv(a, w2) @conv2\n") +
+                    use + "}\n");
     ASSERT_TRUE(annotate_shapes(g).ok());
     const std::vector<float> range{1, 2, 3, 4};
     EXPECT_EQ(equalise(g, [&range](const std::string&) { return &range; }).layers, 0);
