@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole job on one screen: build an engine from an ONNX file, measure its accuracy on real images, then its latency
-# and its slowest layers, and put FP32, FP16, BF16 and INT8 side by side. Runs anywhere, writes to build/demo/ only. `make demo` builds the programs first.
+# and its slowest layers, and put FP32, FP16, BF16 and INT8 side by side. Runs anywhere, writes to build/demo/ only.
+# `make demo` builds the programs first.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${PLANISH_BIN:-$here/../build/release/bin}

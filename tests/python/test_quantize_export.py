@@ -90,7 +90,7 @@ def test_int8_keeps_the_accuracy_of_classifiers(name, preset, least, least_same,
     model = planish_program.shared("models", f"{name}.onnx")
     if preset == "caffe":
         data = planish_program.shared("data", "imagenet500")
-        pictures = sorted(data.rglob("*.jp*g"))[::4]
+        pictures = sorted(p for p in data.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))[::4]
     else:
         data = planish_program.shared("data", "cifar10", "test_2000.npz")
         pictures = sorted(planish_program.shared("data", "cifar10", "calib_images").glob("*/*"))[::2]
@@ -99,7 +99,7 @@ def test_int8_keeps_the_accuracy_of_classifiers(name, preset, least, least_same,
     for i, picture in enumerate(pictures):
         (calib / f"{i:04}_{picture.name}").write_bytes(picture.read_bytes())
     engine = tmp_path / "int8.engine"
-    planish_program.call("build", model, "--int8", f"--calib={calib}", f"--calibPreset={preset}", "-o", engine)
+    planish_program.call("build", model, "--int8", f"--calib={calib}", f"--preset={preset}", "-o", engine)
     planish_program.call("eval", model, f"--data={data}", f"--preset={preset}",
                          f"--predictions={tmp_path / 'float.csv'}")
     out = planish_program.call("eval", engine, f"--data={data}", f"--preset={preset}",
@@ -115,7 +115,7 @@ def test_int8_keeps_the_accuracy_of_a_detector(tmp_path):
     import json
     data = planish_program.shared("data", "coco128")
     planish_program.call("build", planish_program.shared("models", "yolov8n_coco128.onnx"), "--int8",
-                         f"--calib={data / 'images'}", "--calibPreset=yolo", "--shapes=images:8x3x640x640",
+                         f"--calib={data / 'images'}", "--preset=yolo", "--shapes=images:8x3x640x640",
                          "-o", tmp_path / "int8.engine", timeout=1800)
     planish_program.call("eval", tmp_path / "int8.engine", f"--data={data}", "--preset=yolo",
                          f"--json={tmp_path / 'r.json'}", timeout=1800)
