@@ -17,7 +17,7 @@ struct TimingEffort {
 struct Timing {
   size_t memory_bytes = 0;  ///< what its operands and workspace took
   double ms = 0;            ///< the shortest run: whatever else the machine does only ever adds time
-  bool stable = true;  ///< the two shortest runs agree within a tenth; if not, other work got in the way all the time
+  bool stable = true;       ///< the two shortest runs agree within a tenth, and nothing else ran during the shortest
 };
 
 /// Measures one tactic on the view; packing weights and preparing the kernel are set-up and do not count. Inputs are
