@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <deque>
@@ -237,7 +238,9 @@ void check_conformance(const ConformanceCase& c) {
         SCOPED_TRACE(std::string(tactic->id) + " " + std::string(layout_name(in)) + " to " +
                      std::string(layout_name(out)));
         accepted.insert(std::string(tactic->id));
-        run_tactic(*tactic, view, f, target, c.tolerance);
+        // Minimal filtering adds and subtracts multiples of the data: some digits more go.
+        const bool winograd = tactic->id.starts_with("cpu.winograd");
+        run_tactic(*tactic, view, f, target, winograd ? std::max(c.tolerance, 4e-4) : c.tolerance);
       }
       for (Refusal& r : refusals) {
         EXPECT_FALSE(r.reason.empty()) << r.tactic << " refuses without a reason";
