@@ -20,24 +20,10 @@ using kernels::DepthwiseShape;
 
 Result<DepthwiseShape> shape_of(const NodeView& view) {
   const ConvShape c = PLANISH_TRY(resolve_conv(*view.node, view.inputs[kQuantX].shape, view.inputs[kQuantW].shape));
-  const WindowGeometry& w = c.window;
-  const size_t x = w.axes() - 1;  // one axis is a row of pixels
   DepthwiseShape s;
   s.images = c.n;
   s.channels = c.c;
-  s.in_w = w.in[x];
-  s.out_w = w.out[x];
-  s.kernel_w = w.kernel[x];
-  s.stride_w = w.strides[x];
-  s.dilation_w = w.dilations[x];
-  s.pad_left = w.pads_begin[x];
-  if (w.axes() == 1) return s;
-  s.in_h = w.in[0];
-  s.out_h = w.out[0];
-  s.kernel_h = w.kernel[0];
-  s.stride_h = w.strides[0];
-  s.dilation_h = w.dilations[0];
-  s.pad_top = w.pads_begin[0];
+  set_window(c.window, s);
   return s;
 }
 

@@ -28,27 +28,12 @@ bool transposed_b(const NodeView& view) { return view.node->attr_int("trans_b", 
 
 Result<IgemmShape> shape_of_conv(const NodeView& view) {
   const ConvShape c = PLANISH_TRY(resolve_conv(*view.node, view.inputs[kQuantX].shape, view.inputs[kQuantW].shape));
-  const WindowGeometry& w = c.window;
-  const size_t x = w.axes() - 1;  // one axis is a row of pixels
-  const bool plane = w.axes() == 2;
   IgemmShape s;
   s.images = c.n;
   s.groups = c.groups;
   s.channels = c.c / c.groups;
   s.outputs = c.k / c.groups;
-  s.in_w = w.in[x];
-  s.out_w = w.out[x];
-  s.kernel_w = w.kernel[x];
-  s.stride_w = w.strides[x];
-  s.dilation_w = w.dilations[x];
-  s.pad_left = w.pads_begin[x];
-  if (!plane) return s;
-  s.in_h = w.in[0];
-  s.out_h = w.out[0];
-  s.kernel_h = w.kernel[0];
-  s.stride_h = w.strides[0];
-  s.dilation_h = w.dilations[0];
-  s.pad_top = w.pads_begin[0];
+  set_window(c.window, s);
   return s;
 }
 

@@ -18,6 +18,7 @@
 #include "planish/ops/matmul_shape.h"
 #include "planish/tactics/contiguous_parts.h"
 #include "planish/tactics/cpu/own_tactics.h"
+#include "planish/tactics/cpu/quantized_layer.h"
 
 namespace planish {
 namespace {
@@ -45,33 +46,12 @@ Result<IgemmShape> shape_of(const NodeView& view) {
     return s;
   }
   const ConvShape c = PLANISH_TRY(resolve_conv(*view.node, x, view.inputs[kW].shape));
-  const WindowGeometry& w = c.window;
-  const size_t last = w.axes() - 1;  // one axis is a row of pixels
   s.images = c.n;
   s.groups = c.groups;
   s.channels = c.c / c.groups;
   s.outputs = c.k / c.groups;
-  s.in_w = w.in[last];
-  s.out_w = w.out[last];
-  s.kernel_w = w.kernel[last];
-  s.stride_w = w.strides[last];
-  s.dilation_w = w.dilations[last];
-  s.pad_left = w.pads_begin[last];
-  if (w.axes() == 1) return s;
-  s.in_h = w.in[0];
-  s.out_h = w.out[0];
-  s.kernel_h = w.kernel[0];
-  s.stride_h = w.strides[0];
-  s.dilation_h = w.dilations[0];
-  s.pad_top = w.pads_begin[0];
+  set_window(c.window, s);
   return s;
-}
-
-bool lies_channels_last(const TensorDesc& desc) {
-  if (desc.layout == Layout::channels_last) return true;
-  TensorDesc last = desc;
-  last.layout = Layout::channels_last;
-  return desc.layout == Layout::row_major && is_row_major_equivalent(last);
 }
 
 WhyNot supports(const NodeView& view, const Target&) {

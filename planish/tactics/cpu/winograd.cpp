@@ -110,8 +110,9 @@ class WinogradRunner final : public Kernel {
         in_(view.inputs[kX], kernel.width),
         out_(view.outputs[0], kernel.width),
         u_(std::move(u)) {
-    if (view.has_input(kB)) bias_.resize(static_cast<size_t>(problem.filters), 0.0F);
     filters_ = view.outputs[0].shape[1];
+    has_bias_ = view.has_input(kB);
+    if (has_bias_ && filters_ != problem.filters) padded_bias_.resize(static_cast<size_t>(problem.filters), 0.0F);
     if (fused.activation != nullptr) {
       epilogue_.activates = true;
       epilogue_.activate = kernels::best_pointwise_kernel().fn;
@@ -134,9 +135,10 @@ class WinogradRunner final : public Kernel {
     auto* v = host_ptr<float>(b.workspace);
     float* m = v + part_.v_floats;
     WinogradEpilogue epilogue = epilogue_;
-    if (!bias_.empty()) {
-      std::memcpy(bias_.data(), host_ptr<const float>(b.inputs[kB]), static_cast<size_t>(filters_) * sizeof(float));
-      epilogue.bias = bias_.data();
+    if (has_bias_) epilogue.bias = host_ptr<const float>(b.inputs[kB]);
+    if (!padded_bias_.empty()) {
+      std::memcpy(padded_bias_.data(), epilogue.bias, static_cast<size_t>(filters_) * sizeof(float));
+      epilogue.bias = padded_bias_.data();
     }
     if (has_residual_) epilogue.residual = host_ptr<const float>(b.inputs[kR]);
     if (part_.by_filters)
@@ -190,7 +192,8 @@ class WinogradRunner final : public Kernel {
   Form in_;
   Form out_;
   Tensor u_;
-  std::vector<float> bias_;
+  bool has_bias_ = false;
+  std::vector<float> padded_bias_;  ///< empty when the filters fill whole vectors
   int64_t filters_ = 0;
   bool has_residual_ = false;
   WinogradEpilogue epilogue_;
