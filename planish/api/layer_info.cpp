@@ -33,7 +33,7 @@ double flops_of(const Node& node, const std::vector<TensorInfo>& in, const std::
   const double outputs = static_cast<double>(product(out[0].dims, 0));
   if (node.op == "FusedConv" || node.op == "QuantizedConv" || node.op == "Conv")
     return 2.0 * outputs * static_cast<double>(product(in[1].dims, 1));
-  if (node.op == "ConvTranspose")
+  if (node.op == "FusedConvTranspose" || node.op == "ConvTranspose")
     return 2.0 * static_cast<double>(product(in[0].dims, 0)) * static_cast<double>(product(in[1].dims, 1));
   if ((node.op == "FusedMatMul" || node.op == "QuantizedMatMul" || node.op == "MatMul" || node.op == "Gemm") &&
       !in[0].dims.empty()) {
@@ -62,7 +62,8 @@ const Node* maker_of(const Graph& graph, ValueId v) {
 std::string float_reason(const Graph& graph, const Node& node) {
   const bool product = node.is("FusedConv", "planish") || node.is("FusedMatMul", "planish");
   const auto integer = [](const Node& n) { return n.domain == "planish" && n.op.starts_with("Quantized"); };
-  if ((!product && !node.is("ConvTranspose")) || std::ranges::none_of(graph.nodes, integer)) return {};
+  const bool transposed = node.is("FusedConvTranspose", "planish") || node.is("ConvTranspose");
+  if ((!product && !transposed) || std::ranges::none_of(graph.nodes, integer)) return {};
   if (!product) return "there is no integer kernel for ConvTranspose";
   const auto dequantised = [&graph](ValueId v) {
     const Node* maker = maker_of(graph, v);

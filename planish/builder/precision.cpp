@@ -50,7 +50,9 @@ std::vector<DType> wanted_types(const Node& node, const BuildOptions& options) {
 }
 
 bool is_product(const Node& node) {
-  return (node.domain == "planish" && (node.op == "FusedConv" || node.op == "FusedMatMul")) || node.op == "Attention";
+  return (node.domain == "planish" &&
+          (node.op == "FusedConv" || node.op == "FusedConvTranspose" || node.op == "FusedMatMul")) ||
+         node.op == "Attention";
 }
 
 /// For each node whether a product reads its results, directly or not.

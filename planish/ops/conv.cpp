@@ -1,8 +1,9 @@
-// Conv, ConvTranspose and our FusedConv: convolutions over any number of spatial axes.
+// Conv, ConvTranspose and our fused forms of them: convolutions over any number of spatial axes.
 // https://onnx.ai/onnx/operators/onnx__Conv.html, onnx__ConvTranspose.html
 //
 // planish.FusedConv(X, W, B?, R?): y = act(conv(X, W) + B + R), or act(conv(X, W) + B) + R with residual_last = 1. The
-// attribute y_type names the output's type where it is not that of X.
+// attribute y_type names the output's type where it is not that of X. planish.FusedConvTranspose is the same for
+// ConvTranspose.
 // com.microsoft.FusedConv is the same with the parameters in the list `activation_params`.
 
 #include <array>
@@ -86,6 +87,11 @@ constexpr std::array kOps{
            .since = 1,
            .infer = infer_conv<false>,
            .reference = reference_conv<false>},
+    OpDecl{.name = "FusedConvTranspose",
+           .domain = "planish",
+           .since = 1,
+           .infer = infer_conv<true>,
+           .reference = reference_conv<true>},
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// An activation that alone reads a FusedConv or FusedMatMul becomes part of it.
+// An activation that alone reads a FusedConv, FusedConvTranspose or FusedMatMul becomes part of it.
 
 #include <algorithm>
 #include <array>
@@ -31,7 +31,9 @@ bool read_clip(const Edit& edit, const Node& clip, ScalarParams& params) {
 
 bool fuse(Edit& edit, int32_t n) {
   const Node& product = edit.node(n);
-  if (!product.is("FusedConv", "planish") && !product.is("FusedMatMul", "planish")) return false;
+  if (!product.is("FusedConv", "planish") && !product.is("FusedConvTranspose", "planish") &&
+      !product.is("FusedMatMul", "planish"))
+    return false;
   if (!product.attr_string("activation", "").empty() || product.attr_int("residual_last", 0) != 0) return false;
   const int32_t reader = edit.single_consumer(product.out(0));
   if (reader < 0) return false;

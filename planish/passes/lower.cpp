@@ -1,5 +1,6 @@
-// Conv -> planish.FusedConv; MatMul, MatMul + bias and Gemm -> planish.FusedMatMul: the forms that take activations and
-// residuals. Integer products, products with a vector and Gemms whose beta cannot be folded stay.
+// Conv -> planish.FusedConv; ConvTranspose -> planish.FusedConvTranspose; MatMul, MatMul + bias and Gemm ->
+// planish.FusedMatMul: the forms that take activations and residuals. Integer products, products with a vector and
+// Gemms whose beta cannot be folded stay.
 
 #include "planish/passes/edit.h"
 #include "planish/passes/pass.h"
@@ -10,9 +11,10 @@ namespace {
 bool is_float(const Edit& edit, ValueId v) { return v != kNoValue && dtype_is_float(edit.dtype(v)); }
 
 bool lower_conv(Edit& edit, int32_t n) {
-  if (!edit.node(n).is("Conv") || !is_float(edit, edit.node(n).out(0))) return false;
+  const bool transposed = edit.node(n).is("ConvTranspose");
+  if ((!transposed && !edit.node(n).is("Conv")) || !is_float(edit, edit.node(n).out(0))) return false;
   Node fused = edit.node(n);
-  fused.op = "FusedConv";
+  fused.op = transposed ? "FusedConvTranspose" : "FusedConv";
   fused.domain = "planish";
   edit.replace(n, std::move(fused));
   return true;

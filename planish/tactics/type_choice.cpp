@@ -21,6 +21,7 @@ struct TypedOp {
 
 constexpr std::array kTypedOps{
     TypedOp{.key = "planish.FusedConv", .inputs = 1, .constants = 2, .like_output = 8, .narrow_to_f32 = true},
+    TypedOp{.key = "planish.FusedConvTranspose", .inputs = 1, .constants = 2, .narrow_to_f32 = true},
     TypedOp{.key = "planish.FusedMatMul", .inputs = 3, .constants = 3, .like_output = 8, .narrow_to_f32 = true},
     TypedOp{.key = "planish.Pointwise", .inputs = kAll, .narrow_to_f32 = true, .f32_to_narrow = true},
     TypedOp{.key = "MaxPool"},

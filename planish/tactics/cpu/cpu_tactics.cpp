@@ -13,6 +13,7 @@ const TacticTable& cpu_tactics() {
                                      &kOneDnnConv,
                                      &kCpuWinograd4,
                                      &kCpuWinograd2,
+                                     &kOneDnnDeconv,
                                      &kOneDnnMatMul,
                                      &kOneDnnQuantizedConv,
                                      &kOneDnnQuantizedMatMul,

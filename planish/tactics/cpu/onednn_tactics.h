@@ -5,6 +5,7 @@
 namespace planish {
 
 extern const Tactic kOneDnnConv;
+extern const Tactic kOneDnnDeconv;
 extern const Tactic kOneDnnMatMul;
 extern const Tactic kOneDnnQuantizedConv;
 extern const Tactic kOneDnnQuantizedMatMul;

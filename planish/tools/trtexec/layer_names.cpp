@@ -22,6 +22,7 @@ constexpr OpName kOps[] = {
     {"FusedConv", "Convolution", Family::convolution},
     {"QuantizedConv", "Convolution", Family::convolution},
     {"Conv", "Convolution", Family::convolution},
+    {"FusedConvTranspose", "Deconvolution", Family::convolution},
     {"ConvTranspose", "Deconvolution", Family::convolution},
     {"MaxPool", "Pooling", Family::pooling},
     {"AveragePool", "Pooling", Family::pooling},
@@ -121,7 +122,7 @@ void add_convolution(const api::LayerInfo& layer, LayerRecord& out) {
   add_window(layer, spatial_rank, out);
   out.attributes.emplace_back("Dilation", ints(layer, "dilations", std::vector<int64_t>(spatial_rank, 1)));
   // Transposed filters are [C, K/G, R, S].
-  const bool transposed = without_domain(layer.op) == "ConvTranspose";
+  const bool transposed = without_domain(layer.op).ends_with("ConvTranspose");
   out.attributes.emplace_back("OutMaps", transposed ? filter[1] * groups : filter[0]);
   out.attributes.emplace_back("Groups", groups);
   add_weights(layer, out);

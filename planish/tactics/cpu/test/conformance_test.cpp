@@ -87,6 +87,59 @@ const ConformanceCase kConv[] = {
      "cpu.onednn.conv"},
 };
 
+const ConformanceCase kDeconv[] = {
+    {"deconv_2x2",
+     "graph \"g\" (x: f32[2,32,9,11]) -> (y) {\n const w: f32[32,48,2,2] = seed(1)\n const b: f32[48] = seed(2)\n"
+     " y = planish.FusedConvTranspose(x, w, b) {strides = [2,2]} @c\n}",
+     "cpu.onednn.deconv"},
+    {"deconv_4x4_relu",
+     "graph \"g\" (x: f32[1,32,9,11]) -> (y) {\n const w: f32[32,16,4,4] = seed(1)\n const b: f32[16] = seed(2)\n"
+     " y = planish.FusedConvTranspose(x, w, b) {strides = [2,2], pads = [1,1,1,1], activation = \"Relu\"} @c\n}",
+     "cpu.onednn.deconv"},
+    {"deconv_output_padding",
+     "graph \"g\" (x: f32[1,16,7,5]) -> (y) {\n const w: f32[16,24,3,3] = seed(1)\n"
+     " y = planish.FusedConvTranspose(x, w) {strides = [2,2], pads = [1,1,1,1], output_padding = [1,1]} @c\n}",
+     "cpu.onednn.deconv"},
+    {"deconv_output_padding_beyond_pads",
+     "graph \"g\" (x: f32[1,16,7,5]) -> (y) {\n const w: f32[16,16,2,2] = seed(1)\n"
+     " y = planish.FusedConvTranspose(x, w) {strides = [3,3], output_padding = [2,1]} @c\n}",
+     "cpu.reference"},
+    {"deconv_dilated_uneven_pads",
+     "graph \"g\" (x: f32[1,16,9,8]) -> (y) {\n const w: f32[16,16,3,3] = seed(1)\n"
+     " y = planish.FusedConvTranspose(x, w) {dilations = [2,3], pads = [0,1,2,3]} @c\n}",
+     "cpu.onednn.deconv"},
+    {"deconv_grouped_swish",
+     "graph \"g\" (x: f32[1,32,8,8]) -> (y) {\n const w: f32[32,8,3,3] = seed(1)\n const b: f32[32] = seed(2)\n"
+     " y = planish.FusedConvTranspose(x, w, b) {group = 4, strides = [2,2], activation = \"Swish\"} @c\n}",
+     "cpu.onednn.deconv"},
+    {"deconv_depthwise_sigmoid",
+     "graph \"g\" (x: f32[2,24,6,7]) -> (y) {\n const w: f32[24,1,4,4] = seed(1)\n const b: f32[24] = seed(2)\n"
+     " y = planish.FusedConvTranspose(x, w, b) {group = 24, strides = [2,2], pads = [1,1,1,1], activation = "
+     "\"Sigmoid\"} @c\n}",
+     "cpu.onednn.deconv"},
+    {"deconv_odd_channels_leaky",
+     "graph \"g\" (x: f32[1,13,6,7]) -> (y) {\n const w: f32[13,19,4,4] = seed(1)\n const b: f32[19] = seed(2)\n"
+     " y = planish.FusedConvTranspose(x, w, b) {strides = [2,2], pads = [1,1,1,1], activation = \"LeakyRelu\", "
+     "act_alpha = 0.2} @c\n}",
+     "cpu.onednn.deconv"},
+    {"deconv_first_pixel",
+     "graph \"g\" (x: f32[2,20,1,1]) -> (y) {\n const w: f32[20,32,4,4] = seed(1)\n"
+     " y = planish.FusedConvTranspose(x, w) @c\n}",
+     "cpu.onednn.deconv"},
+    {"deconv_1d",
+     "graph \"g\" (x: f32[2,16,31]) -> (y) {\n const w: f32[16,16,8] = seed(1)\n"
+     " y = planish.FusedConvTranspose(x, w) {strides = [4], pads = [2,2]} @c\n}",
+     "cpu.onednn.deconv"},
+    {"deconv_3d",
+     "graph \"g\" (x: f32[1,16,3,4,5]) -> (y) {\n const w: f32[16,16,2,2,2] = seed(1)\n"
+     " y = planish.FusedConvTranspose(x, w) {strides = [2,2,2]} @c\n}",
+     "cpu.onednn.deconv"},
+    {"deconv_output_shape",
+     "graph \"g\" (x: f32[1,16,5,6]) -> (y) {\n const w: f32[16,16,3,3] = seed(1)\n"
+     " y = planish.FusedConvTranspose(x, w) {strides = [2,2], output_shape = [10,12]} @c\n}",
+     "cpu.onednn.deconv"},
+};
+
 const ConformanceCase kMatMul[] = {
     {"matmul_flat",
      "graph \"g\" (a: f32[7,33]) -> (y) {\n const b: f32[33,20] = seed(1)\n"
@@ -362,6 +415,7 @@ TEST_P(CpuTactics, AgreeWithTheReference) { check_conformance(GetParam()); }
 
 const auto kName = [](const auto& row) { return std::string(row.param.label); };
 INSTANTIATE_TEST_SUITE_P(Conv, CpuTactics, testing::ValuesIn(kConv), kName);
+INSTANTIATE_TEST_SUITE_P(Deconv, CpuTactics, testing::ValuesIn(kDeconv), kName);
 INSTANTIATE_TEST_SUITE_P(MatMul, CpuTactics, testing::ValuesIn(kMatMul), kName);
 INSTANTIATE_TEST_SUITE_P(Cast, CpuTactics, testing::ValuesIn(kCast), kName);
 INSTANTIATE_TEST_SUITE_P(Pool, CpuTactics, testing::ValuesIn(kPool), kName);
