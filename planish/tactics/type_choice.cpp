@@ -51,6 +51,7 @@ constexpr std::array kTypedOps{
     TypedOp{.key = "HardSigmoid"},
     TypedOp{.key = "Gelu"},
     TypedOp{.key = "Elu"},
+    TypedOp{.key = "PRelu", .inputs = 3, .constants = 3},
     TypedOp{.key = "Mish"},
     TypedOp{.key = "Clip"},
     TypedOp{.key = "Add", .inputs = 3, .constants = 3},

@@ -1,4 +1,5 @@
-// Cast between f32 and the 16-bit float types, in any layout; also the Reformats that change the type only.
+// Cast between f32 and the 16-bit float types and from truth values, in any layout; also the Reformats that change the
+// type only.
 
 #include <array>
 
@@ -17,8 +18,10 @@ WhyNot supports(const NodeView& view, const Target&) {
   if (!view.has_input(0) || view.outputs.size() != 1 || !view.outputs[0].present()) return "needs one input and output";
   const TensorDesc& x = view.inputs[0];
   const TensorDesc& y = view.outputs[0];
-  if (!(x.dtype == DType::f32 && is_half(y.dtype)) && !(is_half(x.dtype) && y.dtype == DType::f32))
-    return fmt::format("converts between f32 and f16 or bf16, got {} to {}", dtype_name(x.dtype), dtype_name(y.dtype));
+  const bool widens = (is_half(x.dtype) || x.dtype == DType::boolean) && y.dtype == DType::f32;
+  if (!widens && !(x.dtype == DType::f32 && is_half(y.dtype)))
+    return fmt::format("converts between f32 and f16 or bf16 and from bool to f32, got {} to {}", dtype_name(x.dtype),
+                       dtype_name(y.dtype));
   if (x.layout != y.layout) return "needs input and output in the same layout";
   return std::nullopt;
 }
@@ -33,6 +36,8 @@ class CastKernel final : public Kernel {
       if (from_ == DType::f32) {
         const auto convert = to_ == DType::f16 ? kernels_.f32_to_f16 : kernels_.f32_to_bf16;
         convert(n, host_ptr<const float>(b.inputs[0]) + begin, host_ptr<uint16_t>(b.outputs[0]) + begin);
+      } else if (from_ == DType::boolean) {
+        kernels_.u8_to_f32(n, host_ptr<const uint8_t>(b.inputs[0]) + begin, host_ptr<float>(b.outputs[0]) + begin);
       } else {
         const auto convert = from_ == DType::f16 ? kernels_.f16_to_f32 : kernels_.bf16_to_f32;
         convert(n, host_ptr<const uint16_t>(b.inputs[0]) + begin, host_ptr<float>(b.outputs[0]) + begin);
@@ -53,7 +58,7 @@ class CastKernel final : public Kernel {
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant>, const Target&) {
   const TensorDesc& x = view.inputs[0];
   // A blocked layout's padding is converted too: zero stays zero.
-  const auto count = static_cast<int64_t>(x.bytes() / (x.dtype == DType::f32 ? 4 : 2));
+  const auto count = static_cast<int64_t>(x.bytes() * 8 / static_cast<size_t>(dtype_bits(x.dtype)));
   return std::unique_ptr<Kernel>(new CastKernel(x.dtype, view.outputs[0].dtype, count));
 }
 

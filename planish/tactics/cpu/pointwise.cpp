@@ -29,6 +29,7 @@ struct Step {
   float beta = 0;
   size_t a = 0;  ///< operand: input, or inputs + step
   size_t b = 0;
+  size_t c = 0;  ///< what `select` takes where `a` is 0
 };
 
 /// The function of a QuantizeLinear or DequantizeLinear step by the type that it gives.
@@ -49,14 +50,14 @@ Result<std::vector<Step>> steps_of(const NodeView& view) {
   if (node.domain == "planish") {
     const PointwiseProgram program = PLANISH_TRY(parse_pointwise(node));
     for (const PointwiseStep& s : program.steps) {
-      if (s.where) return refuse("has no selection");
-      const std::string_view name = s.unary != nullptr ? s.unary->op : s.binary->op;
+      const std::string_view name = s.where ? "Where" : s.unary != nullptr ? s.unary->op : s.binary->op;
       const auto op = s.gives != DType::undefined ? quantization_op(s.gives)
                                                   : kernels::find_pointwise_op(name, s.params.approximate_tanh);
       if (!op) return refuse(fmt::format("has no function {}", name));
       steps.push_back({*op, static_cast<float>(s.params.alpha), static_cast<float>(s.params.beta),
                        static_cast<size_t>(s.operands[0]),
-                       static_cast<size_t>(s.operands[std::min(1, s.operand_count - 1)])});
+                       static_cast<size_t>(s.operands[std::min(1, s.operand_count - 1)]),
+                       static_cast<size_t>(s.operands[static_cast<size_t>(s.operand_count - 1)])});
     }
     return steps;
   }
@@ -82,9 +83,10 @@ Result<std::vector<Step>> steps_of(const NodeView& view) {
   }
   if (view.inputs.size() == 1) return std::vector<Step>{Step{PointwiseOp::identity}};
   step.b = 1;
+  step.c = view.inputs.size() - 1;
   steps.push_back(step);
-  for (size_t i = 2; i < view.inputs.size(); ++i)
-    steps.push_back({*op, 0, 0, view.inputs.size() + i - 2, i});  // Max, Min, Sum of many
+  for (size_t i = 2; i < view.inputs.size() && *op != PointwiseOp::select; ++i)
+    steps.push_back({*op, 0, 0, view.inputs.size() + i - 2, i, 0});  // Max, Min, Sum of many
   return steps;
 }
 
@@ -98,7 +100,11 @@ struct Element {
   kernels::WriteTile write = nullptr;
 };
 
+/// Truth values are bytes of 0 and 1.
+DType stored_as(DType type) { return type == DType::boolean ? DType::u8 : type; }
+
 Element element_of(DType type) {
+  type = stored_as(type);
   return {type, dtype_bits(type) / 8, kernels::tile_reader(type), kernels::tile_writer(type)};
 }
 
@@ -208,10 +214,14 @@ class PointwiseRunner final : public Kernel {
       for (size_t s = 0; s < steps_.size(); ++s) {
         const Step& step = steps_[s];
         const bool last = s + 1 == steps_.size();
-        float* to = last && direct ? reinterpret_cast<float*>(out) : buffers[inputs + s].data();
+        const bool selects = step.op == PointwiseOp::select;
+        // The output may be the memory of an operand, which a selection still reads after the first writing.
+        const bool in_place = last && direct && !selects;
+        float* to = in_place ? reinterpret_cast<float*>(out) : buffers[inputs + s].data();
+        if (selects) std::copy_n(operands[step.c].tile, rows * count, to);
         fn_(step.op, rows * count, operands[step.a].tile, operands[step.b].tile, to, step.alpha, step.beta);
         operands[inputs + s].tile = to;
-        if (last && !direct) elements_[inputs].write(rows * count, to, out);
+        if (last && !in_place) elements_[inputs].write(rows * count, to, out);
       }
     }
   }
@@ -229,18 +239,23 @@ class PointwiseRunner final : public Kernel {
   int64_t segments_ = 0;
 };
 
-/// Why bytes may not be read or written by these steps: their arithmetic is that of real numbers.
-WhyNot byte_refusal(const NodeView& view, const std::vector<Step>& steps) {
+/// Why integers may not be read or written by these steps: their arithmetic is that of real numbers.
+WhyNot integer_refusal(const NodeView& view, const std::vector<Step>& steps) {
   const size_t inputs = operand_count(view);
   for (size_t i = 0; i < inputs; ++i) {
-    if (!is_byte(view.inputs[i].dtype)) continue;
+    if (!is_byte(view.inputs[i].dtype) && view.inputs[i].dtype != DType::i32) continue;
     for (const Step& s : steps)
-      if ((s.a == i && s.op != PointwiseOp::dequantize) || (kernels::is_binary(s.op) && s.b == i))
+      if ((s.a == i && s.op != PointwiseOp::dequantize) || (kernels::is_binary(s.op) && s.b == i) ||
+          (s.op == PointwiseOp::select && s.c == i))
         return fmt::format("reads {} only through DequantizeLinear", dtype_name(view.inputs[i].dtype));
   }
   const DType y = view.outputs[0].dtype;
   if (is_byte(y) && (steps.empty() || steps.back().op != *quantization_op(y)))
     return fmt::format("writes {} only through QuantizeLinear", dtype_name(y));
+  const PointwiseOp last = steps.back().op;
+  const bool gives_truth =
+      last == PointwiseOp::logical_not || (last >= PointwiseOp::equal && last <= PointwiseOp::logical_xor);
+  if (y == DType::boolean && !gives_truth) return "writes truth values only from comparisons and logic";
   return std::nullopt;
 }
 
@@ -352,12 +367,13 @@ std::optional<LoopNest> nest_of(const NodeView& view) {
 
 WhyNot supports(const NodeView& view, const Target&) {
   for (size_t i = 0; i < operand_count(view); ++i)
-    if (kernels::tile_reader(view.inputs[i].dtype) == nullptr)
-      return fmt::format("reads f32, f16, bf16, i8 and u8, got {}", dtype_name(view.inputs[i].dtype));
-  if (kernels::tile_writer(view.outputs[0].dtype) == nullptr) return "writes f32, f16, bf16, i8 and u8 only";
+    if (kernels::tile_reader(stored_as(view.inputs[i].dtype)) == nullptr)
+      return fmt::format("reads f32, f16, bf16, i8, u8 and bool, got {}", dtype_name(view.inputs[i].dtype));
+  if (kernels::tile_writer(stored_as(view.outputs[0].dtype)) == nullptr)
+    return "writes f32, f16, bf16, i8, u8 and bool only";
   auto steps = steps_of(view);
   if (!steps.ok()) return steps.error().what;
-  if (WhyNot why = byte_refusal(view, *steps)) return why;
+  if (WhyNot why = integer_refusal(view, *steps)) return why;
   if (operand_count(view) + steps->size() > kMaxBuffers)
     return fmt::format("takes {} inputs and steps together at most", kMaxBuffers);
   if (!nest_of(view)) return "an operand lies in a layout that does not go with the output's";
@@ -379,7 +395,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
   return std::unique_ptr<Kernel>(new PointwiseRunner(std::move(steps), std::move(*nest), std::move(elements)));
 }
 
-constexpr std::array<std::string_view, 31> kOps{"planish.Pointwise",
+constexpr std::array<std::string_view, 45> kOps{"planish.Pointwise",
                                                 "Abs",
                                                 "Neg",
                                                 "Reciprocal",
@@ -409,7 +425,21 @@ constexpr std::array<std::string_view, 31> kOps{"planish.Pointwise",
                                                 "Div",
                                                 "Max",
                                                 "Min",
-                                                "Pow"};
+                                                "Pow",
+                                                "Celu",
+                                                "Selu",
+                                                "Softsign",
+                                                "PRelu",
+                                                "Equal",
+                                                "Greater",
+                                                "GreaterOrEqual",
+                                                "Less",
+                                                "LessOrEqual",
+                                                "And",
+                                                "Or",
+                                                "Xor",
+                                                "Not",
+                                                "Where"};
 
 }  // namespace
 
@@ -419,6 +449,6 @@ constinit const Tactic kCpuPointwise{.id = "cpu.pointwise",
                                      .pack = nullptr,
                                      .prepare = prepare,
                                      .unpack = nullptr,
-                                     .version = 2};
+                                     .version = 3};
 
 }  // namespace planish

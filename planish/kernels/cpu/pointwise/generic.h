@@ -28,6 +28,8 @@ PLANISH_INLINE void map2(int64_t n, const float* a, const float* b, float* y, F 
 PLANISH_INLINE float nan_max(float a, float b) { return a > b || a != a ? a : b; }
 PLANISH_INLINE float nan_min(float a, float b) { return a < b || a != a ? a : b; }
 
+PLANISH_INLINE float truth(bool b) { return b ? 1.0F : 0.0F; }
+
 PLANISH_INLINE float quantize(float x, float scale, float zero, float low, float high) {
   const float q = __builtin_rintf(x / scale);
   const float shifted = (q != q ? 0.0F : q) + zero;
@@ -55,6 +57,10 @@ PLANISH_INLINE void pointwise_generic(PointwiseOp op, int64_t n, const float* a,
     case PointwiseOp::relu: return map1(n, a, y, [](float x) { return x < 0 ? 0.0F : x; });
     case PointwiseOp::leaky_relu: return map1(n, a, y, [alpha](float x) { return x < 0 ? alpha * x : x; });
     case PointwiseOp::elu: return map1(n, a, y, [alpha](float x) { return x < 0 ? alpha * (exp_f32(x) - 1.0F) : x; });
+    case PointwiseOp::celu:
+      return map1(n, a, y, [alpha](float x) { return x < 0 ? alpha * (exp_f32(x / alpha) - 1.0F) : x; });
+    case PointwiseOp::selu:
+      return map1(n, a, y, [alpha, beta](float x) { return beta * (x < 0 ? alpha * (exp_f32(x) - 1.0F) : x); });
     case PointwiseOp::sigmoid: return map1(n, a, y, [](float x) { return sigmoid_f32(x); });
     case PointwiseOp::tanh: return map1(n, a, y, [](float x) { return tanh_f32(x); });
     case PointwiseOp::softplus: return map1(n, a, y, [](float x) { return softplus_f32(x); });
@@ -67,6 +73,8 @@ PLANISH_INLINE void pointwise_generic(PointwiseOp op, int64_t n, const float* a,
     case PointwiseOp::gelu_tanh:
       return map1(n, a, y, [](float x) { return x * sigmoid_f32(1.5957691F * (x + 0.044715F * x * x * x)); });
     case PointwiseOp::mish: return map1(n, a, y, [](float x) { return x * tanh_f32(softplus_f32(x)); });
+    case PointwiseOp::softsign: return map1(n, a, y, [](float x) { return x / (1.0F + __builtin_fabsf(x)); });
+    case PointwiseOp::logical_not: return map1(n, a, y, [](float x) { return truth(x == 0); });
     case PointwiseOp::clip:
       return map1(n, a, y, [alpha, beta](float x) {
         const float low = x < alpha ? alpha : x;
@@ -85,6 +93,19 @@ PLANISH_INLINE void pointwise_generic(PointwiseOp op, int64_t n, const float* a,
     case PointwiseOp::min: return map2(n, a, b, y, [](float x, float z) { return nan_min(x, z); });
     case PointwiseOp::pow:
       for (int64_t i = 0; i < n; ++i) y[i] = __builtin_powf(a[i], b[i]);
+      return;
+    case PointwiseOp::prelu: return map2(n, a, b, y, [](float x, float z) { return x < 0 ? x * z : x; });
+    case PointwiseOp::equal: return map2(n, a, b, y, [](float x, float z) { return truth(x == z); });
+    case PointwiseOp::greater: return map2(n, a, b, y, [](float x, float z) { return truth(x > z); });
+    case PointwiseOp::greater_or_equal: return map2(n, a, b, y, [](float x, float z) { return truth(x >= z); });
+    case PointwiseOp::less: return map2(n, a, b, y, [](float x, float z) { return truth(x < z); });
+    case PointwiseOp::less_or_equal: return map2(n, a, b, y, [](float x, float z) { return truth(x <= z); });
+    case PointwiseOp::logical_and: return map2(n, a, b, y, [](float x, float z) { return truth(x != 0 && z != 0); });
+    case PointwiseOp::logical_or: return map2(n, a, b, y, [](float x, float z) { return truth(x != 0 || z != 0); });
+    case PointwiseOp::logical_xor:
+      return map2(n, a, b, y, [](float x, float z) { return truth((x != 0) != (z != 0)); });
+    case PointwiseOp::select:
+      for (int64_t i = 0; i < n; ++i) y[i] = a[i] != 0 ? b[i] : y[i];
       return;
   }
 }

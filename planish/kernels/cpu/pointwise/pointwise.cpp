@@ -40,6 +40,10 @@ constexpr std::array kNames{
     Name{"Relu", PointwiseOp::relu},
     Name{"LeakyRelu", PointwiseOp::leaky_relu},
     Name{"Elu", PointwiseOp::elu},
+    Name{"Celu", PointwiseOp::celu},
+    Name{"Selu", PointwiseOp::selu},
+    Name{"Softsign", PointwiseOp::softsign},
+    Name{"Not", PointwiseOp::logical_not},
     Name{"Sigmoid", PointwiseOp::sigmoid},
     Name{"Tanh", PointwiseOp::tanh},
     Name{"Softplus", PointwiseOp::softplus},
@@ -56,6 +60,16 @@ constexpr std::array kNames{
     Name{"Max", PointwiseOp::max},
     Name{"Min", PointwiseOp::min},
     Name{"Pow", PointwiseOp::pow},
+    Name{"PRelu", PointwiseOp::prelu},
+    Name{"Equal", PointwiseOp::equal},
+    Name{"Greater", PointwiseOp::greater},
+    Name{"GreaterOrEqual", PointwiseOp::greater_or_equal},
+    Name{"Less", PointwiseOp::less},
+    Name{"LessOrEqual", PointwiseOp::less_or_equal},
+    Name{"And", PointwiseOp::logical_and},
+    Name{"Or", PointwiseOp::logical_or},
+    Name{"Xor", PointwiseOp::logical_xor},
+    Name{"Where", PointwiseOp::select},
 };
 
 }  // namespace

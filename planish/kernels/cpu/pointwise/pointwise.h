@@ -26,6 +26,8 @@ enum class PointwiseOp : uint8_t {
   relu,
   leaky_relu,
   elu,
+  celu,
+  selu,  ///< beta * elu
   sigmoid,
   tanh,
   softplus,
@@ -35,6 +37,8 @@ enum class PointwiseOp : uint8_t {
   gelu,
   gelu_tanh,
   mish,
+  softsign,
+  logical_not,  ///< truth is 1, everything but 0 counts as true
   clip,
   dequantize,   ///< (a - beta) * alpha
   quantize_i8,  ///< round-to-even(a / alpha) + beta, saturated to -128..127; NaN counts as 0
@@ -46,6 +50,16 @@ enum class PointwiseOp : uint8_t {
   max,
   min,
   pow,
+  prelu,
+  equal,
+  greater,
+  greater_or_equal,
+  less,
+  less_or_equal,
+  logical_and,
+  logical_or,
+  logical_xor,
+  select,  ///< a != 0 ? b : y
 };
 
 /// The function behind an ONNX name ("Add", "Gelu"; `tanh_form`: Gelu with approximate="tanh"); nullopt: none here.

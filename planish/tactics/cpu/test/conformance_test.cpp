@@ -199,6 +199,7 @@ const ConformanceCase kMatMul[] = {
 
 const ConformanceCase kCast[] = {
     {"cast_f32_f16", "graph \"g\" (x: f32[2,20,5,7]) -> (y) {\n y = Cast(x) {to = 10} @c\n}", "cpu.cast", 1e-3},
+    {"cast_bool_f32", "graph \"g\" (x: bool[3,19]) -> (y) {\n y = Cast(x) {to = 1} @c\n}", "cpu.cast"},
     {"cast_f16_f32", "graph \"g\" (x: f16[2,20,5,7]) -> (y) {\n y = Cast(x) {to = 1} @c\n}", "cpu.cast"},
     {"cast_f32_bf16", "graph \"g\" (x: f32[2,16,5,7]) -> (y) {\n y = Cast(x) {to = 16} @c\n}", "cpu.cast", 1e-2},
     {"cast_bf16_f32", "graph \"g\" (x: bf16[3,19]) -> (y) {\n y = Cast(x) {to = 1} @c\n}", "cpu.cast"},
@@ -284,6 +285,30 @@ const ConformanceCase kPointwise[] = {
      "cpu.pointwise"},
     {"leaky_relu", "graph \"g\" (a: f32[4,9]) -> (y) {\n y = LeakyRelu(a) {alpha = 0.2} @e\n}", "cpu.pointwise"},
     {"gelu_tanh", "graph \"g\" (a: f32[4,9]) -> (y) {\n y = Gelu(a) {approximate = \"tanh\"} @e\n}", "cpu.pointwise"},
+    {"prelu_per_channel",
+     "graph \"g\" (a: f32[2,32,5,7]) -> (y) {\n const s: f32[32,1,1] = seed(1)\n y = PRelu(a, s) @e\n}",
+     "cpu.pointwise"},
+    {"prelu_odd_channels",
+     "graph \"g\" (a: f32[1,19,6,6]) -> (y) {\n const s: f32[19,1,1] = seed(1)\n y = planish.Pointwise(a, s) {steps = "
+     "[\"PRelu 0 1\", \"Add 2 0\"]} @e\n}",
+     "cpu.pointwise"},
+    {"where_mask",
+     "graph \"g\" (c: bool[1,1,9,9], a: f32[2,3,9,9]) -> (y) {\n const m: f32[] = [-10000.0]\n y = Where(c, a, m) "
+     "@e\n}",
+     "cpu.pointwise"},
+    {"where_program",
+     "graph \"g\" (a: f32[2,16,6,6], b: f32[2,16,6,6]) -> (y) {\n y = planish.Pointwise(a, b) {steps = [\"Greater 0 "
+     "1\", \"Mul 0 1\", \"Where 2 3 0\"]} @e\n}",
+     "cpu.pointwise"},
+    {"greater", "graph \"g\" (a: f32[4,33], b: f32[33]) -> (y) {\n y = Greater(a, b) @e\n}", "cpu.pointwise"},
+    {"less_or_equal_i32", "graph \"g\" (a: i32[4,9], b: i32[9]) -> (y) {\n y = LessOrEqual(a, b) @e\n}",
+     "cpu.reference", 0, -9, 9},
+    {"and", "graph \"g\" (a: bool[4,1,33], b: bool[3,33]) -> (y) {\n y = And(a, b) @e\n}", "cpu.pointwise"},
+    {"xor", "graph \"g\" (a: bool[4,33], b: bool[4,33]) -> (y) {\n y = Xor(a, b) @e\n}", "cpu.pointwise"},
+    {"not", "graph \"g\" (a: bool[4,33]) -> (y) {\n y = Not(a) @e\n}", "cpu.pointwise"},
+    {"selu", "graph \"g\" (a: f32[1,13,5,5]) -> (y) {\n y = Selu(a) @e\n}", "cpu.pointwise", 5e-5, -5, 5},
+    {"celu", "graph \"g\" (a: f32[1,13,5,5]) -> (y) {\n y = Celu(a) {alpha = 2.0} @e\n}", "cpu.pointwise", 5e-5, -5, 5},
+    {"softsign", "graph \"g\" (a: f32[1,13,5,5]) -> (y) {\n y = Softsign(a) @e\n}", "cpu.pointwise", 5e-5, -5, 5},
     {"large", "graph \"g\" (a: f32[3,1000,40], b: f32[40]) -> (y) {\n y = Add(a, b) @e\n}", "cpu.pointwise"},
     {"add_i64", "graph \"g\" (a: i64[4,9], b: i64[9]) -> (y) {\n y = Add(a, b) @e\n}", "cpu.reference", 0, -9, 9},
 };
