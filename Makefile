@@ -39,10 +39,10 @@ test-models:  ## whole networks against ONNX Runtime, in several batch sizes and
 	@scripts/setup_venv.sh requirements.txt
 	@.venv/bin/python -m pytest -q -p no:cacheprovider -m models tests
 
-bench-peers:  ## speed beside ONNX Runtime and OpenVINO; prints a table and writes a JSON file
+bench-peers:  ## speed beside ONNX Runtime and OpenVINO (PRECISION=int8: quantised); prints a table and writes a JSON file
 	@scripts/build.sh release
 	@scripts/setup_venv.sh requirements.txt requirements-bench.txt
-	@.venv/bin/python bench/peers.py
+	@.venv/bin/python bench/peers.py $(if $(PRECISION),--precision=$(PRECISION))
 
 fuzz:  ## libFuzzer on the importer and the engine loader, SECONDS_EACH=60 seconds each
 	@scripts/build.sh fuzz fuzzers

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <functional>
 
-#include "planish/passes/edit.h"
+#include "planish/passes/match.h"
 #include "planish/passes/pass.h"
 #include "planish/passes/quantization.h"
 
@@ -257,6 +257,8 @@ bool fold_in_front(Edit& edit, int32_t n) {
   const ValueId x = edit.node(n).in(0);
   const int32_t maker = edit.producer(x);
   if (maker < 0 || edit.single_consumer(x) != n) return false;
+  // Without its factor the function in front would no longer be recognised, and be computed step by step.
+  if (is_spelt_out_gelu(edit, maker) || is_spelt_out_hardswish(edit, maker)) return false;
   const auto f = affine_of(edit, edit.node(maker), l->rank, l->axis);
   if (!f || !f->fits(l->in_channels) || (f->has_shift() && (l->padded || !l->has_bias))) return false;
   // A constant with more channels than the tensor broadcasts the tensor, which a weight cannot do.

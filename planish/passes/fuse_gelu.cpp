@@ -87,29 +87,41 @@ bool is_tanh_term(const Edit& edit, ValueId v, ValueId x, std::vector<int32_t>& 
   return false;
 }
 
-bool fuse(Edit& edit, int32_t n) {
-  const auto product = product_of(edit, n);
-  if (!product || product->factors.size() != 2 || !is_near(product->scalar, 0.5)) return false;
+/// A GELU with `root` as its last node.
+struct Spelling {
+  ValueId x = kNoValue;
+  bool erf = true;
+  std::vector<int32_t> nodes;
+};
+std::optional<Spelling> spelling_at(const Edit& edit, int32_t root) {
+  const auto product = product_of(edit, root);
+  if (!product || product->factors.size() != 2 || !is_near(product->scalar, 0.5)) return std::nullopt;
   for (size_t i = 0; i < 2; ++i) {
-    const ValueId x = product->factors[i];
+    Spelling s{.x = product->factors[i], .nodes = product->nodes};
     const auto one_plus = with_scalar(edit, product->factors[1 - i], "Add");
     if (!one_plus || !is_near(one_plus->scalar, 1)) continue;
-    std::vector<int32_t> nodes = product->nodes;
-    add_makers(edit, nodes, {product->factors[1 - i]});
-    const size_t common = nodes.size();
-    const bool erf = is_erf_term(edit, one_plus->x, x, nodes);
-    if (!erf) nodes.resize(common);
-    if (!erf && !is_tanh_term(edit, one_plus->x, x, nodes)) continue;
-    Node whole = fused_node("Gelu", "", parts(edit, nodes));
-    whole.inputs = {x};
-    whole.attrs["approximate"] = std::string(erf ? "none" : "tanh");
-    edit.replace_pattern(n, std::move(whole));
-    return true;
+    add_makers(edit, s.nodes, {product->factors[1 - i]});
+    const size_t common = s.nodes.size();
+    s.erf = is_erf_term(edit, one_plus->x, s.x, s.nodes);
+    if (s.erf) return s;
+    s.nodes.resize(common);
+    if (is_tanh_term(edit, one_plus->x, s.x, s.nodes)) return s;
   }
-  return false;
+  return std::nullopt;
+}
+
+void fuse(Edit& edit, int32_t n) {
+  auto gelu = spelling_at(edit, n);
+  if (!gelu) return;
+  Node whole = fused_node("Gelu", "", parts(edit, std::move(gelu->nodes)));
+  whole.inputs = {gelu->x};
+  whole.attrs["approximate"] = std::string(gelu->erf ? "none" : "tanh");
+  edit.replace_pattern(n, std::move(whole));
 }
 
 }  // namespace
+
+bool is_spelt_out_gelu(const Edit& edit, int32_t n) { return spelling_at(edit, n).has_value(); }
 
 Result<Graph> fuse_gelu(const Graph& graph, const PassOptions&) {
   Edit edit(graph);

@@ -61,25 +61,36 @@ bool fuse_clip(Edit& edit, int32_t n) {
   return true;
 }
 
-bool fuse_product(Edit& edit, int32_t n) {
-  const auto product = product_of(edit, n);
-  if (!product || product->factors.empty() || product->factors.size() > 2) return false;
+/// A HardSwish, or (without `times_x`) a HardSigmoid, with `root`, a product, as its last node.
+struct Spelling {
+  ValueId x = kNoValue;
+  bool times_x = false;
+  std::vector<int32_t> nodes;
+};
+std::optional<Spelling> spelling_at(const Edit& edit, int32_t root) {
+  const auto product = product_of(edit, root);
+  if (!product || product->factors.empty() || product->factors.size() > 2) return std::nullopt;
   for (size_t i = 0; i < product->factors.size(); ++i) {
     const ValueId other = product->factors.size() == 2 ? product->factors[1 - i] : kNoValue;
-    std::vector<int32_t> nodes = product->nodes;
+    Spelling s{.times_x = other != kNoValue, .nodes = product->nodes};
     const bool sixth = is_near(product->scalar, kAlpha);
-    const ValueId x =
-        sixth ? relu6_of_x_plus_3(edit, product->factors[i], nodes) : hard_sigmoid_of(edit, product->factors[i], nodes);
-    if (x == kNoValue || (other != kNoValue && other != x)) continue;
-    if (other == kNoValue && !sixth) continue;  // a lone HardSigmoid times a constant
-    if (!sixth && !is_near(product->scalar, 1)) continue;
-    replace(edit, n, other == kNoValue ? "HardSigmoid" : "HardSwish", x, std::move(nodes));
-    return true;
+    s.x = sixth ? relu6_of_x_plus_3(edit, product->factors[i], s.nodes)
+                : hard_sigmoid_of(edit, product->factors[i], s.nodes);
+    if (s.x == kNoValue || (s.times_x && other != s.x)) continue;
+    if (!s.times_x && !sixth) continue;  // a lone HardSigmoid times a constant
+    if (sixth || is_near(product->scalar, 1)) return s;
   }
-  return false;
+  return std::nullopt;
+}
+
+void fuse_product(Edit& edit, int32_t n) {
+  if (auto s = spelling_at(edit, n))
+    replace(edit, n, s->times_x ? "HardSwish" : "HardSigmoid", s->x, std::move(s->nodes));
 }
 
 }  // namespace
+
+bool is_spelt_out_hardswish(const Edit& edit, int32_t n) { return spelling_at(edit, n).has_value(); }
 
 Result<Graph> fuse_hardswish(const Graph& graph, const PassOptions&) {
   Edit edit(graph);

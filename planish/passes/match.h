@@ -35,6 +35,10 @@ std::optional<Product> product_of(const Edit& edit, int32_t root);
 
 /// x when `v` is x * x or Pow(x, 2), else kNoValue.
 ValueId squared(const Edit& edit, ValueId v);
+/// True when node `n` is the last of a GELU (fuse_gelu) or of a HardSwish or HardSigmoid (fuse_hardswish) that is
+/// written out in simpler operators: its scalar factor belongs to the function.
+bool is_spelt_out_gelu(const Edit& edit, int32_t n);
+bool is_spelt_out_hardswish(const Edit& edit, int32_t n);
 /// Nodes `n` as pointers, for fused_node(); in graph order.
 std::vector<const Node*> parts(const Edit& edit, std::vector<int32_t> nodes);
 
