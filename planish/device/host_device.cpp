@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "planish/base/huge_pages.h"
 #include "planish/base/isa.h"
 #include "planish/device/device.h"
 
@@ -28,8 +29,7 @@ class HostDevice final : public Device {
   [[nodiscard]] std::string fingerprint() const override { return "cpu:" + cpu_features().fingerprint(); }
 
   Result<DevicePtr> allocate(size_t bytes) override {
-    const size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    void* p = bytes > kMaxBytes ? nullptr : std::aligned_alloc(kAlignment, padded == 0 ? kAlignment : padded);
+    void* p = bytes > kMaxBytes ? nullptr : allocate_pages(bytes, kAlignment);
     if (p == nullptr)
       return Error{.code = Code::out_of_memory,
                    .what = fmt::format("cannot allocate {} bytes of host memory", bytes),

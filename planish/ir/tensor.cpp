@@ -4,6 +4,8 @@
 #include <cstring>
 #include <new>
 
+#include "planish/base/huge_pages.h"
+
 namespace planish {
 namespace {
 
@@ -11,7 +13,7 @@ constexpr size_t kAlignment = 64;  // one cache line, and the widest vector regi
 
 std::shared_ptr<const void> allocate(size_t bytes) {
   const size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  void* p = std::aligned_alloc(kAlignment, padded == 0 ? kAlignment : padded);
+  void* p = allocate_pages(padded, kAlignment);
   if (p == nullptr) throw std::bad_alloc();
   std::memset(p, 0, padded);
   return {p, [](const void* q) { std::free(const_cast<void*>(q)); }};

@@ -50,6 +50,14 @@ struct PortableFloats {
     }
     return x;
   }
+  /// clamp that leaves NaN as it is.
+  PLANISH_INLINE static F limit(F x, F low, F high) {
+    for (int i = 0; i < kLanes; ++i) {
+      const float a = x.v[i] < low.v[i] ? low.v[i] : x.v[i];
+      x.v[i] = a > high.v[i] ? high.v[i] : a;
+    }
+    return x;
+  }
   PLANISH_INLINE static F div(F a, F b) {
     for (int i = 0; i < kLanes; ++i) a.v[i] /= b.v[i];
     return a;

@@ -35,6 +35,7 @@ struct Avx2Floats {
   PLANISH_INLINE static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
   PLANISH_INLINE static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   PLANISH_INLINE static F clamp(F x, F low, F high) { return _mm256_min_ps(_mm256_max_ps(x, low), high); }
+  PLANISH_INLINE static F limit(F x, F low, F high) { return _mm256_min_ps(high, _mm256_max_ps(low, x)); }
   PLANISH_INLINE static F div(F a, F b) { return _mm256_div_ps(a, b); }
   PLANISH_INLINE static F round(F x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   PLANISH_INLINE static F scale_by_power(F x, F k) {

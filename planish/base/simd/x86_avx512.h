@@ -35,6 +35,10 @@ struct Avx512Floats {
   PLANISH_INLINE static F clamp(F x, F low, F high) {
     return _mm512_maskz_min_ps(kAll, _mm512_maskz_max_ps(kAll, x, low), high);
   }
+  /// clamp that leaves NaN as it is.
+  PLANISH_INLINE static F limit(F x, F low, F high) {
+    return _mm512_maskz_min_ps(kAll, high, _mm512_maskz_max_ps(kAll, low, x));
+  }
   PLANISH_INLINE static F div(F a, F b) { return a / b; }
   PLANISH_INLINE static F round(F x) {
     return _mm512_maskz_roundscale_ps(kAll, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

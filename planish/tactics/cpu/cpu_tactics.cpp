@@ -11,6 +11,8 @@ const TacticTable& cpu_tactics() {
   const Layout blocked = cpu_features().avx512 ? Layout::blocked16 : Layout::blocked8;
   static const TacticTable table{{
                                      &kOneDnnConv,
+                                     &kCpuPanelConv,
+                                     &kCpuDepthwise,
                                      &kCpuWinograd4,
                                      &kCpuWinograd2,
                                      &kOneDnnDeconv,

@@ -12,6 +12,8 @@ extern const Tactic kCpuAttention;
 extern const Tactic kCpuResize;
 extern const Tactic kCpuReduceMean;
 extern const Tactic kCpuCast;
+extern const Tactic kCpuPanelConv;
+extern const Tactic kCpuDepthwise;
 extern const Tactic kCpuWinograd2;
 extern const Tactic kCpuWinograd4;
 extern const Tactic kCpuIgemm;

@@ -20,7 +20,7 @@
 namespace planish {
 namespace {
 
-using kernels::WinogradEpilogue;
+using kernels::FloatEpilogue;
 using kernels::WinogradImages;
 using kernels::WinogradKernel;
 using kernels::WinogradProblem;
@@ -113,13 +113,9 @@ class WinogradRunner final : public Kernel {
     filters_ = view.outputs[0].shape[1];
     has_bias_ = view.has_input(kB);
     if (has_bias_ && filters_ != problem.filters) padded_bias_.resize(static_cast<size_t>(problem.filters), 0.0F);
-    if (fused.activation != nullptr) {
-      epilogue_.activates = true;
-      epilogue_.activate = kernels::best_pointwise_kernel().fn;
-      epilogue_.op = *kernels::find_pointwise_op(fused.activation->op, fused.params.approximate_tanh);
-      epilogue_.alpha = static_cast<float>(fused.params.alpha);
-      epilogue_.beta = static_cast<float>(fused.params.beta);
-    }
+    if (fused.activation != nullptr)
+      set_activation(epilogue_, *kernels::find_pointwise_op(fused.activation->op, fused.params.approximate_tanh),
+                     static_cast<float>(fused.params.alpha), static_cast<float>(fused.params.beta));
     epilogue_.residual_last = fused.residual_last;
     has_residual_ = view.has_input(kR);
   }
@@ -134,7 +130,7 @@ class WinogradRunner final : public Kernel {
     auto* y = host_ptr<float>(b.outputs[0]);
     auto* v = host_ptr<float>(b.workspace);
     float* m = v + part_.v_floats;
-    WinogradEpilogue epilogue = epilogue_;
+    FloatEpilogue epilogue = epilogue_;
     if (has_bias_) epilogue.bias = host_ptr<const float>(b.inputs[kB]);
     if (!padded_bias_.empty()) {
       std::memcpy(padded_bias_.data(), epilogue.bias, static_cast<size_t>(filters_) * sizeof(float));
@@ -149,7 +145,7 @@ class WinogradRunner final : public Kernel {
   }
 
  private:
-  void run_by_filters(const float* x, float* v, float* m, const WinogradEpilogue& epilogue, float* y) {
+  void run_by_filters(const float* x, float* v, float* m, const FloatEpilogue& epilogue, float* y) {
     parallel_for(part_.tiles, 1, [&](int64_t begin, int64_t end) {
       k_.transform_input(p_, in_.images, x, begin, end - begin, v + begin * p_.channels, part_.tiles);
     });
@@ -161,7 +157,7 @@ class WinogradRunner final : public Kernel {
     });
   }
 
-  void run_by_tiles(const float* x, float* v, float* m, const WinogradEpilogue& epilogue, float* y) {
+  void run_by_tiles(const float* x, float* v, float* m, const FloatEpilogue& epilogue, float* y) {
     parallel_for(part_.slots, 1, [&](int64_t begin, int64_t end) {
       for (int64_t slot = begin; slot < end; ++slot) {
         float* own_v = v + slot * (part_.v_floats / part_.slots);
@@ -177,7 +173,7 @@ class WinogradRunner final : public Kernel {
   }
 
   /// Products and output of one block of filters.
-  void finish(int64_t block, const float* v, int64_t first, int64_t tiles, float* m, const WinogradEpilogue& epilogue,
+  void finish(int64_t block, const float* v, int64_t first, int64_t tiles, float* m, const FloatEpilogue& epilogue,
               float* y) {
     const int64_t first_filter = block * k_.block;
     const int64_t filters = std::min(k_.block, p_.filters - first_filter);
@@ -196,7 +192,7 @@ class WinogradRunner final : public Kernel {
   std::vector<float> padded_bias_;  ///< empty when the filters fill whole vectors
   int64_t filters_ = 0;
   bool has_residual_ = false;
-  WinogradEpilogue epilogue_;
+  FloatEpilogue epilogue_;
 };
 
 WhyNot layout_refusal(const TensorDesc& d, const WinogradKernel& kernel) {

@@ -5,14 +5,17 @@
 #include <cstdint>
 
 #include "planish/base/macros.h"
+#include "planish/base/simd/unroll.h"
+#include "planish/kernels/cpu/float_epilogue/generic.h"
 #include "planish/kernels/cpu/winograd/transforms.h"
 #include "planish/kernels/cpu/winograd/winograd.h"
 
 namespace planish::kernels {
 namespace {
 
-/// Output tiles of M x M, W floats per vector, R tiles and C vectors of filters per step of the product.
-template <int M, int W, int R, int C>
+/// Output tiles of M x M, W floats per vector, R tiles and C vectors of filters per step of the product. S: vectors of
+/// base/simd for activations, of W floats or a divisor of M^2 W.
+template <typename S, int M, int R, int C, int W = S::kLanes>
 struct Winograd {
   static constexpr int kSide = M + 2;
   static constexpr int kPoints = kSide * kSide;
@@ -86,25 +89,28 @@ struct Winograd {
 
   template <int kRows, int kCols>
   PLANISH_INLINE static void product(const float* v, int64_t channels, const float* u, float* m, int64_t m_row) {
-    Vec acc[kRows][kCols] = {};
+    using simd::unroll;
+    Vec acc[kRows][kCols];
+    unroll<kRows>([&](auto r) __attribute__((always_inline)) {
+      unroll<kCols>([&](auto j) __attribute__((always_inline)) { acc[r][j] = Vec{}; });
+    });
     // Three rows share a pointer: rows lie `channels` apart, which addressing modes multiply by 1 and 2 for free.
     constexpr int kPointers = (kRows + 2) / 3;
     const float* row[kPointers];
-    for (int i = 0; i < kPointers; ++i) row[i] = v + 3 * i * channels;
+    unroll<kPointers>([&](auto i) __attribute__((always_inline)) { row[i] = v + 3 * i * channels; });
     for (int64_t c = 0; c < channels; ++c) {
       Vec b[kCols];
-      for (int j = 0; j < kCols; ++j) b[j] = load(u + j * W);
+      unroll<kCols>([&](auto j) __attribute__((always_inline)) { b[j] = load(u + j * W); });
       u += kCols * W;
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
+      unroll<kRows>([&](auto r) __attribute__((always_inline)) {
         const float a = row[r / 3][r % 3 * channels];
-        for (int j = 0; j < kCols; ++j) acc[r][j] += a * b[j];
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < kPointers; ++i) ++row[i];
+        unroll<kCols>([&](auto j) __attribute__((always_inline)) { acc[r][j] += a * b[j]; });
+      });
+      unroll<kPointers>([&](auto i) __attribute__((always_inline)) { ++row[i]; });
     }
-    for (int r = 0; r < kRows; ++r)
-      for (int j = 0; j < kCols; ++j) store(m + r * m_row + j * W, acc[r][j]);
+    unroll<kRows>([&](auto r) __attribute__((always_inline)) {
+      unroll<kCols>([&](auto j) __attribute__((always_inline)) { store(m + r * m_row + j * W, acc[r][j]); });
+    });
   }
 
   template <int kRows, int kCols>
@@ -147,8 +153,9 @@ struct Winograd {
 
   // --- output ---------------------------------------------------------------------------------------------------
 
-  /// One tile and one vector of filters: M^2 vectors.
-  PLANISH_INLINE static void transform_products(const float* m, int64_t point_stride, Vec bias, float* out) {
+  /// One tile and one vector of filters: calls put(i, j, vector) for the M^2 pixels.
+  template <typename Put>
+  PLANISH_INLINE static void transform_products(const float* m, int64_t point_stride, Vec bias, Put put) {
     Vec t[M][kSide];
     for (int j = 0; j < kSide; ++j) {
       Vec column[kSide];
@@ -160,27 +167,42 @@ struct Winograd {
     for (int i = 0; i < M; ++i) {
       Vec pixels[M];
       Form::output(t[i], pixels);
-      for (int j = 0; j < M; ++j) store(out + (i * M + j) * W, pixels[j] + bias);
+      for (int j = 0; j < M; ++j) put(i, j, pixels[j] + bias);
     }
   }
 
+  PLANISH_INLINE static Vec bounded(Vec x, const FloatEpilogue& e) {
+    x = x < e.low ? Vec{} + e.low : x;
+    return x > e.high ? Vec{} + e.high : x;
+  }
+
   static void transform_output(const WinogradProblem& p, const WinogradImages& form, const float* m, int64_t first,
-                               int64_t tiles, int64_t first_filter, int64_t filters, const WinogradEpilogue& e,
-                               float* y) {
+                               int64_t tiles, int64_t first_filter, int64_t filters, const FloatEpilogue& e, float* y) {
     const int64_t point_stride = tiles * filters;
-    float pixels[M * M * W];
     for (int64_t n = 0; n < tiles; ++n) {
       const Place at = place_of(p, first + n);
       const int64_t h = p.out_h - at.y < M ? p.out_h - at.y : M;
       const int64_t w = p.out_w - at.x < M ? p.out_w - at.x : M;
       const int64_t corner = at.image * form.image + at.y * form.row + at.x * form.pixel;
+      const bool direct = h == M && w == M && e.act == FloatEpilogue::Act::clamp && e.residual == nullptr;
       for (int64_t k = 0; k < filters; k += W) {
         const int64_t filter = first_filter + k;
         const Vec bias = e.bias != nullptr ? load(e.bias + filter) : Vec{};
-        transform_products(m + n * filters + k, point_stride, bias, pixels);
+        const float* products = m + n * filters + k;
         const int64_t offset = corner + form.vectors[filter / W];
+        if (direct) {
+          transform_products(
+              products, point_stride, bias, [&](int i, int j, Vec v) __attribute__((always_inline)) {
+                store(y + offset + i * form.row + j * form.pixel, bounded(v, e));
+              });
+          continue;
+        }
+        alignas(64) float pixels[M * M * W];
+        transform_products(
+            products, point_stride,
+            bias, [&](int i, int j, Vec v) __attribute__((always_inline)) { store(pixels + (i * M + j) * W, v); });
         if (e.residual != nullptr && !e.residual_last) add_residual(e.residual + offset, form, h, w, pixels);
-        if (e.activates) e.activate(e.op, M * M * W, pixels, nullptr, pixels, e.alpha, e.beta);
+        FloatActivation<S>::apply(e, pixels, M * M * W);
         if (e.residual != nullptr && e.residual_last) add_residual(e.residual + offset, form, h, w, pixels);
         for (int64_t i = 0; i < h; ++i)
           for (int64_t j = 0; j < w; ++j)

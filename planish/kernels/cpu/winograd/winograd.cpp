@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "planish/base/simd/portable.h"
 #include "planish/kernels/cpu/winograd/generic.h"
 #include "planish/kernels/cpu/winograd/variants.h"
 
@@ -65,8 +66,12 @@ constexpr size_t kMostPoints = 36;
 
 std::span<const WinogradKernel> winograd_kernels() {
   static const std::array kernels{
-      kWinograd4Avx512, kWinograd4Avx2, Winograd<4, 4, 3, 2>::row("winograd_4x4_baseline", Isa::baseline),
-      kWinograd2Avx512, kWinograd2Avx2, Winograd<2, 4, 3, 2>::row("winograd_2x2_baseline", Isa::baseline),
+      kWinograd4Avx512,
+      kWinograd4Avx2,
+      Winograd<simd::PortableFloats, 4, 3, 2, 4>::row("winograd_4x4_baseline", Isa::baseline),
+      kWinograd2Avx512,
+      kWinograd2Avx2,
+      Winograd<simd::PortableFloats, 2, 3, 2, 4>::row("winograd_2x2_baseline", Isa::baseline),
   };
   return kernels;
 }

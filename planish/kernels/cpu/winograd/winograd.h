@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "planish/base/isa.h"
-#include "planish/kernels/cpu/pointwise/pointwise.h"
+#include "planish/kernels/cpu/float_epilogue/epilogue.h"
 
 namespace planish::kernels {
 
@@ -32,18 +32,6 @@ struct WinogradImages {
   const int64_t* vectors = nullptr;  ///< where the i-th vector of channels of a pixel begins
 };
 
-/// What happens to a sum before it is stored: + bias, + residual, activation (residual first, or last).
-struct WinogradEpilogue {
-  const float* bias = nullptr;      ///< one float per filter; may be null
-  const float* residual = nullptr;  ///< laid out like the output; may be null
-  bool residual_last = false;
-  bool activates = false;
-  PointwiseFn activate = nullptr;
-  PointwiseOp op = PointwiseOp::identity;
-  float alpha = 0;
-  float beta = 0;
-};
-
 /// Filters are worked on in blocks of at most `block` filters. V holds transformed tiles, [points][tiles][channels];
 /// U transformed weights, by block [points][channels][filters of the block]; M products, [points][tiles][filters].
 struct WinogradKernel {
@@ -61,7 +49,7 @@ struct WinogradKernel {
   void (*multiply)(const WinogradProblem& p, const float* u, const float* v, int64_t tiles, int64_t filters, float* m);
   /// Writes `filters` filters beginning with `first_filter` of the same tiles as transform_input.
   void (*transform_output)(const WinogradProblem& p, const WinogradImages& form, const float* m, int64_t first,
-                           int64_t tiles, int64_t first_filter, int64_t filters, const WinogradEpilogue& epilogue,
+                           int64_t tiles, int64_t first_filter, int64_t filters, const FloatEpilogue& epilogue,
                            float* y);
 };
 

@@ -68,6 +68,32 @@ const ConformanceCase kConv[] = {
      " const b: f32[96] = seed(2)\n y = planish.FusedConv(x, w, b) {pads = [1,1,1,1], activation "
      "= \"HardSwish\"} @c\n}",
      "cpu.winograd.2x2"},
+    {"conv_panels_of_any_width",
+     "graph \"g\" (x: f32[2,24,7,9], r: f32[2,147,7,9]) -> (y) {\n const w: f32[147,24,1,1] = seed(1)\n"
+     " const b: f32[147] = seed(2)\n y = planish.FusedConv(x, w, b, r) {activation = \"Swish\"} @c\n}",
+     "cpu.panel_conv"},
+    {"conv_panels_all_border",
+     "graph \"g\" (x: f32[1,20,3,4]) -> (y) {\n const w: f32[40,20,5,5] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {pads = [4,3,2,5], strides = [1,2], activation = \"Sigmoid\"} @c\n}",
+     "cpu.panel_conv"},
+    {"conv_panels_wide",
+     "graph \"g\" (x: f32[1,33,6,61]) -> (y) {\n const w: f32[70,33,3,3] = seed(1)\n const b: f32[70] = seed(2)\n"
+     " y = planish.FusedConv(x, w, b) {pads = [1,1,1,1], strides = [1,2], dilations = [1,2], activation = "
+     "\"HardSwish\"} @c\n}",
+     "cpu.panel_conv"},
+    {"conv_depthwise_wide",
+     "graph \"g\" (x: f32[1,24,6,61], r: f32[1,24,6,61]) -> (y) {\n const w: f32[24,1,3,3] = seed(1)\n"
+     " const b: f32[24] = seed(2)\n y = planish.FusedConv(x, w, b, r) {group = 24, pads = [1,1,1,1], "
+     "activation = \"Swish\", residual_last = 1} @c\n}",
+     "cpu.depthwise"},
+    {"conv_depthwise_narrow",
+     "graph \"g\" (x: f32[3,16,5,3]) -> (y) {\n const w: f32[16,1,5,5] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {group = 16, pads = [2,2,2,2], activation = \"HardSwish\"} @c\n}",
+     "cpu.depthwise"},
+    {"conv_depthwise_odd_windows",
+     "graph \"g\" (x: f32[1,32,19,23]) -> (y) {\n const w: f32[32,1,2,7] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {group = 32, pads = [0,3,1,3], strides = [2,3], dilations = [3,1]} @c\n}",
+     "cpu.depthwise"},
     {"conv_residual_last_plain",
      "graph \"g\" (x: f32[1,16,8,8], r: f32[1,16,8,8]) -> (y) {\n const w: "
      "f32[16,16,1,1] = seed(1)\n y = planish.FusedConv(x, w, _, r) {residual_last = 1} "

@@ -1,0 +1,167 @@
+#pragma once
+
+// The loops behind every instruction set; included by one file per instruction set and nothing else.
+
+#include <cstdint>
+
+#include "planish/base/macros.h"
+#include "planish/base/simd/unroll.h"
+#include "planish/kernels/cpu/float_epilogue/generic.h"
+#include "planish/kernels/cpu/panel_conv/panel_conv.h"
+
+namespace planish::kernels {
+namespace {
+
+/// S: vectors of base/simd. kMost...: pixels per step for panels of 1, 2, ... vectors, as many as the sums' registers
+/// allow.
+template <typename S, int... kMost>
+struct PanelConv {
+  using F = typename S::F;
+  static constexpr int W = S::kLanes;
+  static constexpr int kPanel = sizeof...(kMost);
+
+  static constexpr int most(int vectors) {
+    constexpr int kPixels[] = {kMost...};
+    return kPixels[vectors - 1];
+  }
+
+  /// Neighbouring output pixels of one line, and the taps that are inside the image for all of them.
+  struct Run {
+    const float* x;  ///< where tap (0, 0) of the first pixel looks, be it inside or not
+    float* y;
+    const float* residual;
+    int64_t r_begin, r_end, s_begin, s_end;
+  };
+
+  template <int kRows, int kCols>
+  PLANISH_INLINE static void accumulate(const PanelConvProblem& p, const Run& run, const float* weights,
+                                        F (&acc)[kRows][kCols]) {
+    using simd::unroll;
+    constexpr int64_t kStep = int64_t{kCols} * W;
+    const int64_t advance = p.stride_w * p.x_pixel;
+    // Three pixels share a pointer: they lie `advance` apart, which addressing modes multiply by 1 and 2 for free.
+    constexpr int kPointers = (kRows + 2) / 3;
+    for (int64_t r = run.r_begin; r < run.r_end; ++r)
+      for (int64_t s = run.s_begin; s < run.s_end; ++s) {
+        const float* w = weights + (r * p.kernel_w + s) * p.channels() * kStep;
+        const float* tap = run.x + r * p.dilation_h * p.x_row + s * p.dilation_w * p.x_pixel;
+        for (int64_t piece = 0; piece < p.chunks; ++piece, tap += p.x_chunk) {
+          const float* pixel[kPointers];
+          unroll<kPointers>([&](auto i) __attribute__((always_inline)) { pixel[i] = tap + 3 * i * advance; });
+          const int64_t numbers = piece + 1 < p.chunks ? p.chunk : p.last_chunk;
+          for (int64_t k = 0; k < numbers; ++k) {
+            F b[kCols];
+            unroll<kCols>([&](auto c) __attribute__((always_inline)) { b[c] = S::load(w + c * W); });
+            w += kStep;
+            unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+              const F a = S::set1(pixel[i / 3][i % 3 * advance]);
+              unroll<kCols>([&](auto c) __attribute__((always_inline)) { acc[i][c] = S::fma(a, b[c], acc[i][c]); });
+            });
+            unroll<kPointers>([&](auto i) __attribute__((always_inline)) { ++pixel[i]; });
+          }
+        }
+      }
+  }
+
+  template <int kRows, int kCols>
+  static void tile(const PanelConvProblem& p, const Run& run, int64_t vector, const float* weights,
+                   const FloatEpilogue& e) {
+    F acc[kRows][kCols];
+    simd::unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+      simd::unroll<kCols>([&](auto c) __attribute__((always_inline)) { acc[i][c] = S::set1(0.0F); });
+    });
+    accumulate<kRows, kCols>(p, run, weights, acc);
+    // Padding filters of whole vectors are stored too.
+    const int64_t exist = p.whole_vectors ? int64_t{kCols} * W : p.filters - vector * W;
+    FloatTile<S>::template finish<kRows, kCols>(e, vector * W, {run.y, run.residual, p.y_pixel, p.y_vector, exist},
+                                                acc);
+  }
+
+  template <int kRows, int kCols>
+  static void tile_of(int64_t rows, const PanelConvProblem& p, const Run& run, int64_t vector, const float* weights,
+                      const FloatEpilogue& e) {
+    if constexpr (kRows > 0) {
+      if (rows == kRows) return tile<kRows, kCols>(p, run, vector, weights, e);
+      return tile_of<kRows - 1, kCols>(rows, p, run, vector, weights, e);
+    }
+  }
+
+  /// A whole line, or a part of it: pixels [j, end) of output line `i`.
+  template <int kCols>
+  PLANISH_INLINE static void line(const PanelConvProblem& p, int64_t image, int64_t i, int64_t j, int64_t end,
+                                  int64_t vector, const float* x, const float* weights, const FloatEpilogue& e,
+                                  float* y) {
+    constexpr int kMostRows = most(kCols);
+    const int64_t top = i * p.stride_h - p.pad_top;
+    const int64_t offset = image * p.y_image + i * p.y_row + vector * p.y_vector;
+    Run run;
+    inside(top, p.in_h, p.kernel_h, p.dilation_h, run.r_begin, run.r_end);
+    const float* line = x + image * p.x_image + top * p.x_row;
+    const auto pixels = [&](int64_t count) __attribute__((always_inline)) {
+      const int64_t at = offset + j * p.y_pixel;
+      run.x = line + (j * p.stride_w - p.pad_left) * p.x_pixel;
+      run.y = y + at;
+      run.residual = e.residual != nullptr ? e.residual + at : nullptr;
+      tile_of<kMostRows, kCols>(count, p, run, vector, weights, e);
+      j += count;
+    };
+    const auto border = [&](int64_t until) __attribute__((always_inline)) {
+      while (j < until) {
+        inside(j * p.stride_w - p.pad_left, p.in_w, p.kernel_w, p.dilation_w, run.s_begin, run.s_end);
+        pixels(1);
+      }
+    };
+    // Pixels [first, last) have their whole window inside.
+    const int64_t first = (p.pad_left + p.stride_w - 1) / p.stride_w;
+    const int64_t room = p.in_w + p.pad_left - (p.kernel_w - 1) * p.dilation_w;
+    const int64_t last = room <= 0 ? 0 : (room + p.stride_w - 1) / p.stride_w;
+    border(first < end ? first : end);
+    const int64_t count = (last < end ? last : end) - j;
+    if (count > 0) {
+      run.s_begin = 0;
+      run.s_end = p.kernel_w;
+      const int64_t tiles = (count + kMostRows - 1) / kMostRows;
+      const int64_t rows = count / tiles;
+      const int64_t wider = j + count % tiles * (rows + 1);
+      const int64_t stop = j + count;
+      while (j < wider) pixels(rows + 1);
+      while (j < stop) pixels(rows);
+    }
+    border(end);
+  }
+
+  /// The taps [begin, end) that fall inside [0, size) when the first looks at `at`.
+  PLANISH_INLINE static void inside(int64_t at, int64_t size, int64_t taps, int64_t dilation, int64_t& begin,
+                                    int64_t& end) {
+    begin = at < 0 ? (-at + dilation - 1) / dilation : 0;
+    const int64_t room = size - at;
+    const int64_t fit = room <= 0 ? 0 : (room + dilation - 1) / dilation;
+    end = fit < taps ? fit : taps;
+  }
+
+  template <int kCols>
+  static void columns_of(const PanelConvProblem& p, const PanelConvPart& part, const float* x, const float* weights,
+                         const FloatEpilogue& e, float* y) {
+    if constexpr (kCols > 0) {
+      if (part.vectors != kCols) return columns_of<kCols - 1>(p, part, x, weights, e, y);
+      const int64_t last = part.pixel + part.pixels;
+      for (int64_t at = part.pixel; at < last;) {
+        const int64_t i = at / p.out_w;
+        const int64_t j = at % p.out_w;
+        const int64_t end = last - at < p.out_w - j ? j + last - at : p.out_w;
+        line<kCols>(p, i / p.out_h, i % p.out_h, j, end, part.vector, x, weights, e, y);
+        at += end - j;
+      }
+    }
+  }
+
+  static void run(const PanelConvProblem& p, const PanelConvPart& part, const float* x, const float* weights,
+                  const FloatEpilogue& e, float* y) {
+    columns_of<kPanel>(p, part, x, weights, e, y);
+  }
+
+  static constexpr PanelConvKernel row(std::string_view name, Isa isa) { return {name, isa, W, kPanel, run}; }
+};
+
+}  // namespace
+}  // namespace planish::kernels

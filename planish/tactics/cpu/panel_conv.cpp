@@ -1,0 +1,272 @@
+// Convolutions of any window by our own kernels: products of pixels with packed panels of weights.
+
+#include "planish/kernels/cpu/panel_conv/panel_conv.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "planish/base/isa.h"
+#include "planish/base/parallel.h"
+#include "planish/ops/conv_geometry.h"
+#include "planish/tactics/cpu/float_conv.h"
+#include "planish/tactics/cpu/own_tactics.h"
+
+namespace planish {
+namespace {
+
+using kernels::FloatEpilogue;
+using kernels::PanelConvKernel;
+using kernels::PanelConvPart;
+using kernels::PanelConvProblem;
+using kernels::Panels;
+
+/// Row-major images with more channels than this have their numbers too far apart.
+constexpr int64_t kMostPlanes = 4;
+
+/// Packed weights: by panel, [tap][channel][filters of the panel].
+class PackedWeights {
+ public:
+  /// `w`: [filters, channels, kernel...]. `width`, `most`: of the kernel's vectors and panels.
+  PackedWeights(const Shape& w, int64_t width, int64_t most)
+      : filters_(w[0]),
+        channels_(w[1]),
+        taps_(element_count(w) / std::max<int64_t>(w[0] * w[1], 1)),
+        width_(width),
+        panels_(w[0], width, most) {}
+
+  [[nodiscard]] int64_t size() const { return panels_.vectors * width_ * channels_ * taps_; }
+
+  /// Calls f(packed index, plain index) for every weight.
+  template <typename F>
+  void for_each(F f) const {
+    for (int64_t i = 0; i < panels_.count; ++i) {
+      const int64_t first = panels_.begin(i) * width_;
+      const int64_t wide = panels_.begin(i + 1) * width_ - first;
+      for (int64_t k = first; k < std::min(first + wide, filters_); ++k)
+        for (int64_t c = 0; c < channels_; ++c)
+          for (int64_t t = 0; t < taps_; ++t)
+            f(first * channels_ * taps_ + (t * channels_ + c) * wide + k - first, (k * channels_ + c) * taps_ + t);
+    }
+  }
+
+ private:
+  int64_t filters_;
+  int64_t channels_;
+  int64_t taps_;
+  int64_t width_;
+  Panels panels_;
+};
+
+/// What the packed form depends on: floats per vector, vectors per panel.
+struct Format {
+  int64_t width = 0;
+  int64_t vectors = 0;
+};
+
+std::string format_name(const Format& f) { return fmt::format("panels:{}:{}", f.width, f.vectors); }
+
+std::optional<Format> parse_format(std::string_view name) {
+  constexpr std::string_view kPrefix = "panels:";
+  constexpr int64_t kLargest = 64;
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  Format f;
+  const char* end = name.data() + name.size();
+  const auto width = std::from_chars(name.data() + kPrefix.size(), end, f.width);
+  if (width.ec != std::errc() || width.ptr == end || *width.ptr != ':') return std::nullopt;
+  const auto vectors = std::from_chars(width.ptr + 1, end, f.vectors);
+  if (vectors.ec != std::errc() || vectors.ptr != end) return std::nullopt;
+  if (f.width < 1 || f.vectors < 1 || f.width > kLargest || f.vectors > kLargest) return std::nullopt;
+  return f;
+}
+
+Result<PanelConvProblem> problem_of(const NodeView& view, int64_t width) {
+  const TensorDesc& x = view.inputs[kConvX];
+  const TensorDesc& y = view.outputs[0];
+  const ConvShape conv = PLANISH_TRY(resolve_conv(*view.node, x.shape, view.inputs[kConvW].shape));
+  const WindowGeometry& g = conv.window;
+  PanelConvProblem p{.in_h = g.in[0],
+                     .in_w = g.in[1],
+                     .out_h = g.out[0],
+                     .out_w = g.out[1],
+                     .kernel_h = g.kernel[0],
+                     .kernel_w = g.kernel[1],
+                     .stride_h = g.strides[0],
+                     .stride_w = g.strides[1],
+                     .dilation_h = g.dilations[0],
+                     .dilation_w = g.dilations[1],
+                     .pad_top = g.pads_begin[0],
+                     .pad_left = g.pads_begin[1]};
+  const int64_t block = layout_block(x.layout);
+  const int64_t plane = p.in_h * p.in_w;
+  if (x.layout == Layout::channels_last) {
+    p.chunk = p.last_chunk = p.x_pixel = conv.c;
+  } else {
+    p.chunk = p.x_pixel = block;
+    p.chunks = stored_channels(x) / block;
+    p.last_chunk = conv.c - (p.chunks - 1) * block;
+    p.x_chunk = plane * block;
+  }
+  p.x_row = p.x_pixel * p.in_w;
+  p.x_image = stored_channels(x) * plane;
+  p.filters = conv.k;
+  p.whole_vectors = layout_block(y.layout) > 1;
+  p.y_pixel = p.whole_vectors ? layout_block(y.layout) : conv.k;
+  p.y_vector = p.whole_vectors ? p.out_h * p.out_w * width : width;
+  p.y_row = p.y_pixel * p.out_w;
+  p.y_image = stored_channels(y) * p.out_h * p.out_w;
+  // Where a pixel looks at itself alone, an image is one long line.
+  if (p.taps() == 1 && p.stride_h == 1 && p.stride_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w) {
+    p.in_w = p.out_w = plane;
+    p.in_h = p.out_h = 1;
+  }
+  return p;
+}
+
+class PanelConvRunner final : public Kernel {
+ public:
+  PanelConvRunner(const NodeView& view, const PanelConvKernel& kernel, const PanelConvProblem& problem,
+                  const FloatEpilogue& epilogue, int threads)
+      : k_(kernel),
+        p_(problem),
+        epilogue_(epilogue),
+        panels_(problem.filters, kernel.width, kernel.vectors),
+        panel_floats_(problem.taps() * problem.channels() * kernel.width),
+        bias_(view),
+        has_bias_(view.has_input(kConvB)),
+        has_residual_(view.has_input(kConvR)),
+        pixels_(view.outputs[0].shape[0] * p_.out_h * p_.out_w) {
+    plan(threads);
+  }
+
+  [[nodiscard]] std::string detail() const override { return std::string(k_.name); }
+
+  Status run(const Bindings& b) override {
+    FloatEpilogue e = epilogue_;
+    if (has_bias_) e.bias = bias_.bind(host_ptr<const float>(b.inputs[kConvB]));
+    if (has_residual_) e.residual = host_ptr<const float>(b.inputs[kConvR]);
+    const auto* x = host_ptr<const float>(b.inputs[kConvX]);
+    const auto* weights = host_ptr<const float>(b.inputs[kConvW]);
+    auto* y = host_ptr<float>(b.outputs[0]);
+    parallel_for(slots_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t slot = begin; slot < end; ++slot) run_slot(slot, x, weights, e, y);
+    });
+    return {};
+  }
+
+ private:
+  /// Threads share out pixels or panels, whichever leaves less idle; where both do, whichever is read less twice.
+  void plan(int threads) {
+    constexpr int64_t kGrain = 24;  // pixels: about two steps of the kernel
+    const int64_t grains = (pixels_ + kGrain - 1) / kGrain;
+    const auto waste = [threads](int64_t units) {
+      const int64_t share = (units + threads - 1) / threads;
+      return static_cast<double>(share * threads) / static_cast<double>(units);
+    };
+    const double by_pixels = waste(grains);
+    const double by_panels = waste(panels_.count);
+    by_panels_ = by_panels < by_pixels - 0.02 || (by_panels < by_pixels + 0.02 && p_.filters > pixels_);
+    slots_ = std::min<int64_t>(threads, by_panels_ ? panels_.count : grains);
+    // All weights for a few pixels while they stay in the second-level cache, else all pixels for one panel.
+    const auto floats = [](int64_t n) { return n * static_cast<int64_t>(sizeof(float)); };
+    at_once_ = pixels_;
+    if (!by_panels_ && floats(panel_floats_ * panels_.vectors) <= cpu_features().l2_bytes / 2) {
+      const int64_t per_pixel = floats(p_.stride_h * p_.stride_w * p_.channels());
+      at_once_ = std::max<int64_t>(kGrain, kLineCache / per_pixel / kGrain * kGrain);
+    }
+  }
+
+  void run_slot(int64_t slot, const float* x, const float* weights, const FloatEpilogue& e, float* y) const {
+    const int64_t first_panel = by_panels_ ? panels_.count * slot / slots_ : 0;
+    const int64_t last_panel = by_panels_ ? panels_.count * (slot + 1) / slots_ : panels_.count;
+    const int64_t first = by_panels_ ? 0 : pixels_ * slot / slots_;
+    const int64_t last = by_panels_ ? pixels_ : pixels_ * (slot + 1) / slots_;
+    for (int64_t pixel = first; pixel < last; pixel += at_once_)
+      for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+        const int64_t vector = panels_.begin(panel);
+        const PanelConvPart part{.pixel = pixel,
+                                 .pixels = std::min(at_once_, last - pixel),
+                                 .vector = vector,
+                                 .vectors = panels_.begin(panel + 1) - vector};
+        k_.run(p_, part, x, weights + vector * panel_floats_, e, y);
+      }
+  }
+
+  static constexpr int64_t kLineCache = 16384;  ///< bytes of input that stay beside sums and weights
+
+  const PanelConvKernel& k_;
+  PanelConvProblem p_;
+  FloatEpilogue epilogue_;
+  Panels panels_;
+  int64_t panel_floats_ = 0;  ///< weights of one vector of filters
+  PaddedBias bias_;
+  bool has_bias_ = false;
+  bool has_residual_ = false;
+  int64_t pixels_ = 0;
+  bool by_panels_ = false;
+  int64_t slots_ = 1;
+  int64_t at_once_ = 0;  ///< pixels
+};
+
+WhyNot supports(const NodeView& view, const Target&) {
+  const TensorDesc& x = view.inputs[kConvX];
+  if (WhyNot why = float_conv_refusal(view, kernels::best_panel_conv_kernel().width)) return why;
+  if (view.node->attr_int("group", 1) != 1) return "has no groups";
+  if (view.outputs[0].layout == Layout::row_major) return "writes channels-last and blocked tensors only";
+  if (x.layout == Layout::row_major && x.shape[1] > kMostPlanes)
+    return fmt::format("reads at most {} planes of a row-major image, got {}", kMostPlanes, x.shape[1]);
+  return std::nullopt;
+}
+
+Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
+  const PanelConvKernel& kernel = kernels::best_panel_conv_kernel();
+  const PackedWeights packed(view.inputs[kConvW].shape, kernel.width, kernel.vectors);
+  Tensor out(DType::f32, {packed.size()});
+  auto* to = out.data<float>();
+  std::fill_n(to, packed.size(), 0.0F);
+  const auto* from = view.constants[kConvW]->data<float>();
+  packed.for_each([&](int64_t at, int64_t plain) { to[at] = from[plain]; });
+  return std::vector<PackedConstant>{
+      {static_cast<int32_t>(kConvW), format_name({kernel.width, kernel.vectors}), std::move(out)}};
+}
+
+Error unknown_format(const NodeView& view) {
+  return Error{.code = Code::corrupt, .node = view.node->name, .what = "packed weights have an unknown format"};
+}
+
+Result<Tensor> unpack(const NodeView& view, const PackedConstant& p) {
+  const auto f = parse_format(p.format);
+  const Shape& w = view.inputs[kConvW].shape;
+  if (!f) return unknown_format(view);
+  const PackedWeights packed(w, f->width, f->vectors);
+  if (p.data.bytes() != static_cast<size_t>(packed.size()) * sizeof(float)) return unknown_format(view);
+  Tensor out(DType::f32, w);
+  const auto* from = p.data.data<float>();
+  auto* to = out.data<float>();
+  packed.for_each([&](int64_t at, int64_t plain) { to[plain] = from[at]; });
+  return out;
+}
+
+Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
+                                        const Target& target) {
+  const PanelConvKernel& kernel = kernels::best_panel_conv_kernel();
+  const PanelConvProblem p = PLANISH_TRY(problem_of(view, kernel.width));
+  const PackedWeights form(view.inputs[kConvW].shape, kernel.width, kernel.vectors);
+  if (packed.empty() || packed[0].format != format_name({kernel.width, kernel.vectors}) ||
+      packed[0].data.bytes() != static_cast<size_t>(form.size()) * sizeof(float))
+    return Error{
+        .code = Code::unsupported, .node = view.node->name, .what = "the packed weights are for another machine"};
+  const FloatEpilogue epilogue = PLANISH_TRY(float_epilogue(view));
+  return std::unique_ptr<Kernel>(new PanelConvRunner(view, kernel, p, epilogue, target.threads));
+}
+
+constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
+
+}  // namespace
+
+constinit const Tactic kCpuPanelConv{
+    .id = "cpu.panel_conv", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+
+}  // namespace planish
