@@ -110,9 +110,8 @@ TEST_P(WinogradVariants, AgreeWithTheConvolution) {
     const auto out_vectors = contiguous_vectors(c.filters, kernel.width);
     const WinogradImages in{c.in_h * c.in_w * c.channels, c.in_w * c.channels, c.channels, in_vectors.data()};
     const WinogradImages out{out_h * out_w * c.filters, out_w * c.filters, c.filters, out_vectors.data()};
-    FloatEpilogue epilogue{.bias = bias.data(),
-                           .residual = c.residual ? residual.data() : nullptr,
-                           .residual_last = c.residual_last};
+    FloatEpilogue epilogue{
+        .bias = bias.data(), .residual = c.residual ? residual.data() : nullptr, .residual_last = c.residual_last};
     if (c.relu) set_activation(epilogue, PointwiseOp::relu, 0, 0);
     std::vector<float> y(static_cast<size_t>(c.images * out_h * out_w * c.filters), NAN);
     // Two portions of unequal size, as threads take them.
