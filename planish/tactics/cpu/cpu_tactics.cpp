@@ -29,6 +29,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuAttention,
                                      &kCpuResize,
                                      &kCpuReduceMean,
+                                     &kCpuRecurrent,
                                      &kCpuIgemm,
                                      &kCpuDepthwiseInt8,
                                      &kCpuIntegerProduct,

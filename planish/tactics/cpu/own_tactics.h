@@ -11,6 +11,7 @@ extern const Tactic kCpuSoftmax;
 extern const Tactic kCpuAttention;
 extern const Tactic kCpuResize;
 extern const Tactic kCpuReduceMean;
+extern const Tactic kCpuRecurrent;
 extern const Tactic kCpuCast;
 extern const Tactic kCpuPanelConv;
 extern const Tactic kCpuDepthwise;

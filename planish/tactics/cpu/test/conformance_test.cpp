@@ -460,6 +460,62 @@ const ConformanceCase kAttention[] = {
      "cpu.reference"},
 };
 
+const ConformanceCase kRecurrent[] = {
+    {"lstm",
+     "graph \"g\" (x: f32[7,3,20]) -> (y, h, c) {\n const w: f32[1,72,20] = seed(1)\n const r: f32[1,72,18] = "
+     "seed(2)\n const b: f32[1,144] = seed(3)\n y, h, c = LSTM(x, w, r, b) {hidden_size = 18} @r\n}",
+     "cpu.recurrent"},
+    {"lstm_bidirectional_with_states",
+     "graph \"g\" (x: f32[5,2,8], h0: f32[2,2,16], c0: f32[2,2,16]) -> (y, h, c) {\n const w: f32[2,64,8] = "
+     "seed(1)\n const r: f32[2,64,16] = seed(2)\n y, h, c = LSTM(x, w, r, _, _, h0, c0) {hidden_size = 16, "
+     "direction = \"bidirectional\"} @r\n}",
+     "cpu.recurrent"},
+    {"lstm_lengths",
+     "graph \"g\" (x: f32[6,3,8]) -> (y, h, c) {\n const w: f32[2,80,8] = seed(1)\n const r: f32[2,80,20] = "
+     "seed(2)\n const l: i32[3] = [4, 6, 1]\n y, h, c = LSTM(x, w, r, _, l) {hidden_size = 20, direction = "
+     "\"bidirectional\"} @r\n}",
+     "cpu.recurrent"},
+    {"lstm_wide",
+     "graph \"g\" (x: f32[4,1,40]) -> (y, h, c) {\n const w: f32[1,1200,40] = seed(1)\n const r: f32[1,1200,300] "
+     "= seed(2)\n y, h, c = LSTM(x, w, r) {hidden_size = 300, direction = \"reverse\"} @r\n}",
+     "cpu.recurrent", 2e-4, -0.1, 0.1},
+    {"lstm_batch_first",
+     "graph \"g\" (x: f32[3,7,8]) -> (y, h) {\n const w: f32[1,64,8] = seed(1)\n const r: f32[1,64,16] = seed(2)\n "
+     "y, h = LSTM(x, w, r) {hidden_size = 16, layout = 1} @r\n}",
+     "cpu.recurrent"},
+    {"lstm_peephole",
+     "graph \"g\" (x: f32[3,2,8]) -> (y) {\n const w: f32[1,64,8] = seed(1)\n const r: f32[1,64,16] = seed(2)\n "
+     "const p: f32[1,48] = seed(3)\n y = LSTM(x, w, r, _, _, _, _, p) {hidden_size = 16} @r\n}",
+     "cpu.reference"},
+    {"gru",
+     "graph \"g\" (x: f32[7,3,20]) -> (y, h) {\n const w: f32[1,54,20] = seed(1)\n const r: f32[1,54,18] = "
+     "seed(2)\n const b: f32[1,108] = seed(3)\n y, h = GRU(x, w, r, b) {hidden_size = 18} @r\n}",
+     "cpu.recurrent"},
+    {"gru_reset_after",
+     "graph \"g\" (x: f32[7,3,20]) -> (y, h) {\n const w: f32[2,54,20] = seed(1)\n const r: f32[2,54,18] = "
+     "seed(2)\n const b: f32[2,108] = seed(3)\n y, h = GRU(x, w, r, b) {hidden_size = 18, linear_before_reset = 1, "
+     "direction = \"bidirectional\"} @r\n}",
+     "cpu.recurrent"},
+    {"gru_wide",
+     "graph \"g\" (x: f32[3,1,40]) -> (y) {\n const w: f32[1,900,40] = seed(1)\n const r: f32[1,900,300] "
+     "= seed(2)\n y = GRU(x, w, r) {hidden_size = 300} @r\n}",
+     "cpu.recurrent", 2e-4, -0.1, 0.1},
+    {"gru_lengths",
+     "graph \"g\" (x: f32[6,3,8]) -> (y, h) {\n const w: f32[2,60,8] = seed(1)\n const r: f32[2,60,20] = "
+     "seed(2)\n const l: i32[3] = [4, 6, 0]\n y, h = GRU(x, w, r, _, l) {hidden_size = 20, direction = "
+     "\"bidirectional\"} @r\n}",
+     "cpu.recurrent"},
+    {"rnn",
+     "graph \"g\" (x: f32[7,3,20]) -> (y, h) {\n const w: f32[1,18,20] = seed(1)\n const r: f32[1,18,18] = "
+     "seed(2)\n const b: f32[1,36] = seed(3)\n y, h = RNN(x, w, r, b) {hidden_size = 18} @r\n}",
+     "cpu.recurrent"},
+    {"rnn_relu",
+     "graph \"g\" (x: f32[3,2,8]) -> (y, h) {\n const w: f32[2,16,8] = seed(1)\n const r: f32[2,16,16] = "
+     "seed(2)\n y, h = RNN(x, w, r) {hidden_size = 16, direction = \"bidirectional\", activations = [\"Relu\", "
+     "\"relu\"]} @r\n}",
+     "cpu.recurrent", 2e-4},
+};
+
 class CpuTactics : public testing::TestWithParam<ConformanceCase> {};
 
 TEST_P(CpuTactics, AgreeWithTheReference) { check_conformance(GetParam()); }
@@ -474,6 +530,7 @@ INSTANTIATE_TEST_SUITE_P(Pointwise, CpuTactics, testing::ValuesIn(kPointwise), k
 INSTANTIATE_TEST_SUITE_P(Move, CpuTactics, testing::ValuesIn(kMove), kName);
 INSTANTIATE_TEST_SUITE_P(Rows, CpuTactics, testing::ValuesIn(kRows), kName);
 INSTANTIATE_TEST_SUITE_P(Attention, CpuTactics, testing::ValuesIn(kAttention), kName);
+INSTANTIATE_TEST_SUITE_P(Recurrent, CpuTactics, testing::ValuesIn(kRecurrent), kName);
 
 /// Activations of fused layers: what the fusing passes produce must be computed by the fast tactic or be refused.
 TEST(CpuTacticsActivations, AgreeWithTheReference) {
