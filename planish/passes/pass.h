@@ -82,6 +82,7 @@ Result<Graph> pack_attention(const Graph& graph, const PassOptions& options);
 Result<Graph> slice_gathers(const Graph& graph, const PassOptions& options);
 Result<Graph> hoist_split(const Graph& graph, const PassOptions& options);
 Result<Graph> fold_matmul_scale(const Graph& graph, const PassOptions& options);
+Result<Graph> lower_einsum(const Graph& graph, const PassOptions& options);
 Result<Graph> lower_batch_norm(const Graph& graph, const PassOptions& options);
 Result<Graph> pool_reductions(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_prelu(const Graph& graph, const PassOptions& options);

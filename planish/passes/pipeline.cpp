@@ -18,6 +18,7 @@ namespace {
 constexpr std::array kCommonPasses{
     Pass{"widen_half", widen_half, "turns 16-bit graphs into f32 graphs between casts"},
     Pass{"eliminate_identity", eliminate_identity, "removes nodes that hand their input through"},
+    Pass{"lower_einsum", lower_einsum, "turns Einsum into matrix products"},
     Pass{"fold_constants", fold_constants, "computes what depends on constants and known shapes only"},
     Pass{"static_shape_inputs", static_shape_inputs, "writes shapes that are the input's own as constants"},
     Pass{"dead_code", dead_code, "drops nodes whose results nobody reads"},

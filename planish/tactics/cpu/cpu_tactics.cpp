@@ -25,6 +25,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuPointwise,
                                      &kCpuMove,
                                      &kCpuNormalize,
+                                     &kCpuGroupNorm,
                                      &kCpuSoftmax,
                                      &kCpuAttention,
                                      &kCpuResize,

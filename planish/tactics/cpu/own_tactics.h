@@ -7,6 +7,7 @@ namespace planish {
 extern const Tactic kCpuPointwise;
 extern const Tactic kCpuMove;
 extern const Tactic kCpuNormalize;
+extern const Tactic kCpuGroupNorm;
 extern const Tactic kCpuSoftmax;
 extern const Tactic kCpuAttention;
 extern const Tactic kCpuResize;

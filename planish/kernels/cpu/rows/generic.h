@@ -41,6 +41,38 @@ struct Rows {
     return best;
   }
 
+  /// The operand that `better` prefers; NaN wins.
+  template <typename Better>
+  PLANISH_INLINE static float best_of(int64_t n, const float* x, float start, Better better) {
+    const auto pick = [&](float a, float b) { return better(a, b) || a != a ? a : b; };
+    float lanes[kLanes];
+    for (int l = 0; l < kLanes; ++l) lanes[l] = start;
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes)
+      for (int l = 0; l < kLanes; ++l) lanes[l] = pick(lanes[l], x[i + l]);
+    float best = start;
+    for (; i < n; ++i) best = pick(best, x[i]);
+    for (int l = 0; l < kLanes; ++l) best = pick(best, lanes[l]);
+    return best;
+  }
+
+  static float max(int64_t n, const float* x) {
+    return best_of(n, x, -__builtin_inff(), [](float a, float b) { return a > b; });
+  }
+
+  static float min(int64_t n, const float* x) {
+    return best_of(n, x, __builtin_inff(), [](float a, float b) { return a < b; });
+  }
+
+  static float squares(int64_t n, const float* x, float mean) {
+    return reduce(n, x, [mean](float v) { return (v - mean) * (v - mean); });
+  }
+
+  static void affine(int64_t n, const float* x, float center, float scale, float shift, float* y) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - center) * scale + shift;
+  }
+
   static float sum(int64_t n, const float* x) {
     return reduce(n, x, [](float v) { return v; });
   }
@@ -93,6 +125,13 @@ struct Rows {
       for (int64_t c = 0; c < columns; ++c) y[i * stride + c] *= total[c];
   }
 };
+
+template <int W>
+constexpr RowKernels row_kernels_of(std::string_view name, Isa isa) {
+  using R = Rows<W>;
+  return {name,   isa,    R::layer_norm, R::rms_norm, R::softmax, R::softmax_columns,
+          R::sum, R::max, R::min,        R::squares,  R::affine};
+}
 
 }  // namespace
 }  // namespace planish::kernels

@@ -11,8 +11,7 @@ std::span<const RowKernels> row_kernels() {
   static const std::array kernels{
       kRowsAvx512,
       kRowsAvx2,
-      RowKernels{"rows_f32_baseline", Isa::baseline, Rows<4>::layer_norm, Rows<4>::rms_norm, Rows<4>::softmax,
-                 Rows<4>::softmax_columns, Rows<4>::sum},
+      row_kernels_of<4>("rows_f32_baseline", Isa::baseline),
   };
   return kernels;
 }

@@ -25,6 +25,13 @@ struct RowKernels {
   void (*softmax_columns)(int64_t n, int64_t columns, int64_t stride, const float* x, float* y);
   /// Sum of the row.
   float (*sum)(int64_t n, const float* x);
+  /// Largest and smallest element; -inf and inf when n is 0. NaN when there is one.
+  float (*max)(int64_t n, const float* x);
+  float (*min)(int64_t n, const float* x);
+  /// Sum of (x - mean)^2.
+  float (*squares)(int64_t n, const float* x, float mean);
+  /// y = (x - center) * scale + shift
+  void (*affine)(int64_t n, const float* x, float center, float scale, float shift, float* y);
 };
 
 /// Fastest first; the last row runs everywhere.

@@ -3,8 +3,6 @@
 
 namespace planish::kernels {
 
-constinit const RowKernels kRowsAvx2{"rows_f32_avx2",   Isa::avx2,        Rows<8>::layer_norm,
-                                     Rows<8>::rms_norm, Rows<8>::softmax, Rows<8>::softmax_columns,
-                                     Rows<8>::sum};
+constinit const RowKernels kRowsAvx2 = row_kernels_of<8>("rows_f32_avx2", Isa::avx2);
 
 }  // namespace planish::kernels

@@ -3,8 +3,6 @@
 
 namespace planish::kernels {
 
-constinit const RowKernels kRowsAvx512{"rows_f32_avx512",  Isa::avx512,       Rows<16>::layer_norm,
-                                       Rows<16>::rms_norm, Rows<16>::softmax, Rows<16>::softmax_columns,
-                                       Rows<16>::sum};
+constinit const RowKernels kRowsAvx512 = row_kernels_of<16>("rows_f32_avx512", Isa::avx512);
 
 }  // namespace planish::kernels

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -135,6 +136,31 @@ TEST_P(RowVariants, SumAgrees) {
       size += std::fabs(v);
     }
     EXPECT_NEAR(GetParam()->sum(n, x.data()), exact, 1e-6 * size) << GetParam()->name << " n=" << n;
+  }
+}
+
+TEST_P(RowVariants, ExtremesAgree) {
+  EXPECT_EQ(GetParam()->max(0, nullptr), -kInf);
+  EXPECT_EQ(GetParam()->min(0, nullptr), kInf);
+  for (const int64_t n : kLengths) {
+    auto x = normal(n, 11);
+    EXPECT_EQ(GetParam()->max(n, x.data()), *std::ranges::max_element(x)) << GetParam()->name << " n=" << n;
+    EXPECT_EQ(GetParam()->min(n, x.data()), *std::ranges::min_element(x)) << GetParam()->name << " n=" << n;
+    x[static_cast<size_t>(n / 2)] = NAN;
+    EXPECT_TRUE(std::isnan(GetParam()->max(n, x.data()))) << GetParam()->name << " n=" << n;
+    EXPECT_TRUE(std::isnan(GetParam()->min(n, x.data()))) << GetParam()->name << " n=" << n;
+  }
+}
+
+TEST_P(RowVariants, SquaresAndAffineAgree) {
+  for (const int64_t n : kLengths) {
+    const auto x = normal(n, 12);
+    double exact = 0;
+    for (const float v : x) exact += (v - 0.25) * (v - 0.25);
+    EXPECT_NEAR(GetParam()->squares(n, x.data(), 0.25F), exact, 1e-6 * exact) << GetParam()->name << " n=" << n;
+    std::vector<float> y = x;
+    GetParam()->affine(n, y.data(), 0.25F, 3.0F, -0.5F, y.data());
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(y[i], (x[i] - 0.25F) * 3.0F - 0.5F, 1e-5) << GetParam()->name;
   }
 }
 

@@ -410,6 +410,27 @@ const ConformanceCase kRows[] = {
      "graph \"g\" (x: f32[2,5,33]) -> (y) {\n const a: i64[1] = [-1]\n y = ReduceMean(x, a) "
      "{keepdims = 0} @n\n}",
      "cpu.reference"},
+    {"reduce_max_last",
+     "graph \"g\" (x: f32[2,5,33]) -> (y) {\n const a: i64[1] = [-1]\n y = ReduceMax(x, a) {keepdims = 0} @n\n}",
+     "cpu.reduce_mean"},
+    {"reduce_max_classes",
+     "graph \"g\" (x: f32[2,7,133]) -> (y) {\n const a: i64[1] = [1]\n y = ReduceMax(x, a) {keepdims = 0} @n\n}",
+     "cpu.reduce_mean"},
+    {"reduce_min_spatial",
+     "graph \"g\" (x: f32[2,24,5,7]) -> (y) {\n const a: i64[2] = [2, 3]\n y = ReduceMin(x, a) @n\n}",
+     "cpu.reduce_mean"},
+    {"instance_norm",
+     "graph \"g\" (x: f32[2,5,9,7]) -> (y) {\n const s: f32[5] = seed(1)\n const b: f32[5] = seed(2)\n y = "
+     "InstanceNormalization(x, s, b) @n\n}",
+     "cpu.group_norm"},
+    {"instance_norm_wide",
+     "graph \"g\" (x: f32[1,2,10000]) -> (y) {\n const s: f32[2] = seed(1)\n const b: f32[2] = seed(2)\n y = "
+     "InstanceNormalization(x, s, b) @n\n}",
+     "cpu.group_norm", 5e-5, 20, 21},
+    {"group_norm",
+     "graph \"g\" (x: f32[2,12,5,6], s: f32[12], b: f32[12]) -> (y) {\n y = GroupNormalization(x, s, b) "
+     "{num_groups = 3, epsilon = 0.01} @n\n}",
+     "cpu.group_norm"},
     {"resize_nearest",
      "graph \"g\" (x: f32[1,16,5,6]) -> (y) {\n const s: f32[4] = [1.0, 1.0, 2.0, 2.0]\n y = "
      "Resize(x, _, s) {mode = \"nearest\", coordinate_transformation_mode = \"asymmetric\", "
