@@ -4,11 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <thread>
 
 #include "planish/base/atomic_file.h"
 #include "planish/engine/file_header.h"
@@ -182,15 +184,19 @@ TEST_F(EngineFile, AKillInTheMiddleOfASaveLeavesAWholeEngine) {
   Engine large = sample();
   large.info.name = "large";
   large.layers[0].packed[0].data = Tensor::from_f32(std::vector<float>(1 << 18, 0.5F));
+  // A kill may fall anywhere in the first few saves, however fast this machine and build are.
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_TRUE(save_engine(large, path_).ok());
+  const auto save = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
   ASSERT_TRUE(save_engine(sample(), path_).ok());
-  std::mt19937 random(11);
+  std::mt19937_64 random(11);
   int seen_large = 0;
   for (int round = 0; round < 25; ++round) {
     const pid_t child = ::fork();
     if (child == 0)
       for (bool is_large = true;; is_large = !is_large) (void)save_engine(is_large ? large : sample(), path_).ok();
     ASSERT_GT(child, 0);
-    ::usleep(random() % 10000);
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % (5000 + 6 * static_cast<uint64_t>(save.count()))));
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
     auto loaded = load_engine(path_);
