@@ -17,6 +17,8 @@ const TacticTable& cpu_tactics() {
                                      &kCpuWinograd2,
                                      &kOneDnnDeconv,
                                      &kOneDnnMatMul,
+                                     &kCpuGemm,
+                                     &kCpuStrassen,
                                      &kOneDnnQuantizedConv,
                                      &kOneDnnQuantizedMatMul,
                                      &kOneDnnPool,

@@ -18,6 +18,8 @@ extern const Tactic kCpuPanelConv;
 extern const Tactic kCpuDepthwise;
 extern const Tactic kCpuWinograd2;
 extern const Tactic kCpuWinograd4;
+extern const Tactic kCpuGemm;
+extern const Tactic kCpuStrassen;
 extern const Tactic kCpuIgemm;
 extern const Tactic kCpuDepthwiseInt8;
 extern const Tactic kCpuIntegerProduct;

@@ -217,6 +217,19 @@ const ConformanceCase kMatMul[] = {
      "graph \"g\" (a: f32[16]) -> (y) {\n const b: f32[16,24] = seed(1)\n y = planish.FusedMatMul(a, "
      "b) @m\n}",
      "cpu.reference"},
+    {"matmul_packed",
+     "graph \"g\" (a: f32[3,13,96], r: f32[3,13,200]) -> (y) {\n const b: f32[96,200] = seed(1)\n const c: "
+     "f32[200] = seed(2)\n y = planish.FusedMatMul(a, b, c, r) {activation = \"Gelu\"} @m\n}",
+     "cpu.gemm"},
+    {"matmul_strassen",
+     "graph \"g\" (a: f32[39,96], r: f32[39,150]) -> (y) {\n const b: f32[150,96] = seed(1)\n const c: "
+     "f32[150] = seed(2)\n y = planish.FusedMatMul(a, b, c, r) {trans_b = 1, activation = \"Relu\", "
+     "residual_last = 1} @m\n}",
+     "cpu.strassen"},
+    {"conv_of_one_pixel_strassen",
+     "graph \"g\" (x: f32[2,64,5,7], r: f32[2,72,5,7]) -> (y) {\n const w: f32[72,64,1,1] = seed(1)\n const b: "
+     "f32[72] = seed(2)\n y = planish.FusedConv(x, w, b, r) {activation = \"Swish\"} @c\n}",
+     "cpu.strassen"},
     {"matmul_bf16",
      "graph \"g\" (a: bf16[9,32]) -> (y) {\n const b: bf16[32,16] = seed(1)\n y = "
      "planish.FusedMatMul(a, b) @m\n}",
