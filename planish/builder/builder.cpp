@@ -103,6 +103,20 @@ void look_at_sparsity(Graph& graph, const BuildOptions& options, BuildReport& do
   done.sparse_eligible = count.eligible;
 }
 
+/// Bytes of constants that a run reads; of a table of embeddings it reads rows only.
+size_t weight_bytes(const Graph& graph) {
+  std::vector<bool> counted(graph.values.size());
+  size_t bytes = 0;
+  for (const Node& node : graph.nodes)
+    for (const ValueId v : node.inputs) {
+      const Tensor* constant = v == kNoValue || node.is("Gather") ? nullptr : graph.constant_of(v);
+      if (constant == nullptr || counted[static_cast<size_t>(v)]) continue;
+      counted[static_cast<size_t>(v)] = true;
+      bytes += constant->bytes();
+    }
+  return bytes;
+}
+
 /// Chooses layouts and tactics for a graph after the passes, inserts reformats and packs weights.
 Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptions& options, const Target& target,
                     const TacticTable& table, BuildReport& done) {
@@ -112,6 +126,7 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
   for (const ShapeRange& r : engine.profiles[0].inputs) tuned.emplace_back(r.opt);
   ShapeFacts facts = PLANISH_TRY(infer_shapes(graph, tuned));
   TacticTimer timer(options, target);
+  timer.expect_weights(weight_bytes(graph));
   std::vector<Choice> choices;
   {
     const auto views = tuned_views(graph, facts);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "planish/base/isa.h"
+
 namespace planish {
 
 TacticTimer::TacticTimer(const BuildOptions& options, const Target& target) : options_(options), target_(target) {
@@ -25,9 +27,15 @@ TacticTimer::TacticTimer(const BuildOptions& options, const Target& target) : op
                              cache_.skipped_lines()));
 }
 
+void TacticTimer::expect_weights(size_t bytes) {
+  // Half of the cache: activations and other programs want their share.
+  const auto cache = static_cast<size_t>(cpu_features().l3_bytes);
+  effort_.cold_constants = cache != 0 && bytes > cache / 2;
+}
+
 Result<double> TacticTimer::time(const NodeView& view, const Tactic& tactic) {
-  const std::string key = fmt::format("{}|t{}|{}@{}|{}", target_.device->fingerprint(), target_.threads, tactic.id,
-                                      tactic.version, work_key(view));
+  const std::string key = fmt::format("{}|t{}{}|{}@{}|{}", target_.device->fingerprint(), target_.threads,
+                                      effort_.cold_constants ? "|cold" : "", tactic.id, tactic.version, work_key(view));
   if (const auto known = cache_.find(key)) {
     ++from_cache_;
     return *known;

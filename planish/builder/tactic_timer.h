@@ -13,6 +13,9 @@ namespace planish {
 class TacticTimer {
  public:
   TacticTimer(const BuildOptions& options, const Target& target);
+  /// Says how many bytes of weights a run of the whole network reads: when the last-level cache cannot be expected to
+  /// keep them, layers are timed with weights in main memory.
+  void expect_weights(size_t bytes);
   /// Time in ms, measured or remembered. Error invalid_argument when the cache must know it and does not.
   Result<double> time(const NodeView& view, const Tactic& tactic);
   /// Writes new times back. Failing to is only worth a warning: the engine does not depend on it.

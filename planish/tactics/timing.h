@@ -11,6 +11,8 @@ struct TimingEffort {
   int min_runs = 3;         ///< timed runs at least
   int max_runs = 10;        ///< and at most
   double budget_ms = 20.0;  ///< no further run is started after this much time
+  /// Every run finds the constants in main memory, as in a network whose weights the caches cannot hold.
+  bool cold_constants = false;
 };
 
 /// What measuring a tactic gave.
