@@ -117,17 +117,19 @@ class AttentionRunner final : public Kernel {
         kernel_.pack_keys(s_.sk, s_.d, k + start(i / s_.kv_heads, i % s_.kv_heads, s_.kv_heads, s_.sk, s_.d),
                           row(s_.kv_heads, s_.d), workspace + i * panel_);
     });
-    // A block of a few rows per item balances threads even when there is a single head.
-    const int64_t rows = kernel_.block_rows * 4;
+    // Threads share out blocks of rows, which balances them even when there is a single head.
+    const int64_t rows = kernel_.block_rows;
     const int64_t blocks = (s_.sq + rows - 1) / rows;
     parallel_for(s_.batch * s_.q_heads * blocks, 1, [&](int64_t begin, int64_t end) {
       thread_local std::vector<float> scratch;
       const auto need = static_cast<size_t>(kernel_.scratch_size(s_.sk));
       if (scratch.size() < need) scratch.resize(need);
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t first = i % blocks * rows;
+      for (int64_t i = begin; i < end;) {
+        const int64_t first = i % blocks;
+        const int64_t count = std::min(blocks - first, end - i);
         const kernels::AttentionHead head = head_of(operands, i / blocks, mask, workspace);
-        kernel_.run(head, first, std::min(first + rows, s_.sq), scratch.data());
+        kernel_.run(head, first * rows, std::min((first + count) * rows, s_.sq), scratch.data());
+        i += count;
       }
     });
     if (write_ != nullptr)
@@ -247,7 +249,12 @@ constexpr std::array<std::string_view, 1> kOps{"Attention"};
 
 }  // namespace
 
-constinit const Tactic kCpuAttention{
-    .id = "cpu.attention", .ops = kOps, .supports = supports, .pack = nullptr, .prepare = prepare, .unpack = nullptr};
+constinit const Tactic kCpuAttention{.id = "cpu.attention",
+                                     .ops = kOps,
+                                     .supports = supports,
+                                     .pack = nullptr,
+                                     .prepare = prepare,
+                                     .unpack = nullptr,
+                                     .version = 2};
 
 }  // namespace planish
