@@ -90,6 +90,11 @@ class Selector {
     if (!flexible || !reformats_exist()) return {{Layout::row_major, Layout::row_major}};
     std::vector<std::pair<Layout, Layout>> pairs;
     for (const Layout l : table_.layouts) pairs.emplace_back(l, l);
+    // A Transpose between them costs nothing: what changes is the name of each dimension.
+    if (view.node->is("Transpose")) {
+      pairs.emplace_back(Layout::channels_last, Layout::row_major);
+      pairs.emplace_back(Layout::row_major, Layout::channels_last);
+    }
     // The first layer of an image network reads three planes; a blocked input would be mostly padding.
     if (view.node->is("FusedConv", "planish"))
       for (const Layout l : table_.layouts)

@@ -80,6 +80,7 @@ Result<Graph> sink_views(const Graph& graph, const PassOptions& options);
 Result<Graph> merge_matmuls(const Graph& graph, const PassOptions& options);
 Result<Graph> pack_attention(const Graph& graph, const PassOptions& options);
 Result<Graph> slice_gathers(const Graph& graph, const PassOptions& options);
+Result<Graph> hoist_sums(const Graph& graph, const PassOptions& options);
 Result<Graph> hoist_split(const Graph& graph, const PassOptions& options);
 Result<Graph> fold_matmul_scale(const Graph& graph, const PassOptions& options);
 Result<Graph> lower_einsum(const Graph& graph, const PassOptions& options);

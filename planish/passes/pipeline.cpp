@@ -47,6 +47,8 @@ constexpr std::array kCommonPasses{
     Pass{"sink_views", sink_views, "moves Reshape and Transpose behind matrix products"},
     Pass{"simplify_views", simplify_views, "shortens chains of Reshape and Transpose"},
     Pass{"fuse_activation", fuse_activation, "moves activations into the product in front"},
+    Pass{"hoist_sums", hoist_sums, "moves sums in front of the Transpose behind a product"},
+    Pass{"simplify_views", simplify_views, "shortens chains of Reshape and Transpose"},
     Pass{"fuse_residual", fuse_residual, "moves sums into the product in front"},
     Pass{"fuse_activation", fuse_activation, "moves activations behind a sum into the product"},
     Pass{"merge_matmuls", merge_matmuls, "joins matrix products of the same tensor"},

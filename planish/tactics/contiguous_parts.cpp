@@ -120,6 +120,40 @@ std::optional<std::vector<Part>> slice_parts(const NodeView& view) {
   return std::vector<Part>{{0, 0, offset_of(whole, cut_axis, cut_start), out.bytes()}};
 }
 
+/// Dimensions of a tensor from the slowest to the fastest in memory, those of size 1 left out; empty for blocks.
+std::vector<int64_t> memory_order(const TensorDesc& d) {
+  std::vector<int64_t> order;
+  if (layout_block(d.layout) > 1) return order;
+  const auto add = [&](int64_t i) {
+    if (d.shape[static_cast<size_t>(i)] != 1) order.push_back(i);
+  };
+  const bool last = d.layout == Layout::channels_last && d.rank() > 2;
+  for (int64_t i = 0; i < d.rank(); ++i)
+    if (!last || i != 1) add(i);
+  if (last) add(1);
+  return order;
+}
+
+/// A Transpose that changes how dimensions are counted, not how they lie: [N,C,H,W] channels-last is [N,H,W,C].
+bool transposes_in_place(const NodeView& view) {
+  const TensorDesc& in = view.inputs[0];
+  const TensorDesc& out = view.outputs[0];
+  std::vector<int64_t> reversed(in.shape.size());
+  for (size_t i = 0; i < reversed.size(); ++i) reversed[i] = in.rank() - 1 - static_cast<int64_t>(i);
+  const std::vector<int64_t> perm = view.node->attr_ints("perm", reversed);
+  if (in.dtype != out.dtype || layout_block(in.layout) > 1 || layout_block(out.layout) > 1) return false;
+  if (perm.size() != in.shape.size() || out.rank() != in.rank()) return false;
+  std::vector<int64_t> moved = memory_order(out);
+  for (int64_t& i : moved) i = perm[static_cast<size_t>(i)];
+  return moved == memory_order(in);
+}
+
+/// A view that leaves the first two dimensions alone keeps every layout of the rest.
+bool regroups_pixels(const TensorDesc& in, const TensorDesc& out) {
+  return in.layout == out.layout && in.rank() >= 3 && out.rank() >= 3 && in.shape[0] == out.shape[0] &&
+         in.shape[1] == out.shape[1];
+}
+
 }  // namespace
 
 bool is_row_major_equivalent(const TensorDesc& d) {
@@ -136,12 +170,13 @@ std::optional<std::vector<Part>> contiguous_parts(const NodeView& view) {
   if (node.is("Concat")) return concat_parts(view);
   if (node.is("Split")) return split_parts(view);
   if (node.is("Slice")) return slice_parts(view);
+  if (node.is("Transpose") && transposes_in_place(view)) return std::vector<Part>{{0, 0, 0, view.outputs[0].bytes()}};
   const OpDecl* op = find_op(node.domain, node.op);
   const bool reformat = node.is("Reformat", "planish");
   if (op == nullptr || (!reformat && (op->traits & kTraitView) == 0)) return std::nullopt;
   const TensorDesc& in = view.inputs[0];
   const TensorDesc& out = view.outputs[0];
-  const bool identical = in == out;
+  const bool identical = in == out || regroups_pixels(in, out);
   if (in.dtype != out.dtype || in.size() != out.size()) return std::nullopt;
   if (!identical && (!is_row_major_equivalent(in) || !is_row_major_equivalent(out))) return std::nullopt;
   return std::vector<Part>{{0, 0, 0, out.bytes()}};

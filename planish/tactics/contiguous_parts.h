@@ -23,7 +23,8 @@ struct Part {
 /// True when the bytes of the tensor lie exactly as in row-major order (for instance NHWC with 1x1 images).
 bool is_row_major_equivalent(const TensorDesc& desc);
 
-/// The parts of a node that only moves contiguous memory, or nullopt when it has to compute or to gather. Such a node
+/// The parts of a node that only moves contiguous memory (a Transpose, too, when the layouts on both sides make up for
+/// it), or nullopt when it has to compute or to gather. Such a node
 /// costs nothing when parts share the memory of the whole, and plain copies otherwise. View needs its own tensors
 /// alone; Split and Slice need the values of their index inputs (NodeView::constants).
 std::optional<std::vector<Part>> contiguous_parts(const NodeView& view);

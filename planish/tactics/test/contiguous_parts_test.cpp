@@ -105,6 +105,25 @@ TEST(ContiguousParts, ReshapeSharesOnlyRowMajorMemory) {
       << "padded blocks at the end of every image";
 }
 
+TEST(ContiguousParts, ReshapeOfPixelsKeepsEveryLayout) {
+  for (const Layout l : {Layout::channels_last, Layout::blocked16}) {
+    EXPECT_TRUE(ViewMaker("Reshape", {f32({1, 20, 3, 4}, l), {DType::i64, {3}}}, {f32({1, 20, 12}, l)}).parts());
+    EXPECT_FALSE(ViewMaker("Reshape", {f32({1, 20, 3, 4}, l), {DType::i64, {3}}}, {f32({1, 10, 24}, l)}).parts());
+  }
+}
+
+TEST(ContiguousParts, TransposeBetweenLayoutsThatMakeUpForIt) {
+  const auto last = Layout::channels_last;
+  const std::map<std::string, Attr> to_last{{"perm", std::vector<int64_t>{0, 2, 3, 1}}};
+  const std::map<std::string, Attr> to_first{{"perm", std::vector<int64_t>{0, 3, 1, 2}}};
+  EXPECT_TRUE(ViewMaker("Transpose", {f32({2, 5, 3, 4}, last)}, {f32({2, 3, 4, 5})}, to_last).parts());
+  EXPECT_TRUE(ViewMaker("Transpose", {f32({2, 3, 4, 5})}, {f32({2, 5, 3, 4}, last)}, to_first).parts());
+  EXPECT_FALSE(ViewMaker("Transpose", {f32({2, 5, 3, 4})}, {f32({2, 3, 4, 5})}, to_last).parts());
+  EXPECT_FALSE(ViewMaker("Transpose", {f32({2, 5, 3, 4}, last)}, {f32({2, 4, 5, 3})}, to_first).parts());
+  EXPECT_FALSE(ViewMaker("Transpose", {f32({2, 16, 3, 4}, Layout::blocked16)}, {f32({2, 3, 4, 16})}, to_last).parts());
+  EXPECT_TRUE(ViewMaker("Transpose", {f32({2, 1, 3, 4})}, {f32({2, 3, 4, 1})}, to_last).parts()) << "one channel";
+}
+
 TEST(ContiguousParts, ComputingNodesHaveNone) {
   EXPECT_FALSE(ViewMaker("Relu", {f32({4})}, {f32({4})}).parts());
   EXPECT_FALSE(ViewMaker("Transpose", {f32({4, 5})}, {f32({5, 4})}).parts());
