@@ -61,9 +61,7 @@ DType stored_type(const PackedConstant& packed) {
   return packed.format.ends_with(kBf16) ? DType::bf16 : DType::f32;
 }
 
-bool may_store_half(const PackedConstant& packed) {
-  return !packed.format.starts_with("winograd:") && !packed.format.starts_with("strassen:");
-}
+bool may_store_half(const PackedConstant& packed) { return !packed.format.starts_with("winograd:"); }
 
 bool is_half_stored(const PackedConstant& packed) { return stored_type(packed) != DType::f32; }
 

@@ -10,7 +10,7 @@ namespace planish {
 /// tactics never see them: the engine file is half as large, the computation is FP32. The form is written behind the
 /// format's name ("onednn:123|f16").
 
-/// False for forms that arithmetic made (Winograd, Strassen): what follows would amplify their rounding errors.
+/// False for forms that arithmetic made (Winograd): the inverse transformation would amplify their rounding errors.
 bool may_store_half(const PackedConstant& packed);
 /// True when the constant is stored that way.
 bool is_half_stored(const PackedConstant& packed);
