@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Proves the two README commands on a machine that has nothing: makes a bare Debian 12 root in a temporary folder,
-# clones the committed state of this repository into it and runs make demo and make test there with a clean environment.
+# Proves the two README commands on a machine that has nothing: makes a bare Debian 12 (or Ubuntu) root in a temporary
+# folder, clones the committed state of this repository into it and runs make demo and make test there with a clean environment.
 # Only the host's ways to its package mirrors (apt, pip, certificates, name service) are copied in.
-# Usage: scripts/test_fresh.sh [word...]     make words to run; default: demo test
+# Usage: [RELEASE=bookworm|trixie|jammy|noble] scripts/test_fresh.sh [word...]
+#   word     make words to run; default: demo test
+#   RELEASE  Debian 12 (the default) or 13, Ubuntu 22.04 or 24.04
 # Needs root and the right to chroot and mount. The packages of the bare root are cached in build/fresh/.
 # KEEP=1 leaves the root in place for a look.
 set -euo pipefail
@@ -15,9 +17,27 @@ repo=$PWD
   exec env PLANISH_FRESH_NAMESPACE=1 unshare --mount --propagation private "$0" "$@"
 
 scripts/bootstrap.sh fresh
+release=${RELEASE:-bookworm}
 sources() { cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true; }
-mirror=$(sources | grep -Eo 'https?://[^ ]*/debian/?( |$)' | head -n 1 | tr -d ' ' || true)
-mirror=${mirror:-http://deb.debian.org/debian}
+host_mirror() { sources | grep -Eo "https?://[^ ]*/$1/?( |$)" | head -n 1 | tr -d ' ' || true; }
+# make and the certificates are what the README asks for; everything else is the bootstrap's business.
+options=(--variant=minbase "--include=make,ca-certificates")
+recipe=()
+case $release in
+  bookworm | trixie)
+    mirror=$(host_mirror debian)
+    mirror=${mirror:-http://deb.debian.org/debian}
+    components=main ;;
+  jammy | noble)
+    mirror=$(host_mirror ubuntu)
+    mirror=${mirror:-http://archive.ubuntu.com/ubuntu}
+    components="main universe"
+    options+=(--components=main,universe)
+    # A Debian host knows neither Ubuntu's keys nor the recipe of every Ubuntu; all of them share one.
+    [ -e /usr/share/keyrings/ubuntu-archive-keyring.gpg ] || options+=(--no-check-gpg)
+    recipe=(/usr/share/debootstrap/scripts/gutsy) ;;
+  *) echo "planish: RELEASE=$release: known are bookworm, trixie, jammy and noble" >&2; exit 1 ;;
+esac
 
 root=$(mktemp -d "${TMPDIR:-/tmp}/planish-fresh.XXXXXX")
 finish() {
@@ -26,28 +46,22 @@ finish() {
 }
 trap finish EXIT
 
-# make and the certificates are what the README asks for; everything else is the bootstrap's business.
-options=(--variant=minbase "--include=make,ca-certificates" bookworm)
-cache="$repo/build/fresh/bookworm.tar.gz"
+cache="$repo/build/fresh/$release.tar.gz"
 mkdir -p "$repo/build/fresh"
 log="$repo/build/fresh/debootstrap.log"
 if [ ! -e "$cache" ]; then
-  echo "planish: fetching a bare Debian 12 from $mirror"
-  debootstrap --make-tarball="$cache.part" "${options[@]}" "$root/fetch" "$mirror" >"$log" 2>&1 ||
-    { tail -n 20 "$log" >&2; exit 1; }
+  echo "planish: fetching a bare $release from $mirror"
+  debootstrap --make-tarball="$cache.part" "${options[@]}" "$release" "$root/fetch" "$mirror" "${recipe[@]}" \
+    >"$log" 2>&1 || { tail -n 20 "$log" >&2; exit 1; }
   rm -rf "$root/fetch"
   mv "$cache.part" "$cache"
 fi
-echo "planish: unpacking a bare Debian 12 into $root"
-debootstrap --unpack-tarball="$cache" "${options[@]}" "$root" "$mirror" >"$log" 2>&1 ||
+echo "planish: unpacking a bare $release into $root"
+debootstrap --unpack-tarball="$cache" "${options[@]}" "$release" "$root" "$mirror" "${recipe[@]}" >"$log" 2>&1 ||
   { tail -n 20 "$log" >&2; exit 1; }
 
 # The mirror, its options, certificates and names.
-mirror_host=$(sed 's#.*//##; s#/.*##' <<<"$mirror")
-for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
-  # Foreign repositories would need keys that a bare root lacks.
-  [ -f "$file" ] && grep -q "$mirror_host" "$file" && cp "$file" "$root${file%/*}/"
-done
+echo "deb $mirror $release $components" >"$root/etc/apt/sources.list"
 apt-config dump | grep -E '^Acquire::[^ ]+ ' | grep -v '::IndexTargets' >"$root/etc/apt/apt.conf.d/50host" || true
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 mkdir -p "$root/usr/local/share/ca-certificates"
