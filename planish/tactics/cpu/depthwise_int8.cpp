@@ -150,7 +150,12 @@ constexpr std::array<std::string_view, 1> kOps{"planish.QuantizedConv"};
 
 }  // namespace
 
-constinit const Tactic kCpuDepthwiseInt8{
-    .id = "cpu.depthwise_int8", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kCpuDepthwiseInt8{.id = "cpu.depthwise_int8",
+                                         .ops = kOps,
+                                         .supports = supports,
+                                         .pack = pack,
+                                         .prepare = prepare,
+                                         .unpack = unpack,
+                                         .version = 2};
 
 }  // namespace planish

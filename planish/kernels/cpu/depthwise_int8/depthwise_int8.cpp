@@ -58,6 +58,41 @@ void for_each_weight(const DepthwiseShape& s, const DepthwiseFormat& f, F visit)
       }
 }
 
+/// Calls visit(packed index of the weight in line r, that of line r + 1) for every pair of lines of every group, the
+/// empty ones below the window included; line -1 has none.
+template <typename F>
+void for_each_pair(const DepthwiseShape& s, const DepthwiseFormat& f, F visit) {
+  const int64_t lines = line_groups(s, f) * f.depth;
+  const auto at = [&](int64_t column, int64_t r, int64_t c) {
+    return ((column * line_groups(s, f) + r / f.depth) * f.block + c) * f.depth + r % f.depth;
+  };
+  for (int64_t column = 0; column < blocks_of(s, f) * s.kernel_w; ++column)
+    for (int64_t c = 0; c < f.block; ++c)
+      for (int64_t r = lines - 1; r >= 0; --r) visit(r == 0 ? -1 : at(column, r - 1, c), at(column, r, c));
+}
+
+/// Output lines that one interleaving serves.
+int64_t lines_per_pass(const DepthwiseShape& s, const DepthwiseFormat& f) {
+  if (s.dilation_h != 1) return 1;
+  const int64_t spare = line_groups(s, f) * f.depth - s.kernel_h;
+  return std::clamp<int64_t>(spare / s.stride_h + 1, 1, s.out_h);
+}
+
+/// Weights for the lines of a pass after the first: those of the line before, moved down by the stride.
+std::vector<int8_t> make_lower_weights(const DepthwiseShape& s, const DepthwiseFormat& f, const int8_t* packed) {
+  const size_t bytes = weight_bytes(s, f);
+  std::vector<int8_t> all;
+  std::vector<int8_t> last(packed, packed + bytes);
+  for (int64_t line = 1; line < lines_per_pass(s, f); ++line) {
+    for (int64_t i = 0; i < s.stride_h; ++i)
+      for_each_pair(s, f, [&](int64_t above, int64_t below) {
+        last[static_cast<size_t>(below)] = above < 0 ? int8_t{0} : last[static_cast<size_t>(above)];
+      });
+    all.insert(all.end(), last.begin(), last.end());
+  }
+  return all;
+}
+
 /// Output pixels whose columns fit `bytes` of the interleaving buffer; less than 1 when not even one does.
 int64_t pixels_in(const DepthwiseShape& s, const DepthwiseInt8Kernel& k, int64_t bytes) {
   const int64_t column = line_groups(s, k.format) * k.format.block * k.format.depth * k.elem_bytes;
@@ -84,9 +119,10 @@ bool depthwise_is_exact(const DepthwiseInt8Kernel& kernel, int32_t max_input, in
 
 int32_t depthwise_max_pair(const DepthwiseShape& shape, const DepthwiseFormat& format, const int8_t* packed) {
   int32_t most = 0;
-  const auto bytes = static_cast<int64_t>(weight_bytes(shape, format));
-  for (int64_t i = 0; i + 1 < bytes; i += 2)
-    most = std::max(most, std::abs(int32_t{packed[i]}) + std::abs(int32_t{packed[i + 1]}));
+  for_each_pair(shape, format, [&](int64_t above, int64_t below) {
+    const int32_t upper = above < 0 ? 0 : std::abs(int32_t{packed[above]});
+    most = std::max(most, upper + std::abs(int32_t{packed[below]}));
+  });
   return most;
 }
 
@@ -132,6 +168,9 @@ DepthwisePlan plan_depthwise_int8(const DepthwiseShape& shape, const DepthwiseIn
   const int64_t group = int64_t{kernel.format.block} * kernel.format.depth;
   for (int64_t k = 0; k < shape.kernel_w; ++k)
     for (int64_t g = 0; g < plan.groups; ++g) plan.taps.push_back((k * shape.dilation_w * plan.groups + g) * group);
+  plan.pass_lines = lines_per_pass(shape, kernel.format);
+  plan.lower_weights = make_lower_weights(shape, kernel.format, packed);
+  plan.weight_bytes = static_cast<int64_t>(weight_bytes(shape, kernel.format));
   const int32_t fill = zero + plan.shift;
   plan.start.assign(static_cast<size_t>(shape.channels + kChannelPadding), 0);
   for (int64_t c = 0; c < shape.channels; ++c) {
@@ -151,17 +190,21 @@ void run_depthwise_int8(const DepthwisePlan& plan, const void* x, const int8_t* 
   common.taps = plan.taps.data();
   common.tap_count = static_cast<int64_t>(plan.taps.size());
   common.start = plan.start.data();
+  common.pass_lines = plan.pass_lines;
+  common.lower_weights = plan.lower_weights.data();
+  common.weight_bytes = plan.weight_bytes;
   common.shape = plan.shape;
   common.is_signed = plan.is_signed;
   common.shift = plan.shift;
   common.zero = plan.zero;
   common.groups = plan.groups;
   common.chunk = plan.chunk;
-  const int64_t lines = plan.shape.images * plan.shape.out_h * blocks_of(plan.shape, plan.kernel->format);
+  const int64_t passes = (plan.shape.out_h + plan.pass_lines - 1) / plan.pass_lines;
+  const int64_t items = plan.shape.images * passes * blocks_of(plan.shape, plan.kernel->format);
   // Below this many bytes of input a second thread costs more than it brings.
   constexpr int64_t kBytesPerThread = 8192;
-  const int64_t bytes = plan.shape.in_w * plan.shape.kernel_h * plan.kernel->format.block;
-  parallel_for(lines, std::max<int64_t>(1, kBytesPerThread / std::max<int64_t>(1, bytes)),
+  const int64_t bytes = plan.shape.in_w * (plan.shape.kernel_h + plan.pass_lines - 1) * plan.kernel->format.block;
+  parallel_for(items, std::max<int64_t>(1, kBytesPerThread / std::max<int64_t>(1, bytes)),
                [&](int64_t begin, int64_t end) {
                  DepthwiseTask task = common;
                  task.begin = begin;

@@ -13,7 +13,9 @@ namespace planish::kernels {
 
 // Depthwise convolutions of 8-bit integers with exact 32-bit sums, over channels-last images. Instructions that add
 // products of neighbouring bytes want the taps of a channel side by side: the lines under the window are interleaved
-// once per input column, [channel][line], and serve all output pixels whose windows contain the column.
+// once per input column, [channel][line], and serve all output pixels whose windows contain the column. A group of
+// lines is often larger than the window; the lines left over serve output lines further down, with weights that are
+// moved down likewise.
 
 /// Per axis: output position p looks at input positions p * stride - pad + r * dilation.
 struct DepthwiseShape {
@@ -69,7 +71,7 @@ void depthwise_pack(const DepthwiseShape& shape, const DepthwiseFormat& format, 
 void depthwise_unpack(const DepthwiseShape& shape, const DepthwiseFormat& format, const int8_t* packed,
                       int8_t* weights);
 
-/// The largest magnitude of the sum of two neighbouring packed weights, each counted without its sign.
+/// The largest magnitude of the sum of two weights one above the other, each counted without its sign.
 int32_t depthwise_max_pair(const DepthwiseShape& shape, const DepthwiseFormat& format, const int8_t* packed);
 
 /// What is decided before running.
@@ -83,6 +85,9 @@ struct DepthwisePlan {
   int64_t chunk = 1;          ///< output pixels per pass over the interleaving buffer
   std::vector<int64_t> taps;  ///< offsets of (column, group of lines) in the buffer, in elements
   std::vector<int32_t> start;
+  int64_t pass_lines = 1;             ///< output lines per interleaving
+  std::vector<int8_t> lower_weights;  ///< for the lines of a pass after the first
+  int64_t weight_bytes = 0;           ///< of one of them
 };
 
 /// `low`: no i8 value, nor `zero`, is below. `zero` is the value that means 0.
@@ -93,7 +98,7 @@ DepthwisePlan plan_depthwise_int8(const DepthwiseShape& shape, const DepthwiseIn
 void run_depthwise_int8(const DepthwisePlan& plan, const void* x, const int8_t* packed,
                         const QuantizedEpilogue& epilogue);
 
-/// The part of one thread: output lines of blocks of channels, counted block by block, from begin to end.
+/// The part of one thread: passes over blocks of channels, counted block by block, from begin to end.
 struct DepthwiseTask {
   const uint8_t* x = nullptr;
   const int8_t* weights = nullptr;
@@ -104,6 +109,9 @@ struct DepthwiseTask {
   const int64_t* taps = nullptr;
   int64_t tap_count = 0;
   const int32_t* start = nullptr;
+  int64_t pass_lines = 1;
+  const int8_t* lower_weights = nullptr;
+  int64_t weight_bytes = 0;
   DepthwiseShape shape;
   bool is_signed = true;
   uint8_t shift = 0;

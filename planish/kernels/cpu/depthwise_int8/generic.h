@@ -27,15 +27,15 @@ struct DepthwiseInt8 {
   static constexpr int64_t kVector = int64_t{T::kLanes} * T::kDepth;
   static constexpr int64_t kMaxLines = 32;
 
-  /// Interleaves `columns` input columns from `first` on of the lines under output line `y`.
-  static void gather(const DepthwiseTask& t, int64_t image, int64_t y, int64_t first, int64_t columns, int64_t channel,
-                     int n, const uint8_t* outside, Elem* to) {
+  /// Interleaves `columns` input columns from `first` on of the `used` lines under output line `y` and those after it.
+  static void gather(const DepthwiseTask& t, int64_t image, int64_t y, int64_t used, int64_t first, int64_t columns,
+                     int64_t channel, int n, const uint8_t* outside, Elem* to) {
     const DepthwiseShape& s = t.shape;
     const uint8_t* lines[kMaxLines];
     const int64_t count = t.groups * T::kDepth;
     for (int64_t r = 0; r < count; ++r) {
       const int64_t line = y * s.stride_h - s.pad_top + r * s.dilation_h;
-      const bool inside = r < s.kernel_h && line >= 0 && line < s.in_h;
+      const bool inside = r < used && line >= 0 && line < s.in_h;
       lines[r] = inside ? t.x + ((image * s.in_h + line) * s.in_w) * s.channels + channel : nullptr;
     }
     for (int64_t i = 0; i < columns; ++i) {
@@ -49,7 +49,7 @@ struct DepthwiseInt8 {
         }
         Elem* group = to + (i * t.groups + g) * kGroup;
         constexpr int kLess = T::kDepth == 4 ? 3 : T::kDepth;
-        if (s.kernel_h - g * T::kDepth == kLess)
+        if (used - g * T::kDepth == kLess)
           T::template interleave<kLess>(rows, n, t, group);
         else
           T::template interleave<T::kDepth>(rows, n, t, group);
@@ -85,22 +85,29 @@ struct DepthwiseInt8 {
     alignas(64) uint8_t outside[kBlock];
     alignas(64) int32_t sums[kDepthwisePixels * kBlock];
     __builtin_memset(outside, t.zero, sizeof(outside));
-    const int64_t lines = s.images * s.out_h;
+    const int64_t passes = (s.out_h + t.pass_lines - 1) / t.pass_lines;
     const int64_t extent = (s.kernel_w - 1) * s.dilation_w + 1;
     for (int64_t item = t.begin; item < t.end; ++item) {
-      const int64_t block = item / lines;
-      const int64_t line = item % lines;
+      const int64_t block = item / (s.images * passes);
+      const int64_t image = item / passes % s.images;
+      const int64_t y = item % passes * t.pass_lines;
+      const int64_t lines = s.out_h - y < t.pass_lines ? s.out_h - y : t.pass_lines;
+      const int64_t used = s.kernel_h + (lines - 1) * s.stride_h;
       const int64_t channel = block * kBlock;
       const int n = static_cast<int>(s.channels - channel < kBlock ? s.channels - channel : kBlock);
-      const int8_t* weights = t.weights + block * t.tap_count * kGroup;
       for (int64_t x = 0; x < s.out_w; x += t.chunk) {
         const int64_t pixels = s.out_w - x < t.chunk ? s.out_w - x : t.chunk;
-        gather(t, line / s.out_h, line % s.out_h, x * s.stride_w - s.pad_left, (pixels - 1) * s.stride_w + extent,
-               channel, n, outside, buffer);
-        for (int64_t v = 0; v * T::kLanes < n; ++v)
-          add_taps(t, buffer + v * kVector, weights + v * kVector, t.start + channel + v * T::kLanes, pixels,
-                   sums + v * T::kLanes);
-        Epilogue<typename T::Floats>::tile(*t.epilogue, sums, kBlock, pixels, n, line * s.out_w + x, channel);
+        gather(t, image, y, used, x * s.stride_w - s.pad_left, (pixels - 1) * s.stride_w + extent, channel, n, outside,
+               buffer);
+        for (int64_t line = 0; line < lines; ++line) {
+          const int8_t* all = line == 0 ? t.weights : t.lower_weights + (line - 1) * t.weight_bytes;
+          const int8_t* weights = all + block * t.tap_count * kGroup;
+          for (int64_t v = 0; v * T::kLanes < n; ++v)
+            add_taps(t, buffer + v * kVector, weights + v * kVector, t.start + channel + v * T::kLanes, pixels,
+                     sums + v * T::kLanes);
+          const int64_t row = (image * s.out_h + y + line) * s.out_w + x;
+          Epilogue<typename T::Floats>::tile(*t.epilogue, sums, kBlock, pixels, n, row, channel);
+        }
       }
     }
   }
