@@ -271,12 +271,14 @@ constinit const Tactic kCpuGemm{.id = "cpu.gemm",
                                 .supports = supports<kDirect>,
                                 .pack = pack<kDirect>,
                                 .prepare = prepare<kDirect>,
-                                .unpack = unpack};
+                                .unpack = unpack,
+                                .version = 2};
 constinit const Tactic kCpuStrassen{.id = "cpu.strassen",
                                     .ops = kOps,
                                     .supports = supports<kStrassen>,
                                     .pack = pack<kStrassen>,
                                     .prepare = prepare<kStrassen>,
-                                    .unpack = unpack};
+                                    .unpack = unpack,
+                                    .version = 2};
 
 }  // namespace planish

@@ -15,7 +15,7 @@ struct GemmEpilogue {
   const float* bias = nullptr;      ///< one per column; may be null
   const float* residual = nullptr;  ///< laid out like C; may be null
   bool residual_last = false;
-  PointwiseFn activate = nullptr;  ///< may be null
+  PointwiseFn activate = nullptr;  ///< may be null; the GELU by erf is applied in registers instead
   PointwiseOp op = PointwiseOp::identity;
   float alpha = 0;
   float beta = 0;

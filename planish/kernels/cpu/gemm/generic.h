@@ -2,6 +2,7 @@
 
 // The loops behind every instruction set; included by one file per instruction set and nothing else.
 
+#include <cstddef>
 #include <cstdint>
 
 #include "planish/base/macros.h"
@@ -132,6 +133,29 @@ struct Gemm {
       }
   }
 
+  /// x Phi(x). With |x| cut off at 5.2, beyond which Phi is 0 or 1 in f32, erf(x / sqrt 2) / x is a polynomial of
+  /// degree 12 in u = 2 (x / 5.2)^2 - 1, fitted so that the result errs by at most 1.5e-6 (found by reweighted least
+  /// squares).
+  PLANISH_INLINE static Vec gelu(Vec x) {
+    constexpr float kEdge = 5.2F;
+    constexpr float kCoefficients[] = {0.0018239996F,  -0.00514438958F, 0.00550921622F, -0.00672550714F, 0.0152327304F,
+                                       -0.0264178098F, 0.0367542122F,   -0.049120886F,  0.0638126392F,   -0.0798906534F,
+                                       0.100060849F,   -0.135486544F,   0.271899855F};
+    Vec c = x < -kEdge ? Vec{} - kEdge : x;
+    c = c > kEdge ? Vec{} + kEdge : c;
+    const Vec u = c * c * (2.0F / (kEdge * kEdge)) - 1.0F;
+    Vec erf = Vec{} + kCoefficients[0];
+#pragma GCC unroll 16
+    for (size_t i = 1; i < sizeof(kCoefficients) / sizeof(float); ++i) erf = erf * u + kCoefficients[i];
+    const Vec y = x * 0.5F * (erf * c + 1.0F);
+    return x < -kEdge ? Vec{} : y;
+  }
+
+  PLANISH_INLINE static void activate(const GemmEpilogue& e, int64_t n, float* sums) {
+    if (e.op != PointwiseOp::gelu) return e.activate(e.op, n, sums, nullptr, sums, e.alpha, e.beta);
+    for (int64_t i = 0; i < n; i += W) store(sums + i, gelu(load(sums + i)));
+  }
+
   static void finish(const GemmProblem& p, const Tile& t, bool last) {
     const GemmEpilogue& e = p.epilogue;
     if (last) {
@@ -144,7 +168,7 @@ struct Gemm {
           }
         }
       if (e.residual != nullptr && !e.residual_last) add_residual(p, t);
-      if (e.activate != nullptr) e.activate(e.op, t.rows * kWidth, t.sums, nullptr, t.sums, e.alpha, e.beta);
+      if (e.activate != nullptr) activate(e, t.rows * kWidth, t.sums);
       if (e.residual != nullptr && e.residual_last) add_residual(p, t);
     }
     for (int64_t r = 0; r < t.rows; ++r)

@@ -99,6 +99,32 @@ TEST_P(GemmVariants, AgreesWithTheProductInDouble) {
   }
 }
 
+/// With B = (1) the product is A itself.
+TEST_P(GemmVariants, GeluFollowsItsDefinition) {
+  const GemmKernel& kernel = *GetParam();
+  const int64_t k = 2;
+  const std::vector<float> b{1, 0};
+  std::vector<float> packed(static_cast<size_t>(gemm_weights_size(kernel, k, 1)));
+  pack_gemm_weights(kernel, k, 1, b.data(), 1, 1, packed.data());
+  std::vector<float> a;
+  for (int i = -2000; i <= 2000; ++i) a.insert(a.end(), {static_cast<float>(i) / 150.0F, 0});
+  a.insert(a.end(), {-1e30F, 0, 1e30F, 0});
+  const auto rows = static_cast<int64_t>(a.size()) / k;
+  std::vector<float> y(static_cast<size_t>(rows));
+  GemmProblem p{rows, 1, k, a.data(), k, packed.data(), y.data(), 1, {}};
+  p.epilogue.activate = relu;
+  p.epilogue.op = PointwiseOp::gelu;
+  GemmPart part{0, rows, 0, 1, 16, 96, nullptr};
+  std::vector<float> scratch(static_cast<size_t>(gemm_scratch_size(kernel, part)));
+  part.scratch = scratch.data();
+  kernel.run(p, part);
+  for (int64_t i = 0; i < rows; ++i) {
+    const double x = a[static_cast<size_t>(i * k)];
+    const double expected = x < -50 ? 0 : 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    ASSERT_NEAR(y[static_cast<size_t>(i)], expected, 2e-6 * (1 + std::abs(expected))) << x;
+  }
+}
+
 TEST_P(GemmVariants, WeightsComeBack) {
   const GemmKernel& kernel = *GetParam();
   for (const bool transposed : {false, true}) {
