@@ -38,7 +38,7 @@ const Row kRows[] = {
     {"(x: f32[1,64,80,80], g: f32[1,80,80,2]) -> (y) {\n y = GridSample(x, g) {mode = \"cubic\"}\n}"},
     {"(x: f32[1,64,50,50]) -> (y) {\n const r: f32[100,4] = seed(1, 0, 700)\n const b: i64[100] = fill(0)\n y = "
      "RoiAlign(x, r, b) {output_height = 7, output_width = 7, sampling_ratio = 2, spatial_scale = 0.0625}\n}"},
-    {"(x: f32[1,64,50,50]) -> (y) {\n const r: f32[100,4] = seed(1, 0, 700)\n y = MaxRoiPool(x, r) {pooled_shape = "
+    {"(x: f32[1,64,50,50]) -> (y) {\n const r: f32[100,5] = seed(1, 0, 1)\n y = MaxRoiPool(x, r) {pooled_shape = "
      "[7,7], spatial_scale = 0.0625}\n}"},
     {"(x: f32[1,64,40,40]) -> (y) {\n const s: i64[4] = [1,64,80,80]\n y = Resize(x, _, _, s) {mode = \"linear\"}\n}"},
     {"(x: f32[1,64,40,40]) -> (y) {\n const s: i64[4] = [1,64,80,80]\n y = Resize(x, _, _, s) {mode = \"cubic\"}\n}"},

@@ -20,19 +20,21 @@ Status infer(InferContext& ctx) {
   return {};
 }
 
-/// One pass over a line; exclusive results lag by one element and start with the neutral one.
+/// Runs along the axis for `count` neighbouring lines at a time. Exclusive results lag by one element and start with
+/// the neutral one.
 template <typename T>
-void scan(std::vector<T>& line, void (*block)(int64_t, const T*, const T*, T*), T neutral, bool exclusive,
-          bool reverse) {
-  if (reverse) std::reverse(line.begin(), line.end());
-  T acc = neutral;
-  for (T& v : line) {
-    T next = acc;
-    block(1, &acc, &v, &next);
-    v = exclusive ? acc : next;
-    acc = next;
+void scan_lines(const Tensor& x, const AxisView& view, int64_t first, int64_t count, T neutral, bool exclusive,
+                bool reverse, void (*block)(int64_t, const T*, const T*, T*), Tensor& y) {
+  std::array<T, kElementBlock> sum;
+  std::array<T, kElementBlock> next;
+  std::fill_n(sum.begin(), count, neutral);
+  for (int64_t k = 0; k < view.length; ++k) {
+    const int64_t at = first + (reverse ? view.length - 1 - k : k) * view.inner;
+    load_elements(x.dtype(), x.raw(), at, 1, count, next.data());
+    if (exclusive) store_elements(y.dtype(), y.raw(), at, 1, count, sum.data());
+    block(count, sum.data(), next.data(), sum.data());
+    if (!exclusive) store_elements(y.dtype(), y.raw(), at, 1, count, sum.data());
   }
-  if (reverse) std::reverse(line.begin(), line.end());
 }
 
 template <typename T>
@@ -41,14 +43,10 @@ void scan_all(const Node& node, const Tensor& x, const AxisView& view, void (*bl
   const T neutral = node.op == "CumSum" ? T{0} : T{1};
   const bool exclusive = node.attr_int("exclusive", 0) != 0;
   const bool reverse = node.attr_int("reverse", 0) != 0;
-  std::vector<T> line(static_cast<size_t>(view.length));
   for (int64_t o = 0; o < view.outer; ++o)
-    for (int64_t i = 0; i < view.inner; ++i) {
-      const int64_t first = o * view.length * view.inner + i;
-      load_elements(x.dtype(), x.raw(), first, view.inner, view.length, line.data());
-      scan(line, block, neutral, exclusive, reverse);
-      store_elements(y.dtype(), y.raw(), first, view.inner, view.length, line.data());
-    }
+    for (int64_t i = 0; i < view.inner; i += kElementBlock)
+      scan_lines(x, view, o * view.length * view.inner + i, std::min(kElementBlock, view.inner - i), neutral, exclusive,
+                 reverse, block, y);
 }
 
 Status reference(RefContext& ctx) {

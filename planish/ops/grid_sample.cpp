@@ -10,39 +10,14 @@
 #include "planish/base/parallel.h"
 #include "planish/ops/checks.h"
 #include "planish/ops/elements.h"
+#include "planish/ops/grid_sample.h"
 #include "planish/ops/registry.h"
 
 namespace planish {
 namespace {
 
-enum class Mode { nearest, linear, cubic };
-enum class Padding { zeros, border, reflection };
-
-struct SampleRule {
-  Mode mode;
-  Padding padding;
-  bool align_corners;
-};
-
-Result<SampleRule> rule_of(const RefContext& ctx) {
-  SampleRule rule{Mode::linear, Padding::zeros, ctx.node().attr_int("align_corners", 0) != 0};
-  const std::string mode = ctx.node().attr_string("mode", "linear");
-  const std::string padding = ctx.node().attr_string("padding_mode", "zeros");
-  // Opset 16 called the modes bilinear and bicubic.
-  if (mode == "nearest")
-    rule.mode = Mode::nearest;
-  else if (mode == "cubic" || mode == "bicubic")
-    rule.mode = Mode::cubic;
-  else if (mode != "linear" && mode != "bilinear")
-    return ctx.error(fmt::format("mode '{}' is not known", mode), "use nearest, linear or cubic");
-  if (padding == "border")
-    rule.padding = Padding::border;
-  else if (padding == "reflection")
-    rule.padding = Padding::reflection;
-  else if (padding != "zeros")
-    return ctx.error(fmt::format("padding_mode '{}' is not known", padding), "use zeros, border or reflection");
-  return rule;
-}
+using Mode = SampleRule::Mode;
+using Padding = SampleRule::Padding;
 
 template <typename Ctx>
 Result<Shape> sampled_shape(const Ctx& ctx, const Shape& x, const Shape& grid) {
@@ -88,35 +63,6 @@ int64_t padded_index(const SampleRule& rule, int64_t i, int64_t dim) {
   return std::clamp<int64_t>(static_cast<int64_t>(reflect(static_cast<double>(i), low, high)), 0, dim - 1);
 }
 
-/// The elements of one dimension that normalised coordinate `g` (-1 to 1) is made of.
-std::vector<Tap> taps_of(const SampleRule& rule, double g, int64_t dim) {
-  const auto n = static_cast<double>(dim);
-  double x = rule.align_corners ? (g + 1) / 2 * (n - 1) : ((g + 1) * n - 1) / 2;
-  // Anything this far out (and NaN) reads as padding; the limit keeps the conversion to integers defined.
-  x = std::isnan(x) ? -1e9 : std::clamp(x, -1e9, 1e9);
-  if (rule.mode == Mode::nearest) x = std::nearbyint(x);
-  const double low = rule.align_corners ? 0 : -0.5;
-  const double high = rule.align_corners ? n - 1 : n - 0.5;
-  if (x < low || x > high) {
-    if (rule.padding == Padding::border) x = std::clamp(x, 0.0, n - 1);
-    if (rule.padding == Padding::reflection) x = reflect(x, low, high);
-  }
-  if (rule.mode == Mode::nearest) return {{padded_index(rule, static_cast<int64_t>(x), dim), 1}};
-  const double floor = std::floor(x);
-  const auto base = static_cast<int64_t>(floor);
-  const double t = x - floor;
-  if (rule.mode == Mode::linear)
-    return {{padded_index(rule, base, dim), 1 - t}, {padded_index(rule, base + 1, dim), t}};
-  // Cubic convolution (Keys 1981) with a = -0.75.
-  constexpr double a = -0.75;
-  const auto near = [](double d) { return ((a + 2) * d - (a + 3)) * d * d + 1; };
-  const auto far = [](double d) { return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a; };
-  return {{padded_index(rule, base - 1, dim), far(t + 1)},
-          {padded_index(rule, base, dim), near(t)},
-          {padded_index(rule, base + 1, dim), near(1 - t)},
-          {padded_index(rule, base + 2, dim), far(2 - t)}};
-}
-
 /// Product of the one-dimensional taps: offsets into one channel and their weights.
 std::vector<Tap> product_taps(const SampleRule& rule, const Tensor& grid, int64_t first,
                               std::span<const int64_t> dims) {
@@ -125,9 +71,10 @@ std::vector<Tap> product_taps(const SampleRule& rule, const Tensor& grid, int64_
     // The grid names the innermost dimension first.
     const double g = grid.at(first + static_cast<int64_t>(dims.size() - 1 - d));
     std::vector<Tap> next;
-    for (const Tap& tap : taps_of(rule, g, dims[d]))
+    const AxisTaps taps = axis_taps(rule, g, dims[d]);
+    for (size_t t = 0; t < static_cast<size_t>(rule.taps()); ++t)
       for (const Tap& outer : all)
-        if (tap.index >= 0) next.push_back({outer.index * dims[d] + tap.index, outer.weight * tap.weight});
+        if (taps.index[t] >= 0) next.push_back({outer.index * dims[d] + taps.index[t], outer.weight * taps.weight[t]});
     all = std::move(next);
   }
   return all;
@@ -136,7 +83,7 @@ std::vector<Tap> product_taps(const SampleRule& rule, const Tensor& grid, int64_
 Status grid_sample(RefContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 2));
   PLANISH_TRY(require_real(ctx));
-  const SampleRule rule = PLANISH_TRY(rule_of(ctx));
+  const SampleRule rule = PLANISH_TRY(sample_rule(ctx.node()));
   const Tensor& x = ctx.in(0);
   const Tensor& grid = ctx.in(1);
   const Shape shape = PLANISH_TRY(sampled_shape(ctx, x.shape(), grid.shape()));
@@ -239,6 +186,60 @@ constexpr std::array kOps{
 };
 
 }  // namespace
+
+Result<SampleRule> sample_rule(const Node& node) {
+  SampleRule rule;
+  rule.align_corners = node.attr_int("align_corners", 0) != 0;
+  const std::string mode = node.attr_string("mode", "linear");
+  const std::string padding = node.attr_string("padding_mode", "zeros");
+  const auto fail = [&node](std::string what, std::string fix) {
+    return Error{.code = Code::invalid_model,
+                 .node = node.name,
+                 .what = "GridSample: " + std::move(what),
+                 .fix = std::move(fix)};
+  };
+  // Opset 16 called the modes bilinear and bicubic.
+  if (mode == "nearest")
+    rule.mode = Mode::nearest;
+  else if (mode == "cubic" || mode == "bicubic")
+    rule.mode = Mode::cubic;
+  else if (mode != "linear" && mode != "bilinear")
+    return fail(fmt::format("mode '{}' is not known", mode), "use nearest, linear or cubic");
+  if (padding == "border")
+    rule.padding = Padding::border;
+  else if (padding == "reflection")
+    rule.padding = Padding::reflection;
+  else if (padding != "zeros")
+    return fail(fmt::format("padding_mode '{}' is not known", padding), "use zeros, border or reflection");
+  return rule;
+}
+
+AxisTaps axis_taps(const SampleRule& rule, double g, int64_t dim) {
+  const auto n = static_cast<double>(dim);
+  double x = rule.align_corners ? (g + 1) / 2 * (n - 1) : ((g + 1) * n - 1) / 2;
+  // Anything this far out (and NaN) reads as padding; the limit keeps the conversion to integers defined.
+  x = std::isnan(x) ? -1e9 : std::clamp(x, -1e9, 1e9);
+  if (rule.mode == Mode::nearest) x = std::nearbyint(x);
+  const double low = rule.align_corners ? 0 : -0.5;
+  const double high = rule.align_corners ? n - 1 : n - 0.5;
+  if (x < low || x > high) {
+    if (rule.padding == Padding::border) x = std::clamp(x, 0.0, n - 1);
+    if (rule.padding == Padding::reflection) x = reflect(x, low, high);
+  }
+  if (rule.mode == Mode::nearest) return {{padded_index(rule, static_cast<int64_t>(x), dim)}, {1}};
+  const double floor = std::floor(x);
+  const auto base = static_cast<int64_t>(floor);
+  const double t = x - floor;
+  if (rule.mode == Mode::linear)
+    return {{padded_index(rule, base, dim), padded_index(rule, base + 1, dim)}, {1 - t, t}};
+  // Cubic convolution (Keys 1981) with a = -0.75.
+  constexpr double a = -0.75;
+  const auto near = [](double d) { return ((a + 2) * d - (a + 3)) * d * d + 1; };
+  const auto far = [](double d) { return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a; };
+  return {{padded_index(rule, base - 1, dim), padded_index(rule, base, dim), padded_index(rule, base + 1, dim),
+           padded_index(rule, base + 2, dim)},
+          {far(t + 1), near(t), near(1 - t), far(2 - t)}};
+}
 
 std::span<const OpDecl> grid_sample_ops() { return kOps; }
 

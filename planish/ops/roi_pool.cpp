@@ -10,6 +10,7 @@
 
 #include "planish/ops/checks.h"
 #include "planish/ops/registry.h"
+#include "planish/ops/roi_align.h"
 
 namespace planish {
 namespace {
@@ -32,13 +33,7 @@ Status infer_roi_align(InferContext& ctx) {
   return {};
 }
 
-/// A point between four pixels: their offsets in a plane and weights. Far outside all weights are 0.
-struct Corners {
-  std::array<int64_t, 4> offset{};
-  std::array<double, 4> weight{};
-};
-
-Corners corners_at(double y, double x, int64_t height, int64_t width) {
+RoiCorners corners_at(double y, double x, int64_t height, int64_t width) {
   const auto h = static_cast<double>(height);
   const auto w = static_cast<double>(width);
   if (!(y >= -1 && y <= h && x >= -1 && x <= w)) return {};
@@ -54,51 +49,17 @@ Corners corners_at(double y, double x, int64_t height, int64_t width) {
           {(1 - ly) * (1 - lx), (1 - ly) * lx, ly * (1 - lx), ly * lx}};
 }
 
-/// One region in input pixels with its sampling grid per output bin.
-struct Region {
-  double top, left, bin_h, bin_w;
-  int64_t grid_h, grid_w;
-};
-
-Result<Region> region_of(const RefContext& ctx, const Tensor& rois, int64_t n, const Shape& out) {
-  const double scale = ctx.node().attr_float("spatial_scale", 1);
-  const int64_t sampling = ctx.node().attr_int("sampling_ratio", 0);
-  const bool shifted = ctx.node().attr_string("coordinate_transformation_mode", "half_pixel") == "half_pixel";
-  const double offset = shifted ? 0.5 : 0;
-  const double left = rois.at(n * 4) * scale - offset;
-  const double top = rois.at(n * 4 + 1) * scale - offset;
-  double w = rois.at(n * 4 + 2) * scale - offset - left;
-  double h = rois.at(n * 4 + 3) * scale - offset - top;
-  if (!shifted) {
-    w = std::max(w, 1.0);
-    h = std::max(h, 1.0);
-  }
-  const double bin_h = h / static_cast<double>(out[2]);
-  const double bin_w = w / static_cast<double>(out[3]);
-  constexpr double kMaxGrid = 1 << 14;
-  if (sampling < 0 || static_cast<double>(sampling) > kMaxGrid || !(bin_h < kMaxGrid) || !(bin_w < kMaxGrid))
-    return ctx.error(fmt::format("region {} or sampling_ratio {} is too large", n, sampling));
-  const auto adaptive = [](double bin) { return std::max<int64_t>(0, static_cast<int64_t>(std::ceil(bin))); };
-  return Region{
-      top, left, bin_h, bin_w, sampling > 0 ? sampling : adaptive(bin_h), sampling > 0 ? sampling : adaptive(bin_w)};
-}
-
-std::vector<Corners> bin_samples(const Region& r, int64_t ph, int64_t pw, int64_t height, int64_t width) {
-  std::vector<Corners> out;
+std::vector<RoiCorners> bin_samples(const RoiRegion& r, int64_t ph, int64_t pw, int64_t height, int64_t width) {
+  std::vector<RoiCorners> out;
   for (int64_t iy = 0; iy < r.grid_h; ++iy)
-    for (int64_t ix = 0; ix < r.grid_w; ++ix)
-      out.push_back(corners_at(
-          r.top + (static_cast<double>(ph) + (static_cast<double>(iy) + 0.5) / static_cast<double>(r.grid_h)) * r.bin_h,
-          r.left +
-              (static_cast<double>(pw) + (static_cast<double>(ix) + 0.5) / static_cast<double>(r.grid_w)) * r.bin_w,
-          height, width));
+    for (int64_t ix = 0; ix < r.grid_w; ++ix) out.push_back(roi_sample(r, ph, pw, iy, ix, height, width));
   return out;
 }
 
-double pool_samples(const Tensor& x, int64_t plane, std::span<const Corners> samples, bool average) {
+double pool_samples(const Tensor& x, int64_t plane, std::span<const RoiCorners> samples, bool average) {
   double sum = 0;
   double best = samples.empty() ? 0 : -std::numeric_limits<double>::infinity();
-  for (const Corners& s : samples) {
+  for (const RoiCorners& s : samples) {
     for (size_t k = 0; k < 4; ++k) {
       const double v = s.weight[k] * x.at(plane + s.offset[k]);
       sum += v;
@@ -128,7 +89,8 @@ Status roi_align(RefContext& ctx) {
   for (int64_t n = 0; n < shape[0]; ++n) {
     const int64_t batch = ctx.in(2).int_at(n);
     if (batch < 0 || batch >= x.dim(0)) return ctx.error(fmt::format("batch index {} is out of range", batch));
-    const Region region = PLANISH_TRY(region_of(ctx, rois, n, shape));
+    const RoiRegion region = PLANISH_TRY(roi_region(
+        node, {rois.at(n * 4), rois.at(n * 4 + 1), rois.at(n * 4 + 2), rois.at(n * 4 + 3)}, shape[2], shape[3]));
     for (int64_t bin = 0; bin < shape[2] * shape[3]; ++bin) {
       const auto samples = bin_samples(region, bin / shape[3], bin % shape[3], height, width);
       for (int64_t c = 0; c < shape[1]; ++c)
@@ -199,6 +161,40 @@ constexpr std::array kOps{
 };
 
 }  // namespace
+
+Result<RoiRegion> roi_region(const Node& node, const std::array<double, 4>& corners, int64_t out_h, int64_t out_w) {
+  const double scale = node.attr_float("spatial_scale", 1);
+  const int64_t sampling = node.attr_int("sampling_ratio", 0);
+  const bool shifted = node.attr_string("coordinate_transformation_mode", "half_pixel") == "half_pixel";
+  const double offset = shifted ? 0.5 : 0;
+  const double left = corners[0] * scale - offset;
+  const double top = corners[1] * scale - offset;
+  double w = corners[2] * scale - offset - left;
+  double h = corners[3] * scale - offset - top;
+  if (!shifted) {
+    w = std::max(w, 1.0);
+    h = std::max(h, 1.0);
+  }
+  const double bin_h = h / static_cast<double>(out_h);
+  const double bin_w = w / static_cast<double>(out_w);
+  constexpr double kMaxGrid = 1 << 14;
+  if (sampling < 0 || static_cast<double>(sampling) > kMaxGrid || !(bin_h < kMaxGrid) || !(bin_w < kMaxGrid))
+    return Error{
+        .code = Code::invalid_argument,
+        .node = node.name,
+        .what = fmt::format("RoiAlign: a region of {}x{} pixels or sampling_ratio {} is too large", h, w, sampling)};
+  const auto adaptive = [](double bin) { return std::max<int64_t>(0, static_cast<int64_t>(std::ceil(bin))); };
+  return RoiRegion{
+      top, left, bin_h, bin_w, sampling > 0 ? sampling : adaptive(bin_h), sampling > 0 ? sampling : adaptive(bin_w)};
+}
+
+RoiCorners roi_sample(const RoiRegion& r, int64_t ph, int64_t pw, int64_t iy, int64_t ix, int64_t height,
+                      int64_t width) {
+  const double y = (static_cast<double>(iy) + 0.5) / static_cast<double>(r.grid_h);
+  const double x = (static_cast<double>(ix) + 0.5) / static_cast<double>(r.grid_w);
+  return corners_at(r.top + (static_cast<double>(ph) + y) * r.bin_h, r.left + (static_cast<double>(pw) + x) * r.bin_w,
+                    height, width);
+}
 
 std::span<const OpDecl> roi_pool_ops() { return kOps; }
 

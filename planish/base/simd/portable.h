@@ -72,6 +72,12 @@ struct PortableFloats {
     for (int i = 0; i < kLanes; ++i) x.v[i] *= __builtin_bit_cast(float, (static_cast<int32_t>(k.v[i]) + 127) << 23);
     return x;
   }
+  /// x[index[i]] for the first n lanes, 0 where the index is negative and behind n.
+  PLANISH_INLINE static F gather(const float* x, const int32_t* index, int n) {
+    F f;
+    for (int i = 0; i < kLanes; ++i) f.v[i] = i < n && index[i] >= 0 ? x[index[i]] : 0.0F;
+    return f;
+  }
   PLANISH_INLINE static void store(float* p, F x) { store(p, x, kLanes); }
   PLANISH_INLINE static void store(float* p, F x, int n) {
     for (int i = 0; i < n; ++i) p[i] = x.v[i];

@@ -42,6 +42,12 @@ struct Avx2Floats {
     const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(k), _mm256_set1_epi32(127)), 23);
     return _mm256_mul_ps(x, _mm256_castsi256_ps(exponent));
   }
+  PLANISH_INLINE static F gather(const float* x, const int32_t* index, int n) {
+    const __m256i lanes = mask(n);
+    const __m256i i = _mm256_maskload_epi32(index, lanes);
+    const __m256i wanted = _mm256_and_si256(lanes, _mm256_cmpgt_epi32(i, _mm256_set1_epi32(-1)));
+    return _mm256_mask_i32gather_ps(_mm256_setzero_ps(), x, i, _mm256_castsi256_ps(wanted), 4);
+  }
   PLANISH_INLINE static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
   PLANISH_INLINE static void store(float* p, F x, int n) { _mm256_maskstore_ps(p, mask(n), x); }
   PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero) {

@@ -44,6 +44,11 @@ struct Avx512Floats {
     return _mm512_maskz_roundscale_ps(kAll, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
   PLANISH_INLINE static F scale_by_power(F x, F k) { return _mm512_maskz_scalef_ps(kAll, x, k); }
+  PLANISH_INLINE static F gather(const float* x, const int32_t* index, int n) {
+    const __m512i i = _mm512_maskz_loadu_epi32(mask(n), index);
+    const __mmask16 wanted = mask(n) & _mm512_cmpge_epi32_mask(i, _mm512_setzero_si512());
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), wanted, i, x, 4);
+  }
   PLANISH_INLINE static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
   PLANISH_INLINE static void store(float* p, F x, int n) { _mm512_mask_storeu_ps(p, mask(n), x); }
   PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero) {

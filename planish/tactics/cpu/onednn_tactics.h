@@ -10,6 +10,7 @@ extern const Tactic kOneDnnMatMul;
 extern const Tactic kOneDnnQuantizedConv;
 extern const Tactic kOneDnnQuantizedMatMul;
 extern const Tactic kOneDnnPool;
+extern const Tactic kOneDnnLrn;
 extern const Tactic kOneDnnReformat;
 
 }  // namespace planish

@@ -13,6 +13,8 @@ extern const Tactic kCpuAttention;
 extern const Tactic kCpuResize;
 extern const Tactic kCpuReduceMean;
 extern const Tactic kCpuRecurrent;
+extern const Tactic kCpuGridSample;
+extern const Tactic kCpuRoiAlign;
 extern const Tactic kCpuCast;
 extern const Tactic kCpuPanelConv;
 extern const Tactic kCpuDepthwise;

@@ -8,6 +8,7 @@
 
 #include "planish/base/parallel.h"
 #include "planish/kernels/cpu/convert/tile.h"
+#include "planish/kernels/cpu/taps/taps.h"
 #include "planish/ops/resize_axis.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
@@ -22,8 +23,24 @@ struct Axis {
   int64_t in = 1;
   int64_t out = 1;
   int64_t taps = 1;
-  std::vector<int64_t> index;
+  std::vector<int64_t> index;  ///< [out][taps]
   std::vector<float> weight;
+};
+
+/// The same as [taps][out], for the kernel of weighted sums.
+struct TapTable {
+  std::vector<int32_t> index;
+  std::vector<float> weight;
+
+  explicit TapTable(const Axis& a) : index(a.index.size()), weight(a.weight.size()) {
+    for (int64_t i = 0; i < a.out; ++i)
+      for (int64_t t = 0; t < a.taps; ++t) {
+        const auto to = static_cast<size_t>(t * a.out + i);
+        const auto from = static_cast<size_t>(i * a.taps + t);
+        index[to] = static_cast<int32_t>(a.index[from]);
+        weight[to] = a.weight[from];
+      }
+  }
 };
 
 Error refuse(const NodeView& view, std::string what) {
@@ -68,6 +85,7 @@ class ResizeKernel final : public Kernel {
         lanes_(lanes),
         rows_(std::move(rows)),
         columns_(std::move(columns)),
+        column_taps_(columns_),
         element_bytes_(dtype_bits(type) / 8) {
     if (type == DType::f32) return;
     read_ = kernels::tile_reader(type);
@@ -85,10 +103,8 @@ class ResizeKernel final : public Kernel {
         std::byte* to = y + i * row_elements * element_bytes_;
         if (rows_.taps == 1 && columns_.taps == 1)
           copy_row(image, i % rows_.out, to);
-        else if (read_ == nullptr)
-          resize_row(reinterpret_cast<const float*>(image), i % rows_.out, reinterpret_cast<float*>(to));
         else
-          resize_half_row(image, i % rows_.out, to);
+          resize_row(image, i % rows_.out, to);
       }
     });
     return {};
@@ -102,43 +118,40 @@ class ResizeKernel final : public Kernel {
       std::memcpy(y + c * bytes, from + columns_.index[static_cast<size_t>(c)] * bytes, static_cast<size_t>(bytes));
   }
 
-  /// Widens the input rows that the output row needs, resizes in f32, rounds the result.
-  void resize_half_row(const std::byte* image, int64_t row, std::byte* y) const {
+  /// Mixes the input rows that the output row needs (widened to f32), then the columns of what came out.
+  void resize_row(const std::byte* image, int64_t row, std::byte* y) const {
     thread_local std::vector<float> buffer;
     const int64_t in_elements = columns_.in * lanes_;
     const int64_t out_elements = columns_.out * lanes_;
     buffer.resize(static_cast<size_t>(2 * in_elements + out_elements));
-    float* wide = buffer.data() + out_elements;
-    std::fill_n(wide + in_elements, in_elements, 0.0F);
+    float* mixed = buffer.data() + out_elements;
+    float* wide = mixed + in_elements;
+    std::fill_n(mixed, in_elements, 0.0F);
     for (int64_t r = 0; r < rows_.taps; ++r) {
       const auto ri = static_cast<size_t>(row * rows_.taps + r);
-      read_(in_elements, image + rows_.index[ri] * in_elements * element_bytes_, wide);
-      for (int64_t i = 0; i < in_elements; ++i) wide[in_elements + i] += rows_.weight[ri] * wide[i];
+      const std::byte* from = image + rows_.index[ri] * in_elements * element_bytes_;
+      if (read_ != nullptr) read_(in_elements, from, wide);
+      const float* x = read_ != nullptr ? wide : reinterpret_cast<const float*>(from);
+      for (int64_t i = 0; i < in_elements; ++i) mixed[i] += rows_.weight[ri] * x[i];
     }
-    for (int64_t c = 0; c < columns_.out; ++c) {
-      float* to = buffer.data() + c * lanes_;
-      std::fill_n(to, lanes_, 0.0F);
-      for (int64_t s = 0; s < columns_.taps; ++s) {
-        const auto ci = static_cast<size_t>(c * columns_.taps + s);
-        const float* from = wide + in_elements + columns_.index[ci] * lanes_;
-        for (int64_t l = 0; l < lanes_; ++l) to[l] += columns_.weight[ci] * from[l];
-      }
-    }
-    write_(out_elements, buffer.data(), y);
+    float* to = write_ != nullptr ? buffer.data() : reinterpret_cast<float*>(y);
+    if (lanes_ == 1)
+      kernels::best_taps_kernel().fn(columns_.out, columns_.taps, columns_.out, column_taps_.index.data(),
+                                     column_taps_.weight.data(), mixed, false, to);
+    else
+      mix_columns(mixed, to);
+    if (write_ != nullptr) write_(out_elements, to, y);
   }
 
-  void resize_row(const float* image, int64_t row, float* y) const {
+  void mix_columns(const float* mixed, float* y) const {
     for (int64_t c = 0; c < columns_.out; ++c) {
       float* to = y + c * lanes_;
       std::fill_n(to, lanes_, 0.0F);
-      for (int64_t r = 0; r < rows_.taps; ++r)
-        for (int64_t s = 0; s < columns_.taps; ++s) {
-          const auto ri = static_cast<size_t>(row * rows_.taps + r);
-          const auto ci = static_cast<size_t>(c * columns_.taps + s);
-          const float w = rows_.weight[ri] * columns_.weight[ci];
-          const float* from = image + (rows_.index[ri] * columns_.in + columns_.index[ci]) * lanes_;
-          for (int64_t l = 0; l < lanes_; ++l) to[l] += w * from[l];
-        }
+      for (int64_t s = 0; s < columns_.taps; ++s) {
+        const auto ci = static_cast<size_t>(c * columns_.taps + s);
+        const float* from = mixed + columns_.index[ci] * lanes_;
+        for (int64_t l = 0; l < lanes_; ++l) to[l] += columns_.weight[ci] * from[l];
+      }
     }
   }
 
@@ -146,6 +159,7 @@ class ResizeKernel final : public Kernel {
   int64_t lanes_;
   Axis rows_;
   Axis columns_;
+  TapTable column_taps_;
   int64_t element_bytes_;
   kernels::ReadTile read_ = nullptr;  ///< nullptr: f32
   kernels::WriteTile write_ = nullptr;
@@ -204,7 +218,12 @@ constexpr std::array<std::string_view, 1> kOps{"Resize"};
 
 }  // namespace
 
-constinit const Tactic kCpuResize{
-    .id = "cpu.resize", .ops = kOps, .supports = supports, .pack = nullptr, .prepare = prepare, .unpack = nullptr};
+constinit const Tactic kCpuResize{.id = "cpu.resize",
+                                  .ops = kOps,
+                                  .supports = supports,
+                                  .pack = nullptr,
+                                  .prepare = prepare,
+                                  .unpack = nullptr,
+                                  .version = 2};
 
 }  // namespace planish

@@ -432,26 +432,44 @@ const ConformanceCase kRows[] = {
     {"reduce_min_spatial",
      "graph \"g\" (x: f32[2,24,5,7]) -> (y) {\n const a: i64[2] = [2, 3]\n y = ReduceMin(x, a) @n\n}",
      "cpu.reduce_mean"},
-    {"instance_norm",
-     "graph \"g\" (x: f32[2,5,9,7]) -> (y) {\n const s: f32[5] = seed(1)\n const b: f32[5] = seed(2)\n y = "
-     "InstanceNormalization(x, s, b) @n\n}",
-     "cpu.group_norm"},
-    {"instance_norm_wide",
-     "graph \"g\" (x: f32[1,2,10000]) -> (y) {\n const s: f32[2] = seed(1)\n const b: f32[2] = seed(2)\n y = "
-     "InstanceNormalization(x, s, b) @n\n}",
-     "cpu.group_norm", 5e-5, 20, 21},
-    {"group_norm",
-     "graph \"g\" (x: f32[2,12,5,6], s: f32[12], b: f32[12]) -> (y) {\n y = GroupNormalization(x, s, b) "
-     "{num_groups = 3, epsilon = 0.01} @n\n}",
-     "cpu.group_norm"},
-    {"resize_nearest",
-     "graph \"g\" (x: f32[1,16,5,6]) -> (y) {\n const s: f32[4] = [1.0, 1.0, 2.0, 2.0]\n y = "
-     "Resize(x, _, s) {mode = \"nearest\", coordinate_transformation_mode = \"asymmetric\", "
-     "nearest_mode = \"floor\"} @n\n}",
-     "cpu.reference"},
+    {"lrn", "graph \"g\" (x: f32[2,16,6,7]) -> (y) {\n y = LRN(x) {size = 5, alpha = 0.1, bias = 2.0} @n\n}",
+     "cpu.onednn.lrn", 5e-5, -3, 3},
+    {"lrn_even", "graph \"g\" (x: f32[2,16,6,7]) -> (y) {\n y = LRN(x) {size = 4, beta = 0.5} @n\n}", "cpu.reference",
+     5e-5, -3, 3},
     {"resize_linear",
      "graph \"g\" (x: f32[1,16,5,6]) -> (y) {\n const s: i64[4] = [1, 16, 13, 9]\n y = Resize(x, _, _, "
      "s) {mode = \"linear\"} @n\n}",
+     "cpu.reference"},
+};
+
+const ConformanceCase kSample[] = {
+    {"grid_sample_linear", "graph \"g\" (x: f32[2,5,7,6], g: f32[2,9,11,2]) -> (y) {\n y = GridSample(x, g) @s\n}",
+     "cpu.grid_sample", 5e-5, -1.5, 1.5},
+    {"grid_sample_cubic_border",
+     "graph \"g\" (x: f32[1,3,7,6], g: f32[1,9,11,2]) -> (y) {\n y = GridSample(x, g) {mode = \"cubic\", padding_mode "
+     "= "
+     "\"border\", align_corners = 1} @s\n}",
+     "cpu.grid_sample", 5e-5, -1.5, 1.5},
+    {"grid_sample_nearest_reflection",
+     "graph \"g\" (x: f32[1,3,7,6], g: f32[1,9,11,2]) -> (y) {\n y = GridSample(x, g) {mode = \"nearest\", "
+     "padding_mode = \"reflection\"} @s\n}",
+     "cpu.grid_sample", 5e-5, -2.5, 2.5},
+    {"grid_sample_3d", "graph \"g\" (x: f32[1,3,4,5,6], g: f32[1,3,4,5,3]) -> (y) {\n y = GridSample(x, g) @s\n}",
+     "cpu.grid_sample", 5e-5, -1.2, 1.2},
+    {"roi_align",
+     "graph \"g\" (x: f32[2,5,20,25]) -> (y) {\n const r: f32[6,4] = seed(3, 0, 90)\n const b: i64[6] = [0, 1, 1, 0, "
+     "0, "
+     "1]\n y = RoiAlign(x, r, b) {output_height = 3, output_width = 5, sampling_ratio = 2, spatial_scale = 0.25} @s\n}",
+     "cpu.roi_align"},
+    {"roi_align_adaptive",
+     "graph \"g\" (x: f32[1,3,40,45]) -> (y) {\n const r: f32[3,4] = [1, 2, 38, 30, 5, 5, 6, 6, -9, -9, 60, 60]\n "
+     "const "
+     "b: i64[3] = [0, 0, 0]\n y = RoiAlign(x, r, b) {output_height = 2, output_width = 3, "
+     "coordinate_transformation_mode = \"output_half_pixel\"} @s\n}",
+     "cpu.roi_align"},
+    {"roi_align_max",
+     "graph \"g\" (x: f32[1,3,20,25]) -> (y) {\n const r: f32[1,4] = [1, 2, 18, 10]\n const b: i64[1] = [0]\n y = "
+     "RoiAlign(x, r, b) {output_height = 3, output_width = 3, mode = \"max\"} @s\n}",
      "cpu.reference"},
 };
 
@@ -563,6 +581,7 @@ INSTANTIATE_TEST_SUITE_P(Pool, CpuTactics, testing::ValuesIn(kPool), kName);
 INSTANTIATE_TEST_SUITE_P(Pointwise, CpuTactics, testing::ValuesIn(kPointwise), kName);
 INSTANTIATE_TEST_SUITE_P(Move, CpuTactics, testing::ValuesIn(kMove), kName);
 INSTANTIATE_TEST_SUITE_P(Rows, CpuTactics, testing::ValuesIn(kRows), kName);
+INSTANTIATE_TEST_SUITE_P(Sample, CpuTactics, testing::ValuesIn(kSample), kName);
 INSTANTIATE_TEST_SUITE_P(Attention, CpuTactics, testing::ValuesIn(kAttention), kName);
 INSTANTIATE_TEST_SUITE_P(Recurrent, CpuTactics, testing::ValuesIn(kRecurrent), kName);
 
