@@ -163,7 +163,7 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
     }
     done.total_ms += layer.time_ms;
     if (tactic == nullptr) {
-      apply_precision(view, choices[n], options, layer, overflowed);
+      PLANISH_TRY(apply_precision(view, nullptr, choices[n], options, layer, overflowed));
       continue;
     }
     layer.tactic = std::string(tactic->id);
@@ -171,7 +171,7 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
     auto kernel = tactic->prepare(view, layer.packed, target);
     if (!kernel.ok()) return std::move(kernel).take_error().with_context("preparing the chosen tactic");
     layer.detail = (*kernel)->detail();
-    apply_precision(view, choices[n], options, layer, overflowed);
+    PLANISH_TRY(apply_precision(view, tactic, choices[n], options, layer, overflowed));
   }
   if (!overflowed.empty() && options.warn)
     options.warn(fmt::format("{} layer(s) have weights beyond the range of FP16 and keep a wider type: {}",

@@ -84,11 +84,11 @@ bool weights_overflow(const Graph& graph, const Node& node, DType type) {
 }
 
 /// Stores all packed f32 weights of the layer as `type`; false when one would overflow.
-bool store_weights(const NodeView& view, LayerPlan& layer, DType type) {
+Result<bool> store_weights(const Tactic& tactic, const NodeView& view, LayerPlan& layer, DType type) {
   std::vector<PackedConstant> stored = layer.packed;
   for (PackedConstant& p : stored) {
     if (view.inputs[static_cast<size_t>(p.input)].dtype != DType::f32) continue;
-    auto half = store_half(p, type);
+    auto half = PLANISH_TRY(store_half(tactic, view, p, type));
     if (!half) return false;
     p = std::move(*half);
   }
@@ -192,24 +192,20 @@ Status check_constraints(const Graph& graph, const std::vector<Choice>& choices,
   return {};
 }
 
-void apply_precision(const NodeView& view, const Choice& choice, const BuildOptions& options, LayerPlan& layer,
-                     std::vector<std::string>& overflowed) {
+Status apply_precision(const NodeView& view, const Tactic* tactic, const Choice& choice, const BuildOptions& options,
+                       LayerPlan& layer, std::vector<std::string>& overflowed) {
   layer.precision = precision_name(activation_type(view));
   if (const auto it = options.fp32_layers.find(view.node->name); it != options.fp32_layers.end()) {
     layer.note = std::string(kKept) + it->second;
-    return;
+    return {};
   }
   const std::vector<DType> types = wanted_types(*view.node, options);
   const bool has_weights = std::ranges::any_of(layer.packed, [&view](const PackedConstant& p) {
     return view.inputs[static_cast<size_t>(p.input)].dtype == DType::f32;
   });
-  if (!has_weights || types.empty() || activation_type(view) != DType::f32) return;
-  if (!std::ranges::all_of(layer.packed, may_store_half)) {
-    layer.note = "weights stay in FP32: rounding the transformed weights would cost too much accuracy";
-    return;
-  }
+  if (tactic == nullptr || !has_weights || types.empty() || activation_type(view) != DType::f32) return {};
   for (const DType type : types) {
-    if (!store_weights(view, layer, type)) {
+    if (!PLANISH_TRY(store_weights(*tactic, view, layer, type))) {
       overflowed.push_back(view.node->name);
       layer.note = fmt::format("weights beyond the range of {} stay in FP32", label(type));
       continue;
@@ -218,8 +214,9 @@ void apply_precision(const NodeView& view, const Choice& choice, const BuildOpti
     layer.note = tried ? fmt::format("weights stored in {}, computed in FP32 (faster here)", label(type))
                        : fmt::format("weights stored in {}, computed in FP32 (no native {} tactic here)", label(type),
                                      label(type));
-    return;
+    return {};
   }
+  return {};
 }
 
 }  // namespace planish

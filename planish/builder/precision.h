@@ -18,8 +18,9 @@ Status check_constraints(const Graph& graph, const std::vector<Choice>& choices,
 /// Describes the precision of one layer whose weights are packed (LayerPlan::precision and note), and stores f32
 /// weights in the allowed 16-bit type (FP16 before BF16, since it keeps more bits). Weights beyond the range of FP16
 /// stay as they are, or take BF16 when that is allowed; `overflowed` then gets the layer's name. See docs/precision.md.
-void apply_precision(const NodeView& view, const Choice& choice, const BuildOptions& options, LayerPlan& layer,
-                     std::vector<std::string>& overflowed);
+/// `tactic` packed them; nullptr where nothing did.
+Status apply_precision(const NodeView& view, const Tactic* tactic, const Choice& choice, const BuildOptions& options,
+                       LayerPlan& layer, std::vector<std::string>& overflowed);
 
 /// The reason why a layer had to stay in FP32 when its engine was built (from BuildOptions::fp32_layers).
 std::optional<std::string> fp32_reason(const LayerPlan& layer);

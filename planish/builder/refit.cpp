@@ -138,7 +138,7 @@ Status pack_layers(Engine& out, const Target& target, const TacticTable& table) 
     for (PackedConstant& p : packed) {
       const auto old = std::ranges::find(layer.packed, p.input, &PackedConstant::input);
       if (old == layer.packed.end() || !is_half_stored(*old)) continue;
-      if (auto half = store_half(p, stored_type(*old))) p = std::move(*half);
+      if (auto half = PLANISH_TRY(store_half(*tactic, view, p, stored_type(*old)))) p = std::move(*half);
     }
     layer.packed = std::move(packed);
   }

@@ -2,9 +2,71 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "planish/ops/infer_graph.h"
 #include "planish/tactics/half_weights.h"
+#include "planish/tactics/node_view.h"
 
 namespace planish {
+namespace {
+
+/// Shape of a packed constant in the graph; {} where the engine file is wrong, which place_weights() reports.
+Shape shape_of(const Graph& graph, const Node& node, const PackedConstant& packed) {
+  const ValueId v = packed.input < 0 ? kNoValue : node.in(static_cast<size_t>(packed.input));
+  if (v == kNoValue || !graph.value(v).constant) return {};
+  return graph.value(v).constant->shape();
+}
+
+/// What an engine from another machine loses here.
+struct Loss {
+  size_t layers = 0;   ///< cannot run as they were tuned
+  size_t in_bf16 = 0;  ///< of these, tuned for types that the processor does not multiply
+  size_t in_fp16 = 0;
+};
+
+bool reads(const NodeView& view, DType type) {
+  return std::ranges::any_of(view.inputs, [type](const TensorDesc& d) { return d.dtype == type; });
+}
+
+}  // namespace
+
+/// Tries every layer at the tuned shapes. Only done for engines from elsewhere, since it costs as much as a first run.
+Result<std::string> Executable::describe_loss() const {
+  const Graph& graph = engine_->graph;
+  std::vector<std::optional<Shape>> tuned;
+  if (!engine_->profiles.empty() && engine_->profiles[0].inputs.size() == graph.inputs.size())
+    for (const ShapeRange& r : engine_->profiles[0].inputs) tuned.emplace_back(r.opt);
+  const ShapeFacts facts = PLANISH_TRY(infer_shapes(graph, tuned));
+  Loss loss;
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    if (engine_->layers[n].tactic.empty()) continue;
+    const NodeView view = node_view(graph, graph.nodes[n], facts.dtypes, facts.shapes, facts.values);
+    const auto known = [](const TensorDesc& d) { return !d.present() || is_static(d.shape); };
+    if (!std::ranges::all_of(view.inputs, known) || !std::ranges::all_of(view.outputs, known)) continue;
+    const Layer& layer = layers_[n];
+    if (layer.tactic != nullptr && !layer.tactic->supports(view, target_) &&
+        layer.tactic->prepare(view, layer.packed, target_).ok())
+      continue;
+    ++loss.layers;
+    if (reads(view, DType::bf16)) ++loss.in_bf16;
+    if (reads(view, DType::f16)) ++loss.in_fp16;
+  }
+  std::string types;
+  if (loss.in_bf16 != 0)
+    types = fmt::format(", {} of them computed in BF16, which this processor does not multiply", loss.in_bf16);
+  if (loss.in_fp16 != 0)
+    types += fmt::format(", {} of them computed in FP16, which this processor does not multiply", loss.in_fp16);
+  const std::string cost =
+      loss.layers == 0
+          ? "every layer runs as it was tuned, but other tactics may be faster here"
+          : fmt::format("{} of {} layers cannot run as they were tuned{}; other tactics take their place, more slowly",
+                        loss.layers, graph.nodes.size(), types);
+  return fmt::format(
+      "the engine was tuned on another processor ({}): {}. planish build --retune=ENGINE tunes it for "
+      "this one, in place",
+      engine_->info.device, cost);
+}
 
 Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<const Engine> engine, Device& device,
                                                              const TacticTable& table, int threads) {
@@ -28,21 +90,21 @@ Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<con
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const LayerPlan& plan = e->engine_->layers[n];
     Layer& layer = e->layers_[n];
-    for (const PackedConstant& p : plan.packed) layer.packed.push_back(PLANISH_TRY(expand_half(p)));
     layer.constants.resize(graph.nodes[n].inputs.size());
-    if (plan.tactic.empty()) continue;
-    layer.tactic = table.find(plan.tactic);
-    if (layer.tactic == nullptr || !tactic_takes(*layer.tactic, graph.nodes[n])) {
-      layer.tactic = nullptr;
-      layer.replaced = true;
-      ++replaced;
+    if (!plan.tactic.empty()) {
+      layer.tactic = table.find(plan.tactic);
+      if (layer.tactic == nullptr || !tactic_takes(*layer.tactic, graph.nodes[n])) {
+        layer.tactic = nullptr;
+        layer.replaced = true;
+        ++replaced;
+      }
     }
+    for (const PackedConstant& p : plan.packed)
+      layer.packed.push_back(PLANISH_TRY(restore_half(layer.tactic, shape_of(graph, graph.nodes[n], p), p)));
   }
-  if (replaced != 0)
-    e->warnings_.push_back(fmt::format(
-        "{} of {} layers were tuned for tactics that do not exist here; the first one that fits takes their "
-        "place. The engine was tuned on {}; planish build --retune tunes it for this machine",
-        replaced, graph.nodes.size(), e->engine_->info.device));
+  const std::string& tuned_for = e->engine_->info.device_fingerprint;
+  if (replaced != 0 || (!tuned_for.empty() && tuned_for != device.fingerprint()))
+    if (auto loss = e->describe_loss(); loss.ok()) e->warnings_.push_back(std::move(*loss));
   PLANISH_TRY(e->place_weights());
   return std::shared_ptr<const Executable>(std::move(e));
 }

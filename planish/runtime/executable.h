@@ -22,7 +22,7 @@ class Executable {
   };
 
   /// `table`: tactics of the device, in order of preference. Tactics that do not exist (or refuse) here are replaced by
-  /// the first that accepts, which `warnings` states.
+  /// the first that accepts; `warnings` states the loss of an engine that was tuned on another processor.
   static Result<std::shared_ptr<const Executable>> create(std::shared_ptr<const Engine> engine, Device& device,
                                                           const TacticTable& table, int threads);
 
@@ -41,6 +41,7 @@ class Executable {
  private:
   Executable() = default;
   Status place_weights();
+  Result<std::string> describe_loss() const;
   Result<DevicePtr> place(const Tensor& tensor);
 
   std::shared_ptr<const Engine> engine_;

@@ -35,9 +35,11 @@ float widen_f16(uint16_t half) {
 
 float widen_bf16(uint16_t half) { return std::bit_cast<float>(static_cast<uint32_t>(half) << 16); }
 
-/// Memory that several threads are about to fill, hence not cleared by one of them first. Large pages save most of the
-/// page faults, which would take longer than the conversion.
-Tensor fresh_floats(int64_t count) {
+std::string_view suffix_of(DType type) { return type == DType::f16 ? kF16 : kBf16; }
+
+}  // namespace
+
+Tensor uninitialized_f32(int64_t count) {
   const int64_t bytes = count * static_cast<int64_t>(sizeof(float));
   constexpr size_t kLargePage = size_t{2} << 20;
   const bool large = static_cast<size_t>(bytes) >= 4 * kLargePage;
@@ -52,16 +54,10 @@ Tensor fresh_floats(int64_t count) {
   return Tensor::share(DType::f32, {count}, std::move(owner), p);
 }
 
-std::string_view suffix_of(DType type) { return type == DType::f16 ? kF16 : kBf16; }
-
-}  // namespace
-
 DType stored_type(const PackedConstant& packed) {
   if (packed.format.ends_with(kF16)) return DType::f16;
   return packed.format.ends_with(kBf16) ? DType::bf16 : DType::f32;
 }
-
-bool may_store_half(const PackedConstant& packed) { return !packed.format.starts_with("winograd:"); }
 
 bool is_half_stored(const PackedConstant& packed) { return stored_type(packed) != DType::f32; }
 
@@ -87,7 +83,7 @@ Result<PackedConstant> expand_half(const PackedConstant& packed) {
                  .fix = "build the engine again"};
   const auto count = static_cast<int64_t>(packed.data.bytes() / sizeof(uint16_t));
   PackedConstant out{packed.input, packed.format.substr(0, packed.format.size() - suffix_of(type).size()),
-                     fresh_floats(count)};
+                     uninitialized_f32(count)};
   const auto* from = static_cast<const uint16_t*>(packed.data.raw());
   auto* to = static_cast<float*>(out.data.raw());
   constexpr int64_t kElementsPerThread = 1 << 16;
@@ -98,6 +94,19 @@ Result<PackedConstant> expand_half(const PackedConstant& packed) {
       for (int64_t i = begin; i < end; ++i) to[i] = widen_bf16(from[i]);
   });
   return out;
+}
+
+Result<std::optional<PackedConstant>> store_half(const Tactic& tactic, const NodeView& view,
+                                                 const PackedConstant& packed, DType type) {
+  if (tactic.to_roundable == nullptr) return store_half(packed, type);
+  const PackedConstant form = PLANISH_TRY(tactic.to_roundable(view, packed));
+  return store_half(form, type);
+}
+
+Result<PackedConstant> restore_half(const Tactic* tactic, const Shape& shape, const PackedConstant& packed) {
+  PackedConstant whole = PLANISH_TRY(expand_half(packed));
+  if (!is_half_stored(packed) || tactic == nullptr || tactic->from_roundable == nullptr) return whole;
+  return tactic->from_roundable(shape, whole);
 }
 
 }  // namespace planish

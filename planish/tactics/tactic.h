@@ -95,6 +95,11 @@ struct Tactic {
   /// Turns a packed constant back into the graph's form, for another tactic on another machine: bit by bit, or up to
   /// rounding where the form is the result of arithmetic (Winograd).
   Result<Tensor> (*unpack)(const NodeView&, const PackedConstant&) = nullptr;
+  /// A packed f32 constant in a form that bears being rounded to 16 bits no worse than the graph's own weights do; for
+  /// forms that arithmetic made. nullptr: the packed form is that already.
+  Result<PackedConstant> (*to_roundable)(const NodeView&, const PackedConstant&) = nullptr;
+  /// The packed form again, when an engine is made ready to run. `shape` is the constant's in the graph.
+  Result<PackedConstant> (*from_roundable)(const Shape& shape, const PackedConstant&) = nullptr;
   /// Changes when the kernel's speed or result may have changed: part of the timing-cache key.
   int version = 1;
 };

@@ -38,9 +38,13 @@ void fill(DType dtype, std::vector<uint8_t>& bytes) {
 Result<DeviceBuffer> make_buffer(Device& device, Stream& stream, const TensorDesc& d, bool content) {
   DeviceBuffer buffer = PLANISH_TRY(DeviceBuffer::create(device, std::max<size_t>(d.bytes(), 64)));
   if (content) {
-    std::vector<uint8_t> bytes(d.bytes());
+    // Piece by piece: a copy of the whole operand would be memory that no limit knows of.
+    constexpr size_t kPiece = size_t{1} << 18;
+    std::vector<uint8_t> bytes(std::min(d.bytes(), kPiece));
     fill(d.dtype, bytes);
-    PLANISH_TRY(device.copy_to_device(buffer.get(), bytes.data(), bytes.size(), stream));
+    for (size_t at = 0; at < d.bytes(); at += bytes.size())
+      PLANISH_TRY(
+          device.copy_to_device(buffer.get() + at, bytes.data(), std::min(bytes.size(), d.bytes() - at), stream));
     PLANISH_TRY(stream.synchronize());
   }
   return buffer;

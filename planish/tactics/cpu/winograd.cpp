@@ -16,6 +16,7 @@
 #include "planish/ops/conv_geometry.h"
 #include "planish/ops/fused_epilogue.h"
 #include "planish/tactics/cpu/own_tactics.h"
+#include "planish/tactics/half_weights.h"
 
 namespace planish {
 namespace {
@@ -305,6 +306,37 @@ Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
   return std::vector<PackedConstant>{{static_cast<int32_t>(kW), format_of(kernel), std::move(u)}};
 }
 
+/// Behind the name of a format: the weights themselves, to be transformed when the engine is loaded.
+constexpr std::string_view kSource = ":source";
+
+Result<PackedConstant> to_source(const NodeView& view, const PackedConstant& packed) {
+  const Tensor& weights = *view.constants[kW];
+  Tensor plain = Tensor::share(DType::f32, {weights.size()}, std::make_shared<Tensor>(weights), weights.raw());
+  return PackedConstant{packed.input, packed.format + std::string(kSource), std::move(plain)};
+}
+
+Error wrong_source() {
+  return Error{.code = Code::corrupt,
+               .what = "weights of a Winograd layer have the wrong form",
+               .fix = "build the engine again"};
+}
+
+Result<PackedConstant> from_source(const Shape& shape, const PackedConstant& packed) {
+  if (!packed.format.ends_with(kSource)) return packed;
+  const std::string format = packed.format.substr(0, packed.format.size() - kSource.size());
+  for (const WinogradKernel& kernel : kernels::winograd_kernels()) {
+    if (format_of(kernel) != format) continue;
+    // A kernel of another instruction set: the layer is computed by something else, which wants the weights.
+    if (!cpu_features().has(kernel.isa)) return packed;
+    if (shape.size() != 4 || shape[2] != 3 || shape[3] != 3 || packed.data.size() != element_count(shape))
+      return wrong_source();
+    Tensor u = uninitialized_f32(kernels::winograd_weights_size(kernel, shape[0], shape[1]));
+    kernels::pack_winograd_weights(kernel, shape[0], shape[1], packed.data.data<float>(), u.data<float>());
+    return PackedConstant{packed.input, format, std::move(u)};
+  }
+  return wrong_source();
+}
+
 /// The kernel that wrote the format, or nullptr.
 const WinogradKernel* kernel_of(const std::string& format) {
   for (const WinogradKernel& kernel : kernels::winograd_kernels())
@@ -314,6 +346,10 @@ const WinogradKernel* kernel_of(const std::string& format) {
 
 Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
   for (const WinogradKernel& kernel : kernels::winograd_kernels()) {
+    if (packed.format == format_of(kernel) + std::string(kSource)) {
+      if (packed.data.size() != element_count(view.inputs[kW].shape)) break;
+      return packed.data.reshaped(view.inputs[kW].shape);
+    }
     if (format_of(kernel) != packed.format) continue;
     Tensor weights(DType::f32, view.inputs[kW].shape);
     if (packed.data.size() != kernels::winograd_weights_size(kernel, weights.dim(0), weights.dim(1))) break;
@@ -350,12 +386,16 @@ constinit const Tactic kCpuWinograd4{.id = "cpu.winograd.4x4",
                                      .supports = supports<4>,
                                      .pack = pack<4>,
                                      .prepare = prepare<4>,
-                                     .unpack = unpack};
+                                     .unpack = unpack,
+                                     .to_roundable = to_source,
+                                     .from_roundable = from_source};
 constinit const Tactic kCpuWinograd2{.id = "cpu.winograd.2x2",
                                      .ops = kOps,
                                      .supports = supports<2>,
                                      .pack = pack<2>,
                                      .prepare = prepare<2>,
-                                     .unpack = unpack};
+                                     .unpack = unpack,
+                                     .to_roundable = to_source,
+                                     .from_roundable = from_source};
 
 }  // namespace planish

@@ -25,10 +25,11 @@ struct WinogradTransform<2> {
     out[0] = m[0] + m[1] + m[2];
     out[1] = m[1] - m[2] - m[3];
   }
-  static void weight(double g0, double g1, double g2, double* out) {
+  template <typename T>
+  PLANISH_INLINE static void weight(T g0, T g1, T g2, T* out) {
     out[0] = g0;
-    out[1] = (g0 + g1 + g2) / 2;
-    out[2] = (g0 - g1 + g2) / 2;
+    out[1] = (g0 + g1 + g2) / 2.0;
+    out[2] = (g0 - g1 + g2) / 2.0;
     out[3] = g2;
   }
   static void unweight(const double* u, double* g) {
@@ -64,12 +65,17 @@ struct WinogradTransform<4> {
     out[2] = sum1 + 4.0F * sum2;
     out[3] = difference1 + 8.0F * difference2 + m[5];
   }
-  static void weight(double g0, double g1, double g2, double* out) {
-    out[0] = g0 / 4;
-    out[1] = -(g0 + g1 + g2) / 6;
-    out[2] = -(g0 - g1 + g2) / 6;
-    out[3] = g0 / 24 + g1 / 12 + g2 / 6;
-    out[4] = g0 / 24 - g1 / 12 + g2 / 6;
+  template <typename T>
+  PLANISH_INLINE static void weight(T g0, T g1, T g2, T* out) {
+    const T outer = (g0 + g2) * (-1.0 / 6.0);
+    const T middle = g1 * (1.0 / 6.0);
+    const T even = g0 * (1.0 / 24.0) + g2 * (1.0 / 6.0);
+    const T odd = g1 * (1.0 / 12.0);
+    out[0] = g0 * 0.25;
+    out[1] = outer - middle;
+    out[2] = outer + middle;
+    out[3] = even + odd;
+    out[4] = even - odd;
     out[5] = g2;
   }
   static void unweight(const double* u, double* g) {

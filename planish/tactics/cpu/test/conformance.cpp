@@ -112,6 +112,20 @@ void check_round_trip(const Tactic& tactic, const NodeView& view, std::span<cons
     auto back = tactic.unpack(without, p);
     ASSERT_TRUE(back.ok()) << back.error().message();
     EXPECT_TRUE(comes_back(p.format, *back, *plain)) << "unpack is not the inverse of pack for " << p.format;
+    if (tactic.to_roundable != nullptr) {
+      const auto form = tactic.to_roundable(view, p);
+      ASSERT_TRUE(form.ok()) << form.error().message();
+      const auto again = tactic.from_roundable(plain->shape(), *form);
+      ASSERT_TRUE(again.ok()) << again.error().message();
+      EXPECT_EQ(again->format, p.format);
+      EXPECT_TRUE(bitwise_equal(again->data, p.data)) << "the form for rounding is not the inverse for " << p.format;
+      const auto elsewhere = tactic.unpack(without, *form);
+      ASSERT_TRUE(elsewhere.ok()) << elsewhere.error().message();
+      EXPECT_TRUE(bitwise_equal(*elsewhere, *plain)) << "another machine cannot read " << form->format;
+      PackedConstant short_of = *form;
+      short_of.data = Tensor(DType::f32, {1});
+      EXPECT_FALSE(tactic.from_roundable(plain->shape(), short_of).ok()) << "reads behind the end of packed data";
+    }
     PackedConstant foreign = p;
     foreign.format = "somebody else's";
     EXPECT_FALSE(tactic.unpack(without, foreign).ok()) << "accepts a format that it does not know";
