@@ -1,23 +1,21 @@
 #include "planish/api/half_check.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "planish/base/isa.h"
+#include "planish/base/temporary_folder.h"
 #include "planish/ir/text.h"
 #include "planish/runtime/context.h"
 #include "planish/runtime/executable.h"
 
 namespace planish::api {
 namespace {
-
-namespace fs = std::filesystem;
 
 /// Largest index that the input may hold: of the tables that it indexes, else 1 (masks and token types).
 int64_t index_bound(const Graph& graph, ValueId input) {
@@ -146,23 +144,14 @@ class TemporaryCache {
  public:
   explicit TemporaryCache(BuildOptions& options) {
     if (options.use_timing_cache) return;
-    static std::atomic<int> count{0};
-    std::error_code ec;
-    path_ = fs::temp_directory_path(ec) / fmt::format("planish_timing_{}_{}", ::getpid(), count++);
+    folder_.emplace();
+    if (folder_->path().empty()) return;
     options.use_timing_cache = true;
-    options.timing_cache_file = path_;
-  }
-  TemporaryCache(const TemporaryCache&) = delete;
-  TemporaryCache& operator=(const TemporaryCache&) = delete;
-  ~TemporaryCache() {
-    if (path_.empty()) return;
-    std::error_code ec;
-    fs::remove(path_, ec);
-    fs::remove(fs::path(path_).concat(".lock"), ec);
+    options.timing_cache_file = folder_->path() / "timing";
   }
 
  private:
-  fs::path path_;
+  std::optional<TemporaryFolder> folder_;
 };
 
 bool computes_in(const planish::Engine& engine, std::string_view precision) {

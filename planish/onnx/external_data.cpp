@@ -34,7 +34,7 @@ Result<std::shared_ptr<MappedFile>> MappedFile::open(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)
     return file_error(path, errno == ENOENT ? Code::not_found : Code::io,
-                      fmt::format("cannot be opened: {}", std::strerror(errno)));
+                      fmt::format("cannot be opened: {}", std::strerror(errno)), "check the path and its permissions");
   struct stat info {};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);

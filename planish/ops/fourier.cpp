@@ -70,9 +70,15 @@ struct DftPlan {
   Shape y;
 };
 
+/// The length that the input gives; `absent` where it gives none.
+struct GivenLength {
+  bool absent = true;
+  int64_t value = kUnknownDim;
+};
+
 /// `length` and `axis` are the values of the inputs, where present and known.
 template <typename Context>
-Result<DftPlan> plan_dft(const Context& ctx, const Shape& x, std::optional<int64_t> length, int64_t axis) {
+Result<DftPlan> plan_dft(const Context& ctx, const Shape& x, GivenLength length, int64_t axis) {
   DftPlan p;
   const auto rank = static_cast<int64_t>(x.size());
   if (rank < 2 || (x.back() >= 0 && x.back() != 1 && x.back() != 2))
@@ -82,7 +88,7 @@ Result<DftPlan> plan_dft(const Context& ctx, const Shape& x, std::optional<int64
   p.inverse = ctx.node().attr_int("inverse", 0) != 0;
   p.onesided = ctx.node().attr_int("onesided", 0) != 0;
   const int64_t dim = x[static_cast<size_t>(p.axis)];
-  p.length = length.value_or(dim < 0 ? kUnknownDim : p.inverse && p.onesided ? 2 * (dim - 1) : dim);
+  p.length = !length.absent ? length.value : dim < 0 ? kUnknownDim : p.inverse && p.onesided ? 2 * (dim - 1) : dim;
   constexpr int64_t kMaxLength = int64_t{1} << 32;
   if ((p.length < 1 && p.length != kUnknownDim) || p.length > kMaxLength)
     return ctx.error("cannot transform a length of " + std::to_string(p.length));
@@ -105,7 +111,7 @@ Status infer_dft(InferContext& ctx) {
     ctx.set(0, ctx.dtype(0), std::move(y));
     return {};
   }
-  const auto length = ctx.has(1) ? std::optional(single(1).value_or(kUnknownDim)) : std::nullopt;
+  const GivenLength length{!ctx.has(1), ctx.has(1) ? single(1).value_or(kUnknownDim) : kUnknownDim};
   ctx.set(0, ctx.dtype(0), PLANISH_TRY(plan_dft(ctx, ctx.shape(0), length, single(2).value_or(-2))).y);
   return {};
 }
@@ -116,8 +122,8 @@ Status reference_dft(RefContext& ctx) {
   const Tensor& x = ctx.in(0);
   for (size_t i = 1; i < 3; ++i)
     if (ctx.has(i) && ctx.in(i).size() != 1) return ctx.error("dft_length and axis must have one element");
-  const auto length = ctx.has(1) ? std::optional(ctx.in(1).int_at(0)) : std::nullopt;
-  if (length && *length < 1) return ctx.error("dft_length is " + std::to_string(*length));
+  const GivenLength length{!ctx.has(1), ctx.has(1) ? ctx.in(1).int_at(0) : kUnknownDim};
+  if (!length.absent && length.value < 1) return ctx.error("dft_length is " + std::to_string(length.value));
   const DftPlan p = PLANISH_TRY(plan_dft(ctx, x.shape(), length, ctx.has(2) ? ctx.in(2).int_at(0) : -2));
   Tensor* y = PLANISH_TRY(ctx.output(0, x.dtype(), p.y));
   const auto axis = static_cast<size_t>(p.axis);

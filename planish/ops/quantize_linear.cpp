@@ -125,16 +125,9 @@ Result<Parameters> parameters_of(const RefContext& ctx) {
   return p;
 }
 
-Status reference_quantize(RefContext& ctx) {
-  PLANISH_TRY(require_inputs(ctx, 2));
-  PLANISH_TRY(require_real(ctx));
-  const Tensor& x = ctx.in(0);
-  const DType type = PLANISH_TRY(quantized_type(ctx, ctx.has(2) ? std::optional(ctx.in(2).dtype()) : std::nullopt));
-  const DType scale_type = ctx.in(1).dtype();
-  const DType precision = PLANISH_TRY(dtype_attr(ctx, "precision", scale_type));
-  const bool saturate = ctx.node().attr_int("saturate", 1) != 0;
-  const Parameters p = PLANISH_TRY(parameters_of(ctx));
-  Tensor* y = PLANISH_TRY(ctx.output(0, type, x.shape()));
+/// Calls body(first, n, x, scale, zero_point) for block after block of x, everything in double. The body may write x.
+template <typename Body>
+void for_each_block(const Tensor& x, const Parameters& p, Body body) {
   BroadcastReader read_scale(p.scale, x.shape());
   BroadcastReader read_zero(p.zero_point, x.shape());
   std::array<double, kElementBlock> v;
@@ -145,10 +138,25 @@ Status reference_quantize(RefContext& ctx) {
     load_elements(x.dtype(), x.raw(), i, 1, n, v.data());
     read_scale.read(n, scale.data());
     read_zero.read(n, zero.data());
-    for (size_t j = 0; j < static_cast<size_t>(n); ++j)
-      v[j] = round_to(precision, round_to(precision, v[j]) / round_to(precision, scale[j]));
-    store_quantized(*y, i, n, v.data(), zero.data(), saturate);
+    body(i, n, v.data(), scale.data(), zero.data());
   }
+}
+
+Status reference_quantize(RefContext& ctx) {
+  PLANISH_TRY(require_inputs(ctx, 2));
+  PLANISH_TRY(require_real(ctx));
+  const Tensor& x = ctx.in(0);
+  const DType type = PLANISH_TRY(quantized_type(ctx, ctx.has(2) ? std::optional(ctx.in(2).dtype()) : std::nullopt));
+  const DType scale_type = ctx.in(1).dtype();
+  const DType precision = PLANISH_TRY(dtype_attr(ctx, "precision", scale_type));
+  const bool saturate = ctx.node().attr_int("saturate", 1) != 0;
+  const Parameters p = PLANISH_TRY(parameters_of(ctx));
+  Tensor* y = PLANISH_TRY(ctx.output(0, type, x.shape()));
+  for_each_block(x, p, [&](int64_t first, int64_t n, double* v, const double* scale, const double* zero) {
+    for (int64_t j = 0; j < n; ++j)
+      v[j] = round_to(precision, round_to(precision, v[j]) / round_to(precision, scale[j]));
+    store_quantized(*y, first, n, v, zero, saturate);
+  });
   return {};
 }
 
@@ -172,19 +180,10 @@ Status reference_dequantize(RefContext& ctx) {
   const DType type = PLANISH_TRY(dequantized_type(ctx, ctx.in(1).dtype()));
   const Parameters p = PLANISH_TRY(parameters_of(ctx));
   Tensor* y = PLANISH_TRY(ctx.output(0, type, x.shape()));
-  BroadcastReader read_scale(p.scale, x.shape());
-  BroadcastReader read_zero(p.zero_point, x.shape());
-  std::array<double, kElementBlock> v;
-  std::array<double, kElementBlock> scale;
-  std::array<double, kElementBlock> zero;
-  for (int64_t i = 0, total = x.size(); i < total; i += kElementBlock) {
-    const int64_t n = std::min(kElementBlock, total - i);
-    load_elements(x.dtype(), x.raw(), i, 1, n, v.data());
-    read_scale.read(n, scale.data());
-    read_zero.read(n, zero.data());
-    for (size_t j = 0; j < static_cast<size_t>(n); ++j) v[j] = (v[j] - zero[j]) * scale[j];
-    store_elements(y->dtype(), y->raw(), i, 1, n, v.data());
-  }
+  for_each_block(x, p, [&](int64_t first, int64_t n, double* v, const double* scale, const double* zero) {
+    for (int64_t j = 0; j < n; ++j) v[j] = (v[j] - zero[j]) * scale[j];
+    store_elements(y->dtype(), y->raw(), first, 1, n, v);
+  });
   return {};
 }
 

@@ -42,12 +42,16 @@ void note(const Edit& edit, Match& m, ValueId v) { m.nodes.push_back(edit.produc
 
 /// Looks through a multiplication or division by a scalar.
 ValueId unscaled(const Edit& edit, ValueId v, Match& m) {
-  const auto mul = with_scalar(edit, v, "Mul");
-  const auto div = mul ? std::nullopt : with_scalar(edit, v, "Div");
-  if (!mul && (!div || div->scalar == 0)) return v;
+  if (const auto mul = with_scalar(edit, v, "Mul")) {
+    note(edit, m, v);
+    m.scale *= mul->scalar;
+    return mul->x;
+  }
+  const auto div = with_scalar(edit, v, "Div");
+  if (!div || div->scalar == 0) return v;
   note(edit, m, v);
-  m.scale *= mul ? mul->scalar : 1 / div->scalar;
-  return mul ? mul->x : div->x;
+  m.scale *= 1 / div->scalar;
+  return div->x;
 }
 
 /// Looks through Where(IsNaN(p), 0, p).

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "planish/api/engine.h"
+#include "planish/base/output_path.h"
 #include "planish/tools/calibration/obtain.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
@@ -136,11 +137,12 @@ Status check_retune(const BuildCommand& command) {
 
 Status retune(const BuildCommand& command) {
   PLANISH_TRY(check_retune(command));
+  const std::string& path = command.output_path.empty() ? command.retune_path : command.output_path;
+  PLANISH_TRY(check_output_path(path));
   const api::Engine old = PLANISH_TRY(api::Engine::load(command.retune_path));
   const api::BuildConfig config = PLANISH_TRY(build_config(command.build));
   api::BuildStats stats;
   const api::Engine engine = PLANISH_TRY(retune_with_progress("build", old, config, &stats));
-  const std::string& path = command.output_path.empty() ? command.retune_path : command.output_path;
   const uint64_t file_bytes = PLANISH_TRY(engine.save(path));
   return print_summary(engine, config, stats, path, file_bytes);
 }
@@ -149,6 +151,7 @@ Status build(const BuildCommand& command) {
   if (!command.retune_path.empty()) return retune(command);
   if (command.model_path.empty()) return missing("MODEL.onnx is missing", "planish build --help shows an example");
   if (command.output_path.empty()) return missing("no engine file to write was named", "add -o model.engine");
+  PLANISH_TRY(check_output_path(command.output_path));
   api::Model model = PLANISH_TRY(api::Model::read(command.model_path));
   std::vector<std::string> warnings;
   api::BuildConfig config = PLANISH_TRY(build_config(command.build, model, warnings));

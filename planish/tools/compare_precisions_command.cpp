@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "planish/base/atomic_file.h"
+#include "planish/base/temporary_folder.h"
 #include "planish/tools/calibration/obtain.h"
 #include "planish/tools/console.h"
 #include "planish/tools/int8_summary.h"
@@ -72,25 +73,6 @@ struct Candidate {
   [[nodiscard]] double throughput(int64_t batch) const {
     return wall_ms > 0 ? static_cast<double>(latencies_ms.size()) * static_cast<double>(batch) / wall_ms * 1000 : 0;
   }
-};
-
-/// Files in a folder of their own that goes away afterwards.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "planish_XXXXXX").string();
-    if (mkdtemp(name.data()) != nullptr) path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
 };
 
 Result<std::vector<std::string>> wanted_precisions(const CompareCommand& command) {

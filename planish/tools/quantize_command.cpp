@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "planish/base/atomic_file.h"
+#include "planish/base/output_path.h"
 #include "planish/tools/calibration/obtain.h"
 #include "planish/tools/console.h"
 #include "planish/tools/judge.h"
@@ -237,6 +238,7 @@ Status quantize(QuantizeCommand& command) {
     const std::filesystem::path path(command.path);
     command.output_path = (path.parent_path() / (path.stem().string() + "_qdq.onnx")).string();
   }
+  PLANISH_TRY(check_output_path(command.output_path));
   api::Model model = PLANISH_TRY(api::Model::read(command.path));
   if (command.to_static) model = PLANISH_TRY(static_form(command, model));
   command.build.default_batch = trial_batch(model);
