@@ -2,24 +2,38 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string_view>
 
+#include "planish/api/kept_samples.h"
 #include "planish/api/quantize.h"
 #include "planish/quant/weights.h"
 
 namespace planish::api {
 
-/// Bytes that the second moments of all layers may take together: on request, and where nobody asked (small networks
-/// whose weights then cost seconds at most).
-inline constexpr int64_t kMomentBytes = int64_t{600} << 20;
-inline constexpr int64_t kSmallMomentBytes = int64_t{48} << 20;
+/// How much work adaptive rounding may be, in multiplications: on request, and where nobody asked.
+inline constexpr double kPatientWork = 4e12;
+inline constexpr double kDefaultWork = 1e11;
 
 using RoundingProgress = std::function<void(std::string_view stage, size_t done, size_t total)>;
 
-/// Rounds the weights of the layers that adaptive rounding handles by what their inputs look like on up to 64 samples
-/// of `source`; layers beyond `moment_bytes` stay as they are.
-Status adapt_rounding(const Graph& graph, const PlacementPlan& plan, CalibrationSource& source,
-                      const RoundingProgress& progress, int64_t moment_bytes,
-                      std::map<int32_t, QuantisedWeights>& weights);
+struct AdaptiveOptions {
+  double work = kDefaultWork;  ///< layers are taken from the cheapest on while it lasts
+  int threads = 0;
+  ProfileRanges profile;
+  RoundingProgress progress;
+};
+
+/// Replaces ranges in `table` by those that move the results of the layers reading the tensor least; see
+/// choose_by_output(). The number types are those of the plan.
+Status refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
+                     const AdaptiveOptions& options, CalibrationTable& table);
+
+/// Replaces `weights` (by node, one entry per product of the plan) by those that reconstruct_weights() finds on the
+/// samples, layer after layer: each sees its input as the quantised layers in front of it leave it. Returns the nodes
+/// whose weights it made.
+Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
+                                        const AdaptiveOptions& options, const std::map<int32_t, int>& largest,
+                                        std::map<int32_t, QuantisedWeights>& weights);
 
 }  // namespace planish::api

@@ -10,6 +10,7 @@
 #include "planish/api/model_impl.h"
 #include "planish/api/observed_network.h"
 #include "planish/api/quantize.h"
+#include "planish/api/quantize_plan.h"
 #include "planish/base/atomic_file.h"
 #include "planish/quant/calibration_cache.h"
 #include "planish/quant/histogram.h"
@@ -64,6 +65,12 @@ class SampleWalk {
       if (options_.max_samples >= 0 && total > 0) total = std::min(total, options_.max_samples);
       options_.progress("calibration", static_cast<size_t>(stats_.samples), static_cast<size_t>(total));
     }
+  }
+
+  /// The network itself failed on a batch: counted like a bad sample.
+  Status failed(const CalibrationBatch& batch, const Error& error) {
+    skip(fmt::format("{}: the network fails on it: {}", batch.origin, error.message()));
+    return check_share(false);
   }
 
   void skip(std::string why) {
@@ -175,11 +182,11 @@ void fill_table(const Graph& graph, const std::map<std::string, TensorStatistics
     const double threshold = choose_threshold(s, static_cast<ThresholdMethod>(options.method), options.percentile);
     if (threshold <= 0) zero.push_back(name);
     const float scale = threshold > 0 ? std::max(static_cast<float>(threshold / 127), 1e-30F) : kZeroTensorScale;
-    TensorRange& range = table.ranges[name] = {scale, s.min, s.max, 0};
-    if (s.min >= 0 && threshold > 0)
-      range.unsigned_scale = static_cast<float>(
-          choose_threshold(s, static_cast<ThresholdMethod>(options.method), options.percentile, kUnsignedSteps) /
-          kUnsignedSteps);
+    TensorRange& range = table.ranges[name] = {scale, s.min, s.max};
+    if (const auto u = choose_unsigned(s, static_cast<ThresholdMethod>(options.method), options.percentile)) {
+      range.unsigned_scale = u->scale;
+      range.unsigned_zero = static_cast<int32_t>(u->zero);
+    }
     table.order.push_back(name);
     table.histograms.push_back(histogram_of(name, s.histogram));
     if (!read_by_products.contains(name)) return;
@@ -194,17 +201,26 @@ void fill_table(const Graph& graph, const std::map<std::string, TensorStatistics
   warn_of(options, not_finite, "NaN or infinity was computed (and left out)");
 }
 
-/// Networks that are small lose most by rounding and cost least to round well: done while the data is at hand.
-Status round_weights(const Graph& graph, const PlacementPlan& plan, CalibrationSource& source,
-                     const CalibrationOptions& options, CalibrationTable& table) {
-  std::map<int32_t, QuantisedWeights> weights;
-  for (const QuantisedProduct& p : plan.products)
-    weights[p.node] = quantise_weights(*graph.constant_of(p.weights), p.channel_axis, true);
-  PLANISH_TRY(adapt_rounding(graph, plan, source, options.progress, kSmallMomentBytes, weights));
-  for (const QuantisedProduct& p : plan.products) {
-    const auto q = weights[p.node].q.span<int8_t>();
-    table.rounded_weights[graph.value(p.weights).name].assign(q.begin(), q.end());
+/// Adapts the weights of the layers that are worth it by default, while the samples are at hand.
+Status adapt(const Graph& graph, const KeptSamples& samples, const CalibrationOptions& options,
+             CalibrationTable& table) {
+  QuantizeOptions numbers;
+  numbers.full_range = options.full_range;
+  numbers.narrow_weights = options.narrow_weights;
+  set_build_defaults(numbers);
+  const AdaptiveOptions adaptive{
+      .threads = options.threads, .profile = options.calibration_profile, .progress = options.progress};
+  if (options.method == CalibrationMethod::automatic) {
+    const PlacementPlan first = plan_quantisation(graph, placement_options(table, numbers));
+    PLANISH_TRY(refine_ranges(graph, first, samples, adaptive, table));
   }
+  const PlacementPlan plan = plan_quantisation(graph, placement_options(table, numbers));
+  std::map<int32_t, QuantisedWeights> weights = nearest_weights(graph, plan, table, numbers);
+  const std::map<int32_t, int> largest = largest_weights(plan, numbers);
+  const auto done = PLANISH_TRY(adapt_weights(graph, plan, samples, adaptive, largest, weights));
+  for (const QuantisedProduct& p : plan.products)
+    if (done.contains(p.node))
+      table.adapted_weights[adapted_name(graph, p)] = to_adapted(plan, p, weights.at(p.node), largest.at(p.node));
   return {};
 }
 
@@ -223,13 +239,15 @@ Result<CalibrationTable> calibrate(const Model& model, CalibrationSource& source
   CalibrationStats& done = stats != nullptr ? *stats : local;
   done = {};
   const Graph graph = PLANISH_TRY(tidy_for_quantisation(impl.model.graph));
-  const PlacementPlan plan = plan_quantisation(graph, {});
+  // The style that quantises most, so that the ranges serve every style.
+  const PlacementPlan plan = plan_quantisation(graph, {.style = QdqStyle::onnxruntime});
   std::set<std::string> needed;
   for (const auto& [v, readers] : plan.tensors) needed.insert(graph.value(v).name);
 
   PLANISH_TRY(source.rewind());
   SampleWalk walk(source, options, done);
   ObservedNetwork network(graph, needed, options.threads, options.calibration_profile);
+  KeptSamples kept;
   std::map<std::string, TensorStatistics, std::less<>> statistics;
   const auto show = [&](std::string_view name, const TensorDesc& desc, const float* data) {
     auto it = statistics.find(name);
@@ -239,7 +257,11 @@ Result<CalibrationTable> calibrate(const Model& model, CalibrationSource& source
   for (;;) {
     const auto batch = PLANISH_TRY(walk.next(graph));
     if (!batch) break;
-    PLANISH_TRY(network.run(*batch, show));
+    if (const Status run = network.run(*batch, show); !run.ok()) {
+      PLANISH_TRY(walk.failed(*batch, run.error()));
+      continue;
+    }
+    kept.add(*batch);
     walk.used(*batch);
   }
   PLANISH_TRY(walk.check_share(true));
@@ -253,9 +275,9 @@ Result<CalibrationTable> calibrate(const Model& model, CalibrationSource& source
   table.data_hash = hash_of(source.identity());
   fill_table(graph, statistics, needed, options, table);
   statistics.clear();
-  // What was measured counts even where the data cannot be walked a second time.
-  if (auto rounded = round_weights(graph, plan, source, options, table); !rounded.ok() && options.warn)
-    options.warn(fmt::format("Weights are rounded to nearest: {}", std::move(rounded).take_error().message()));
+  if (options.adapt_weights)
+    if (auto adapted = adapt(graph, kept, options, table); !adapted.ok() && options.warn)
+      options.warn(fmt::format("Weights are rounded to nearest: {}", adapted.error().message()));
   done.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return table;
 }

@@ -6,6 +6,7 @@
 
 #include "planish/api/quantize.h"
 #include "planish/base/atomic_file.h"
+#include "planish/data/file.h"
 #include "planish/quant/calibration_cache.h"
 
 namespace planish::api {
@@ -56,7 +57,7 @@ Status read_json(const Json& json, CalibrationTable& table, std::string_view fil
       range.scale = entry.get<float>();
     } else {
       range = {entry.value("scale", 0.0F), entry.value("min", 0.0F), entry.value("max", 0.0F),
-               entry.value("unsigned_scale", 0.0F)};
+               entry.value("unsigned_scale", 0.0F), entry.value("unsigned_zero", 0)};
       if (entry.contains("channel_means")) table.channel_means[name] = entry["channel_means"].get<std::vector<float>>();
       if (entry.contains("channel_maxima"))
         table.channel_maxima[name] = entry["channel_maxima"].get<std::vector<float>>();
@@ -65,7 +66,33 @@ Status read_json(const Json& json, CalibrationTable& table, std::string_view fil
     table.ranges[name] = range;
     table.order.push_back(name);
   }
+  if (!json.contains("adapted_weights")) return {};
+  for (const auto& [name, entry] : json["adapted_weights"].items()) {
+    AdaptedWeights& w = table.adapted_weights[name];
+    const auto bytes = PLANISH_TRY(base64_decode(entry.at("q").get_ref<const std::string&>()));
+    w.q.resize(bytes.size());
+    std::ranges::transform(bytes, w.q.begin(), [](uint8_t b) { return static_cast<int8_t>(b); });
+    w.bias = entry.value("bias", std::vector<float>());
+    w.input_scale = entry.value("input_scale", 0.0F);
+    w.input_zero = entry.value("input_zero", 0);
+    w.input_unsigned = entry.value("input_unsigned", false);
+    w.largest = entry.value("largest", 127);
+  }
   return {};
+}
+
+Json adapted_json(const std::map<std::string, AdaptedWeights>& adapted) {
+  Json json = Json::object();
+  for (const auto& [name, w] : adapted) {
+    Json entry{{"input_scale", w.input_scale},
+               {"input_zero", w.input_zero},
+               {"input_unsigned", w.input_unsigned},
+               {"largest", w.largest}};
+    if (!w.bias.empty()) entry["bias"] = w.bias;
+    entry["q"] = base64_encode({reinterpret_cast<const uint8_t*>(w.q.data()), w.q.size()});
+    json[name] = std::move(entry);
+  }
+  return json;
 }
 
 }  // namespace
@@ -123,10 +150,12 @@ std::string CalibrationTable::to_json() const {
     const TensorRange& r = ranges.at(name);
     Json entry{{"scale", r.scale}, {"min", r.min}, {"max", r.max}};
     if (r.unsigned_scale > 0) entry["unsigned_scale"] = r.unsigned_scale;
+    if (r.unsigned_scale > 0 && r.unsigned_zero != 0) entry["unsigned_zero"] = r.unsigned_zero;
     if (const auto it = channel_means.find(name); it != channel_means.end()) entry["channel_means"] = it->second;
     if (const auto it = channel_maxima.find(name); it != channel_maxima.end()) entry["channel_maxima"] = it->second;
     tensors[name] = std::move(entry);
   }
+  if (!adapted_weights.empty()) json["adapted_weights"] = adapted_json(adapted_weights);
   return json.dump(1) + "\n";
 }
 
@@ -161,6 +190,7 @@ Result<CalibrationTable> CalibrationTable::read(const std::filesystem::path& fil
   table.model_hash = side->model_hash;
   table.data_hash = side->data_hash;
   table.samples = side->samples;
+  table.adapted_weights = std::move(side->adapted_weights);
   if (!side->description.empty()) table.description = fmt::format("cache {} from {}", name, side->description);
   for (auto& [tensor, range] : table.ranges) {
     const auto it = side->ranges.find(tensor);

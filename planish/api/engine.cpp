@@ -12,6 +12,7 @@
 #include "planish/api/layer_info.h"
 #include "planish/api/model_impl.h"
 #include "planish/api/quantize.h"
+#include "planish/api/quantize_plan.h"
 #include "planish/base/atomic_file.h"
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
@@ -277,7 +278,7 @@ Result<Model> with_int8(Model model, const BuildConfig& config, EngineInfo& info
         "Ranges are invented, because INT8 was asked for without calibration: the speed is real, the results are "
         "meaningless. Give data or a cache with --calib=FOLDER|FILE");
   QuantizeOptions options = config.quantization != nullptr ? *config.quantization : QuantizeOptions{};
-  if (!options.full_range) options.full_range = cpu_features().avx512_vnni || cpu_features().avx_vnni;
+  set_build_defaults(options);
   if (!options.warn) options.warn = config.warn;
   if (!options.progress) options.progress = config.progress;
   if (config.precision_constraints != PrecisionConstraints::none)

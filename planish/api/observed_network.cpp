@@ -51,14 +51,20 @@ bool steers_shapes(const Graph& graph, ValueId input) {
   return false;
 }
 
-/// Marks the tensors that the passes would remove as outputs.
+/// Marks the tensors that the passes would remove as outputs. What is fused changes with the outputs, so that it takes
+/// more than one look.
 Result<Graph> keep_tensors(Graph graph, const std::set<std::string>& needed) {
-  const Graph fused = PLANISH_TRY(run_passes(graph));
-  const std::set<std::string> left = computed_names(fused);
-  for (const std::string& name : needed) {
-    if (left.contains(name)) continue;
-    const auto v = graph.find_value(name);
-    if (v && std::ranges::find(graph.outputs, *v) == graph.outputs.end()) graph.outputs.push_back(*v);
+  for (bool added = true; added;) {
+    added = false;
+    const Graph fused = PLANISH_TRY(run_passes(graph));
+    const std::set<std::string> left = computed_names(fused);
+    for (const std::string& name : needed) {
+      if (left.contains(name)) continue;
+      const auto v = graph.find_value(name);
+      if (!v || std::ranges::find(graph.outputs, *v) != graph.outputs.end()) continue;
+      graph.outputs.push_back(*v);
+      added = true;
+    }
   }
   return graph;
 }
@@ -85,6 +91,7 @@ Status ObservedNetwork::build(const std::vector<Shape>& shapes) {
   Graph graph = PLANISH_TRY(keep_tensors(graph_, needed_));
   BuildOptions options;
   options.threads = threads_;
+  options.optimization_level = effort_;
   auto& ranges = options.profiles.emplace_back();
   for (size_t i = 0; i < shapes.size(); ++i) {
     const Value& input = graph.value(graph.inputs[i]);

@@ -21,8 +21,9 @@ class ObservedNetwork {
   using Show = FunctionRef<void(std::string_view name, const TensorDesc& desc, const float* data)>;
 
   /// `needed`: tensors that must be shown even where fusing would remove them; others are shown where they are left.
-  ObservedNetwork(const Graph& graph, std::set<std::string> needed, int threads, ProfileRanges profile)
-      : graph_(graph), needed_(std::move(needed)), threads_(threads), profile_(std::move(profile)) {}
+  /// `effort`: of the builder; 0 times nothing, for networks that run a few times only.
+  ObservedNetwork(const Graph& graph, std::set<std::string> needed, int threads, ProfileRanges profile, int effort = 3)
+      : graph_(graph), needed_(std::move(needed)), threads_(threads), profile_(std::move(profile)), effort_(effort) {}
 
   /// Runs a batch of any size, in pieces where the network fixes its batch or memory asks for it, and shows all f32
   /// tensors of it, network inputs included. Rows that only pad the last piece are copies of its last sample.
@@ -37,6 +38,7 @@ class ObservedNetwork {
   std::set<std::string> needed_;
   int threads_ = 0;
   ProfileRanges profile_;
+  int effort_ = 3;
   std::shared_ptr<const Executable> executable_;
   std::unique_ptr<Context> context_;
   std::vector<std::byte> padded_;

@@ -7,35 +7,13 @@
 
 #include "planish/api/adaptive_weights.h"
 #include "planish/api/model_impl.h"
+#include "planish/api/quantize_plan.h"
 #include "planish/quant/equalization.h"
 #include "planish/quant/placement.h"
 #include "planish/quant/weights.h"
 
 namespace planish::api {
 namespace {
-
-/// What stands in for a scale nobody measured: TensorRT's range of +-4 for layer outputs.
-constexpr float kInventedScale = 4.0F / 127;
-
-PlacementOptions placement_options(const CalibrationTable& table, const QuantizeOptions& options) {
-  PlacementOptions o;
-  o.style = static_cast<QdqStyle>(options.style);
-  o.keep_float = options.keep_float;
-  o.force_int8 = options.force_int8;
-  o.scale_of = [&table](const std::string& name) -> std::optional<float> {
-    if (table.is_invented()) return kInventedScale;
-    const auto it = table.ranges.find(name);
-    if (it == table.ranges.end() || !(it->second.scale > 0)) return std::nullopt;
-    return it->second.scale;
-  };
-  if (!options.full_range.value_or(false)) return o;
-  o.unsigned_scale_of = [&table](const std::string& name) -> std::optional<float> {
-    const auto it = table.ranges.find(name);
-    if (it == table.ranges.end()) return std::nullopt;
-    return it->second.unsigned_scale > 0 ? it->second.unsigned_scale : it->second.scale * (127.0F / 255);
-  };
-  return o;
-}
 
 std::string first_names(const std::vector<std::string>& names) {
   const size_t shown = std::min<size_t>(names.size(), 5);
@@ -65,16 +43,6 @@ Status check_names(const Graph& graph, const PlacementPlan& plan, const Calibrat
     options.warn(fmt::format("The calibration has no range for {} tensor(s), whose layers stay in float: {}",
                              plan.without_scale.size(), first_names(plan.without_scale)));
   return {};
-}
-
-void correct_biases(const Graph& graph, const PlacementPlan& plan, const CalibrationTable& table,
-                    std::map<int32_t, QuantisedWeights>& weights) {
-  for (const QuantisedProduct& product : plan.products) {
-    const auto means = table.channel_means.find(graph.value(product.input).name);
-    if (means == table.channel_means.end()) continue;
-    QuantisedWeights& w = weights[product.node];
-    correct_bias(graph, product, output_shift(graph, product, w, means->second, means->second), w);
-  }
 }
 
 /// Equalises the graph, and scales the ranges of the tensors that change with it.
@@ -110,16 +78,27 @@ CalibrationTable equalised_table(Graph& graph, const CalibrationTable& table, co
   return out;
 }
 
-/// Takes over the weights that calibrate() rounded, where they belong to the same scales.
-void use_rounded(const Graph& graph, const PlacementPlan& plan, const CalibrationTable& table,
-                 std::map<int32_t, QuantisedWeights>& weights) {
-  for (const QuantisedProduct& p : plan.products) {
-    const auto it = table.rounded_weights.find(graph.value(p.weights).name);
-    QuantisedWeights& w = weights[p.node];
-    if (it == table.rounded_weights.end() || it->second.size() != static_cast<size_t>(w.q.size())) continue;
-    Tensor q(DType::i8, w.q.shape());
-    std::ranges::copy(it->second, q.data<int8_t>());
-    w.q = std::move(q);
+/// Ranges and adapted weights of the equalised graph.
+Result<CalibrationTable> measured_again(const Model& model, const Graph& graph, const QuantizeOptions& options) {
+  CalibrationOptions calibration;
+  calibration.full_range = options.full_range.value_or(false);
+  calibration.narrow_weights = options.narrow_weights.value_or(false);
+  calibration.adapt_weights = options.rounding == RoundingMethod::nearest;
+  calibration.max_bad_share = 1;  // was judged when the data was walked first
+  calibration.progress = options.progress;
+  return calibrate(ModelAccess::with_graph(model, graph), *options.data, calibration);
+}
+
+/// Samples spread over all of `source`; those that calibration skipped are skipped here too.
+Result<KeptSamples> keep_samples(CalibrationSource& source) {
+  PLANISH_TRY(source.rewind());
+  KeptSamples kept;
+  for (;;) {
+    const auto batch = source.next();
+    if (!batch.ok() && source.fatal()) return batch.error();
+    if (!batch.ok()) continue;
+    if (!batch->has_value()) return kept;
+    kept.add(**batch);
   }
 }
 
@@ -147,20 +126,26 @@ Result<Model> quantize(const Model& model, const CalibrationTable& measured, con
                     "unless they differ in name only",
                     measured.description, source.file_name));
   Graph graph = PLANISH_TRY(tidy_for_quantisation(source.model.graph));
-  const CalibrationTable table = options.equalization ? equalised_table(graph, measured, options) : measured;
+  const bool again = options.equalization && options.data != nullptr;
+  CalibrationTable table = options.equalization ? equalised_table(graph, measured, options) : measured;
+  if (again) table = PLANISH_TRY(measured_again(model, graph, options));
   const PlacementPlan plan = plan_quantisation(graph, placement_options(table, options));
   PLANISH_TRY(check_names(graph, plan, table, options));
-  std::map<int32_t, QuantisedWeights> weights;
-  for (const QuantisedProduct& p : plan.products) {
-    if (options.progress) options.progress("quantising", weights.size() + 1, plan.products.size());
-    weights[p.node] = quantise_weights(*graph.constant_of(p.weights), p.channel_axis, options.per_channel);
+  std::map<int32_t, QuantisedWeights> weights = nearest_weights(graph, plan, table, options);
+  const std::map<int32_t, int> largest = largest_weights(plan, options);
+  const bool adaptable = options.per_channel && options.bias_correction;
+  if (options.rounding == RoundingMethod::adaptive && options.data != nullptr && adaptable) {
+    const AdaptiveOptions adaptive{.work = kPatientWork, .progress = options.progress};
+    const KeptSamples samples = PLANISH_TRY(keep_samples(*options.data));
+    (void)PLANISH_TRY(adapt_weights(graph, plan, samples, adaptive, largest, weights));
+  } else if (adaptable && (again || !options.equalization) && measured.model_hash == source.source_hash) {
+    const int64_t others = use_adapted(graph, plan, table, largest, weights);
+    if (others > 0 && options.warn)
+      options.warn(
+          fmt::format("The calibration adapted the weights of {} layer(s) to other numbers (INT8 or UINT8, or "
+                      "another scale): they are rounded to nearest; calibrate again for the best accuracy",
+                      others));
   }
-  const bool same_scales = options.per_channel && !options.equalization && measured.model_hash == source.source_hash;
-  if (options.rounding == RoundingMethod::adaptive && options.data != nullptr)
-    PLANISH_TRY(adapt_rounding(graph, plan, *options.data, options.progress, kMomentBytes, weights));
-  else if (same_scales)
-    use_rounded(graph, plan, table, weights);
-  if (options.bias_correction) correct_biases(graph, plan, table, weights);
   fill_report(graph, plan, report);
   return ModelAccess::with_graph(model, PLANISH_TRY(place_qdq(graph, plan, weights)));
 }

@@ -53,7 +53,21 @@ struct TensorRange {
   float scale = 0;  ///< symmetric: real = scale * q, |q| <= 127
   float min = 0;    ///< smallest and largest value seen; both 0 when only the scale is known (a cache)
   float max = 0;
-  float unsigned_scale = 0;  ///< with 255 steps from 0, for tensors that are never negative; 0: unknown
+  /// The same as UINT8, real = unsigned_scale * (q - unsigned_zero), for tensors that reach much further to one side of
+  /// zero than to the other; 0: none.
+  float unsigned_scale = 0;
+  int32_t unsigned_zero = 0;
+};
+
+/// Weights of a layer that calibrate() made while it had the data.
+struct AdaptedWeights {
+  std::vector<int8_t> q;    ///< in the order of the layer's own weights; scales are those of rounding to nearest
+  std::vector<float> bias;  ///< empty: the layer's own
+  /// What they were made for: the quantiser of the layer's input and the largest |q|. Another one makes them void.
+  float input_scale = 0;
+  int32_t input_zero = 0;
+  bool input_unsigned = false;
+  int32_t largest = 127;
 };
 
 /// Histogram of |x| of one tensor, for reports.
@@ -78,8 +92,8 @@ struct CalibrationTable {
   std::map<std::string, std::vector<float>> channel_means;
   /// Largest magnitude of every channel of the same tensors, for equalisation; in the side file.
   std::map<std::string, std::vector<float>> channel_maxima;
-  /// INT8 weights, by name, of layers that calibrate() rounded adaptively while it had the data; not in the cache.
-  std::map<std::string, std::vector<int8_t>> rounded_weights;
+  /// By the name of the layer's result; in the side file. For the weights that `model_hash` names alone.
+  std::map<std::string, AdaptedWeights> adapted_weights;
 
   /// Ranges for every tensor, none of them measured: for timing alone.
   static CalibrationTable invented();
@@ -104,6 +118,11 @@ struct CalibrationOptions {
   double max_bad_share = 0.1;         ///< more unreadable samples than this share of all is an error
   int threads = 0;                    ///< 0: all cores
   ProfileRanges calibration_profile;  ///< shapes to calibrate at; empty: the data's own
+  /// Weights are adapted to the numbers that will be used: those of an INT8 build on this machine (nullopt), or as
+  /// QuantizeOptions says. `adapt_weights` false leaves it out.
+  bool adapt_weights = true;
+  std::optional<bool> full_range;
+  std::optional<bool> narrow_weights;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
   std::function<void(const std::string&)> warn;
 };
@@ -127,10 +146,12 @@ struct QuantizeOptions {
   QuantizeStyle style = QuantizeStyle::tensorrt;
   bool per_channel = true;
   bool bias_correction = true;
-  /// Tensors that are never negative get 255 steps (UINT8) instead of 127, which halves their rounding error. TensorRT
-  /// reads INT8 only, and processors without VNNI lose speed. nullopt: an INT8 build does it where the processor has
-  /// VNNI, quantize() does not.
+  /// Tensors that reach much further to one side of zero than to the other get 255 steps (UINT8) instead of 127, which
+  /// up to halves their rounding error. TensorRT reads INT8 only. nullopt: an INT8 build does it, quantize() does not.
   std::optional<bool> full_range;
+  /// Weights that meet UINT8 get 7 bits, so that processors without VNNI, which add two products in 16 bits, neither
+  /// saturate nor lose speed. nullopt: an INT8 build does it there, quantize() does not.
+  std::optional<bool> narrow_weights;
   /// Evens out the ranges of channels between convolutions first; ranges in the table are scaled along. Needs a table
   /// with channel_maxima (from calibrate(), or a cache with its side file).
   bool equalization = false;
@@ -139,7 +160,7 @@ struct QuantizeOptions {
   std::vector<std::string> keep_float;
   /// Nodes to quantise even where it is not thought worth it; these win.
   std::vector<std::string> force_int8;
-  /// Data for bias correction and adaptive rounding; nullptr leaves them out. Not owned.
+  /// Data for adaptive rounding and for measuring again after equalisation; nullptr leaves them out. Not owned.
   CalibrationSource* data = nullptr;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
   std::function<void(const std::string&)> warn;

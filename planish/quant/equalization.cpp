@@ -9,10 +9,10 @@
 namespace planish {
 namespace {
 
-/// Exponents of the range of a channel and of the weights that read it, found on SqueezeNet 1.1: activations lose more
-/// to rounding than weights, which have a scale per output channel.
-constexpr double kRangeExponent = 0.8;
-constexpr double kWeightExponent = 0.2;
+/// Exponents of the range of a channel and of the weights that read it: their ratio becomes even, so that neither side
+/// of a product rounds much more coarsely than the other.
+constexpr double kRangeExponent = 0.5;
+constexpr double kWeightExponent = 0.5;
 constexpr double kLargestDivisor = 64;
 
 constexpr std::array<std::string_view, 4> kTransparent{"Relu", "LeakyRelu", "MaxPool", "AveragePool"};

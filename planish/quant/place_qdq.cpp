@@ -7,7 +7,7 @@
 namespace planish {
 namespace {
 
-Tensor zero_points(const Tensor& scale, DType type = DType::i8) { return {type, scale.shape()}; }
+Tensor zero_points(const Tensor& scale) { return {DType::i8, scale.shape()}; }
 
 /// DequantizeLinear of constant weights, in front of `anchor`.
 ValueId dequantised_weights(Edit& edit, const QuantisedProduct& product, const QuantisedWeights& weights) {
@@ -23,15 +23,16 @@ ValueId dequantised_weights(Edit& edit, const QuantisedProduct& product, const Q
 }
 
 /// x -> QuantizeLinear -> DequantizeLinear, in front of `anchor`; returns the last value.
-ValueId quantised_tensor(Edit& edit, ValueId x, float scale, DType type, int32_t anchor) {
+ValueId quantised_tensor(Edit& edit, ValueId x, const TensorQuantization& quantiser, int32_t anchor) {
   const std::string stem = edit.value(x).name;
   const auto shape = edit.value(x).shape;
-  const Tensor s = Tensor::scalar_f32(scale);
-  const ValueId scale_id = edit.new_constant(stem + "_scale", s);
-  const ValueId zero_id = edit.new_constant(stem + "_zero_point", zero_points(s, type));
+  Tensor zero(quantiser.type, {});
+  zero.set(0, static_cast<double>(quantiser.zero));
+  const ValueId scale_id = edit.new_constant(stem + "_scale", Tensor::scalar_f32(quantiser.scale));
+  const ValueId zero_id = edit.new_constant(stem + "_zero_point", std::move(zero));
   Node q{.op = "QuantizeLinear", .name = stem + "/QuantizeLinear"};
   q.inputs = {x, scale_id, zero_id};
-  q.outputs = {edit.new_value(stem + "_quantized", type, shape)};
+  q.outputs = {edit.new_value(stem + "_quantized", quantiser.type, shape)};
   Node dq{.op = "DequantizeLinear", .name = stem + "/DequantizeLinear"};
   dq.inputs = {q.outputs[0], scale_id, zero_id};
   dq.outputs = {edit.new_value(stem + "_dequantized", DType::f32, shape)};
@@ -62,12 +63,11 @@ Result<Graph> place_qdq(const Graph& graph, const PlacementPlan& plan,
     edit.set_inputs(product.node, std::move(inputs));
   }
   for (const auto& [value, readers] : plan.tensors) {
-    const auto scale = plan.scales.find(value);
-    if (scale == plan.scales.end() || readers.empty()) continue;
-    const DType type = plan.unsigned_tensors.contains(value) ? DType::u8 : DType::i8;
+    const auto quantiser = plan.quantisers.find(value);
+    if (quantiser == plan.quantisers.end() || readers.empty()) continue;
     int32_t first = readers.front().node;
     for (const QuantisedUse& use : readers) first = std::min(first, use.node);
-    const ValueId quantised = quantised_tensor(edit, value, scale->second, type, first);
+    const ValueId quantised = quantised_tensor(edit, value, quantiser->second, first);
     for (const QuantisedUse& use : readers) edit.set_input(use.node, use.slot, quantised);
   }
   return std::move(edit).finish();

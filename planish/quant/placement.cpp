@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <set>
 #include <string_view>
 
 #include "planish/passes/pass.h"
+#include "planish/quant/thresholds.h"
 
 namespace planish {
 namespace {
@@ -63,6 +65,14 @@ std::string float_reason(const Node& node) {
   return it == reasons.end() ? std::string() : std::string(it->second);
 }
 
+/// The finest quantiser of the same type that holds what both hold.
+TensorQuantization spanning(const TensorQuantization& a, const TensorQuantization& b) {
+  if (a.type == DType::i8) return a.scale > b.scale ? a : b;
+  const auto low = [](const TensorQuantization& q) { return -static_cast<float>(q.zero) * q.scale; };
+  const auto high = [](const TensorQuantization& q) { return static_cast<float>(kUnsignedSteps - q.zero) * q.scale; };
+  return unsigned_quantiser(std::min(low(a), low(b)), std::max(high(a), high(b)));
+}
+
 class Planner {
  public:
   Planner(const Graph& graph, const PlacementOptions& options) : graph_(graph), options_(options), uses_(graph) {}
@@ -70,6 +80,7 @@ class Planner {
   PlacementPlan run() {
     find_products();
     find_residuals();
+    quantise_around_joins();
     set_scales();
     return std::move(plan_);
   }
@@ -242,8 +253,41 @@ class Planner {
       const size_t other = a > b ? 1 : 0;
       const ValueId r = add.in(other);
       const bool known = plan_.tensors.contains(r) || product_behind(r) >= 0 || behind_int8_sum(r);
-      if (known && has_scale(r)) plan_.tensors[r].push_back({n, other});
+      if (!known || !has_scale(r)) continue;
+      plan_.tensors[r].push_back({n, other});
+      // A runtime that does not fuse the sum into the convolution wants both operands as integers.
+      const ValueId own = add.in(1 - other);
+      if (options_.style == QdqStyle::onnxruntime && has_scale(own)) plan_.tensors[own].push_back({n, 1 - other});
     }
+  }
+
+  /// ONNX Runtime's integer kernels for concats and averages need quantised tensors on both sides; it moves quantisers
+  /// through pools and reshapes by itself.
+  void quantise_around_joins() {
+    if (options_.style != QdqStyle::onnxruntime) return;
+    for (int32_t n = static_cast<int32_t>(graph_.nodes.size()); n-- > 0;) {
+      const Node& join = node(n);
+      if (!join.is("Concat") && !join.is("GlobalAveragePool") && !join.is("AveragePool")) continue;
+      if (listed(join, options_.keep_float) || !read_as_bytes(join.out(0))) continue;
+      const auto ready = [this](ValueId x) {
+        return x != kNoValue && graph_.value(x).dtype == DType::f32 && graph_.constant_of(x) == nullptr && has_scale(x);
+      };
+      if (!std::ranges::all_of(join.inputs, ready)) continue;
+      for (size_t slot = 0; slot < join.inputs.size(); ++slot) {
+        const ValueId part = join.inputs[slot];
+        if (!plan_.tensors.contains(part)) parts_.insert(part);
+        plan_.tensors[part].push_back({n, slot});
+      }
+    }
+  }
+
+  /// All readers of `v`, perhaps behind movements of it, take it quantised.
+  [[nodiscard]] bool read_as_bytes(ValueId v) const {
+    if (const auto it = plan_.tensors.find(v); it != plan_.tensors.end())
+      return it->second.size() == consumers(v).size() && !uses_.is_output[static_cast<size_t>(v)];
+    if (consumers(v).size() != 1) return false;
+    const Node& reader = node(consumers(v).front());
+    return is_one_of(reader, kMovements) && !reader.is("Concat") && read_as_bytes(reader.out(0));
   }
 
   /// A value that an addition of a convolution (and perhaps an activation) makes.
@@ -257,12 +301,10 @@ class Planner {
   void set_scales() {
     if (!options_.scale_of) return;
     for (const auto& [v, readers] : plan_.tensors) {
-      plan_.scales[v] = *options_.scale_of(graph_.value(v).name);
-      if (!options_.unsigned_scale_of || !is_never_negative(graph_, uses_, v)) continue;
-      const auto scale = options_.unsigned_scale_of(graph_.value(v).name);
-      if (!scale) continue;
-      plan_.scales[v] = *scale;
-      plan_.unsigned_tensors.insert(v);
+      plan_.quantisers[v] = {.scale = *options_.scale_of(graph_.value(v).name)};
+      if (!options_.unsigned_of) continue;
+      if (const auto q = options_.unsigned_of(graph_.value(v).name, is_never_negative(graph_, uses_, v)))
+        plan_.quantisers[v] = *q;
     }
     // Twice, so that scales spread through chains of movements.
     for (int round = 0; round < 2; ++round)
@@ -270,20 +312,20 @@ class Planner {
         const Node& m = graph_.nodes[n];
         if (!is_one_of(m, kMovements)) continue;
         for (const ValueId y : m.outputs) {
-          if (!plan_.scales.contains(y)) continue;
-          for (const ValueId x : m.inputs) share_scale(x, y);
+          if (!plan_.quantisers.contains(y)) continue;
+          for (const ValueId x : m.inputs)
+            if (!parts_.contains(x)) share_quantiser(x, y);
         }
       }
   }
 
-  void share_scale(ValueId x, ValueId y) {
-    const auto a = plan_.scales.find(x);
-    const auto b = plan_.scales.find(y);
-    if (a == plan_.scales.end() || b == plan_.scales.end()) return;
-    if (plan_.unsigned_tensors.contains(x) != plan_.unsigned_tensors.contains(y)) return;
-    const float low = std::min(a->second, b->second);
-    const float high = std::max(a->second, b->second);
-    if (high <= low * kNearScales) a->second = b->second = high;
+  /// One quantiser for both where it is hardly coarser than either: it spans the ranges of both.
+  void share_quantiser(ValueId x, ValueId y) {
+    const auto a = plan_.quantisers.find(x);
+    const auto b = plan_.quantisers.find(y);
+    if (a == plan_.quantisers.end() || b == plan_.quantisers.end() || a->second.type != b->second.type) return;
+    const TensorQuantization both = spanning(a->second, b->second);
+    if (both.scale <= std::min(a->second.scale, b->second.scale) * kNearScales) a->second = b->second = both;
   }
 
   const Graph& graph_;
@@ -291,6 +333,7 @@ class Planner {
   const Uses uses_;
   PlacementPlan plan_;
   std::set<int32_t> is_int8_;
+  std::set<ValueId> parts_;  ///< quantised for the joins of ONNX Runtime alone, with quantisers of their own
 };
 
 }  // namespace

@@ -3,11 +3,11 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "planish/ir/graph.h"
+#include "planish/passes/quantization.h"
 
 namespace planish {
 
@@ -23,8 +23,9 @@ struct PlacementOptions {
   /// Symmetric scale of a tensor by name; nullopt: unknown, so that layers that need it stay in float. Unset: all
   /// known.
   std::function<std::optional<float>(const std::string&)> scale_of;
-  /// Tensors that are never negative become UINT8 with 255 steps, twice as fine. Unset: all tensors are INT8.
-  std::function<std::optional<float>(const std::string&)> unsigned_scale_of;
+  /// Scale and zero point of tensors that become UINT8, with 255 steps between their lower and their upper end;
+  /// `never_negative`: the graph proves it. nullopt: the tensor is INT8. Unset: all tensors are.
+  std::function<std::optional<TensorQuantization>(const std::string&, bool never_negative)> unsigned_of;
 };
 
 /// A layer with constant weights that runs in INT8.
@@ -45,8 +46,7 @@ struct QuantisedUse {
 struct PlacementPlan {
   std::vector<QuantisedProduct> products;
   std::map<ValueId, std::vector<QuantisedUse>> tensors;      ///< who reads which quantised tensor
-  std::map<ValueId, float> scales;                           ///< of `tensors`, once scales are known
-  std::set<ValueId> unsigned_tensors;                        ///< those that are UINT8 with zero point 0
+  std::map<ValueId, TensorQuantization> quantisers;          ///< of `tensors`, once scales are known
   std::vector<std::pair<int32_t, std::string>> float_nodes;  ///< (node, reason)
   std::vector<std::string> without_scale;                    ///< tensors that `scale_of` does not know
 };

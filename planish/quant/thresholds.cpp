@@ -11,6 +11,9 @@ namespace planish {
 namespace {
 
 constexpr size_t kLevels = 128;  // magnitudes 0..127
+/// Of the longer side of a tensor's range: with a longer shorter one, 255 steps over both are no quarter finer than 127
+/// over one.
+constexpr double kLargestShorterSide = 0.6;
 
 constexpr std::array kNames{std::pair{ThresholdMethod::automatic, std::string_view("auto")},
                             std::pair{ThresholdMethod::entropy, std::string_view("entropy")},
@@ -134,6 +137,24 @@ double choose_threshold(const TensorStatistics& statistics, ThresholdMethod meth
     case ThresholdMethod::mse: threshold = mse_threshold(h.counts(), h.bin_width(), steps); break;
   }
   return threshold > 0 ? std::min(threshold, amax) : amax;
+}
+
+TensorQuantization unsigned_quantiser(double low, double high) {
+  const double scale = std::max((high - low) / kUnsignedSteps, 1e-30);
+  const auto zero = static_cast<int64_t>(std::clamp(std::nearbyint(-low / scale), 0.0, double{kUnsignedSteps}));
+  return {.scale = static_cast<float>(scale), .zero = zero, .type = DType::u8};
+}
+
+std::optional<TensorQuantization> choose_unsigned(const TensorStatistics& statistics, ThresholdMethod method,
+                                                  double percentile) {
+  const double low = std::min(statistics.min, 0.0F);
+  const double high = std::max(statistics.max, 0.0F);
+  const double longer = std::max(-low, high);
+  const double shorter = std::min(-low, high);
+  if (longer <= 0 || shorter > kLargestShorterSide * longer) return std::nullopt;
+  const double steps = kUnsignedSteps * longer / (longer + shorter);
+  const double threshold = choose_threshold(statistics, method, percentile, static_cast<int>(std::lround(steps)));
+  return unsigned_quantiser(std::max(low, -threshold), std::min(high, threshold));
 }
 
 }  // namespace planish

@@ -5,6 +5,7 @@
 #include <span>
 #include <string_view>
 
+#include "planish/passes/quantization.h"
 #include "planish/quant/histogram.h"
 
 namespace planish {
@@ -38,5 +39,14 @@ double quantisation_mse(std::span<const uint64_t> counts, double bin_width, doub
 /// `automatic` takes mse_threshold(): see docs/quantisation.md for the comparison that led to it.
 double choose_threshold(const TensorStatistics& statistics, ThresholdMethod method, double percentile,
                         int steps = kSymmetricSteps);
+
+/// UINT8 with 255 steps from `low` (<= 0) to `high` (>= 0, and not both 0); zero itself is a step.
+TensorQuantization unsigned_quantiser(double low, double high);
+
+/// UINT8 for a tensor that reaches much further to one side of zero than to the other, so that its steps are at least a
+/// quarter finer than those of symmetric INT8; the threshold of the longer side is chosen by `method`. nullopt for the
+/// others, and where every value is zero.
+std::optional<TensorQuantization> choose_unsigned(const TensorStatistics& statistics, ThresholdMethod method,
+                                                  double percentile);
 
 }  // namespace planish

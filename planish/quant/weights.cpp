@@ -6,8 +6,6 @@
 namespace planish {
 namespace {
 
-constexpr float kLargest = 127;
-
 /// Slices of a tensor along one axis: element i belongs to slice i / stride % count.
 struct Slices {
   int64_t count = 1;
@@ -21,7 +19,8 @@ struct Slices {
 
 }  // namespace
 
-QuantisedWeights quantise_weights(const Tensor& weights, int64_t axis, bool per_channel) {
+QuantisedWeights quantise_weights(const Tensor& weights, int64_t axis, bool per_channel, int largest) {
+  const auto limit = static_cast<float>(largest);
   const Slices slices(weights.shape(), axis);
   const float* w = weights.data<float>();
   std::vector<float> amax(per_channel ? static_cast<size_t>(slices.count) : 1);
@@ -31,10 +30,10 @@ QuantisedWeights quantise_weights(const Tensor& weights, int64_t axis, bool per_
   }
   QuantisedWeights out;
   out.q = Tensor(DType::i8, weights.shape());
-  for (float& a : amax) a = a > 0 ? std::max(a / kLargest, 1e-30F) : 1.0F;
+  for (float& a : amax) a = a > 0 ? std::max(a / limit, 1e-30F) : 1.0F;
   for (int64_t i = 0; i < weights.size(); ++i) {
     const float scaled = w[i] / amax[per_channel ? slices.of(i) : 0];
-    const float finite = std::isnan(scaled) ? 0.0F : std::clamp(scaled, -kLargest, kLargest);
+    const float finite = std::isnan(scaled) ? 0.0F : std::clamp(scaled, -limit, limit);
     out.q.data<int8_t>()[i] = static_cast<int8_t>(std::nearbyint(finite));
   }
   out.scale = per_channel ? Tensor::from_f32(amax) : Tensor::scalar_f32(amax[0]);

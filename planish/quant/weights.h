@@ -16,9 +16,12 @@ struct QuantisedWeights {
   std::optional<Tensor> bias;  ///< replaces the layer's bias; f32 [output channels]
 };
 
-/// Rounds to nearest with scale = amax / 127 of each slice along `axis` (per channel) or of the whole tensor. A slice
-/// of zeros gets the scale 1.
-QuantisedWeights quantise_weights(const Tensor& weights, int64_t axis, bool per_channel);
+/// Rounds to nearest with scale = amax / largest of each slice along `axis` (per channel) or of the whole tensor. A
+/// slice of zeros gets the scale 1. `largest`: largest |q|; kNarrowWeight leaves the sums of two products with UINT8 in
+/// 16 bits.
+inline constexpr int kLargestWeight = 127;
+inline constexpr int kNarrowWeight = 64;
+QuantisedWeights quantise_weights(const Tensor& weights, int64_t axis, bool per_channel, int largest = kLargestWeight);
 
 /// Back to f32.
 Tensor dequantise(const QuantisedWeights& weights, int64_t axis);

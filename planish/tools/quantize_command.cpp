@@ -26,9 +26,10 @@ constexpr int64_t kSearchSamples = 8;
 
 struct QuantizeCommand {
   std::string path, output_path, report_path;
-  std::string style = "tensorrt", rounding = "nearest", max_drop, data_path;
+  std::string style = "tensorrt", rounding = "auto", max_drop, data_path;
   std::vector<std::string> keep_float, force_int8;
-  bool per_tensor = false, no_bias_correction = false, equalize = false, to_static = false, full_range = false;
+  bool per_tensor = false, no_bias_correction = false, equalize = false, to_static = false, full_range = false,
+       symmetric = false;
   double time_limit_s = kTimeLimitS;
   CalibrationArguments calibration;
   JudgeArguments judge;
@@ -50,13 +51,15 @@ struct QuantizeCommand {
     calibration.declare(line);
     line.choice("--style", style, {"tensorrt", "onnxruntime", "openvino"},
                 "For whose fused layers Q/DQ nodes are placed (default tensorrt; every one of them runs all)");
-    line.choice("--rounding", rounding, {"nearest", "adaptive"},
-                "How weights are rounded; adaptive learns it on the calibration data (default nearest)");
+    line.choice("--rounding", rounding, {"auto", "nearest", "adaptive"},
+                "How weights are rounded: adaptive fits them to what the quantised layers in front leave on the "
+                "calibration data; auto does so for layers where it takes seconds (default auto)");
     line.flag("--per-tensor", per_tensor, "One scale per weight tensor instead of one per output channel");
     line.flag("--no-bias-correction", no_bias_correction, "Leave biases as they are");
     line.flag("--full-range", full_range,
-              "UINT8 with 255 steps for tensors that are never negative: half the rounding error for ONNX Runtime and "
-              "OpenVINO on VNNI; TensorRT does not take it");
+              "UINT8 with 255 steps for tensors that lie on one side of zero: up to half the rounding error (default "
+              "for the styles onnxruntime and openvino; TensorRT does not take it)");
+    line.flag("--symmetric", symmetric, "Symmetric INT8 for all tensors (default for the style tensorrt)");
     line.flag("--equalize", equalize, "Even out channels between layers before calibrating");
     line.texts("--keep-float", keep_float, "NODE[,...]", "Nodes that stay in float; one * allowed: /head/*");
     line.texts("--force-int8", force_int8, "NODE[,...]", "Nodes to quantise even where it is not thought worth it");
@@ -86,11 +89,17 @@ Status check(const QuantizeCommand& command) {
   if (!command.max_drop.empty() && command.judge.data.empty())
     return bad("--max-drop", "needs labelled data to measure the accuracy on",
                "add --eval=labels.csv, --eval=FOLDER or --eval=images.npz");
+  if (command.full_range && command.symmetric)
+    return bad("--full-range", "is the opposite of --symmetric", "give one of the two");
   if (command.full_range && command.style == "tensorrt")
     warn("quantize", "--full-range writes UINT8, which TensorRT does not take: add --style=onnxruntime or openvino");
   if (command.max_drop.empty() && !command.judge.data.empty())
     warn("quantize", "--eval is not used without --max-drop; planish compare-precisions measures accuracy");
   return {};
+}
+
+bool full_range_of(const QuantizeCommand& command) {
+  return command.full_range || (command.style != "tensorrt" && !command.symmetric);
 }
 
 api::QuantizeOptions options_of(const QuantizeCommand& command) {
@@ -102,7 +111,9 @@ api::QuantizeOptions options_of(const QuantizeCommand& command) {
   options.per_channel = !command.per_tensor;
   options.bias_correction = !command.no_bias_correction;
   options.equalization = command.equalize;
-  if (command.full_range) options.full_range = true;
+  options.full_range = full_range_of(command);
+  // ONNX Runtime adds two products in 16 bits where there is no VNNI, and saturates.
+  options.narrow_weights = command.style == "onnxruntime" && *options.full_range;
   for (const std::string& list : command.keep_float)
     for (std::string& node : split_list(list, ',')) options.keep_float.push_back(std::move(node));
   for (const std::string& list : command.force_int8)
@@ -245,9 +256,14 @@ Status quantize(QuantizeCommand& command) {
   Trials trials = PLANISH_TRY(Trials::open("quantize", std::move(model), command.build));
   const api::ProfileRanges shapes =
       trials.config().profiles.empty() ? api::ProfileRanges{} : trials.config().profiles[0];
+  api::QuantizeOptions options = options_of(command);
+  command.calibration.full_range = options.full_range;
+  command.calibration.narrow_weights = options.narrow_weights;
+  // Rounding anew for what --rounding=adaptive or --equalize ask is quantize()'s work.
+  command.calibration.adapt_weights = command.rounding == "auto" && !command.equalize;
   Calibration calibration = PLANISH_TRY(
       calibrate_with_progress("quantize", trials.model(), command.calibration, shapes, command.build.threads));
-  api::QuantizeOptions options = options_of(command);
+  if (command.rounding == "nearest") calibration.table.adapted_weights.clear();
   options.data = calibration.source.get();
   if (!command.max_drop.empty()) PLANISH_TRY(search(command, trials, calibration, options));
   if (options.data != nullptr) PLANISH_TRY(options.data->rewind());

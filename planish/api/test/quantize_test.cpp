@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <random>
 
 namespace planish::api {
@@ -99,6 +100,35 @@ TEST(Quantize, WritesAModelThatIsReadAgainAndNamesWhatStaysInFloat) {
   EXPECT_FALSE(quantize(*again, *table, {}).ok());
 }
 
+std::string onnx_bytes(const Model& model) {
+  const auto file = std::filesystem::path(testing::TempDir()) / "compared.onnx";
+  EXPECT_TRUE(model.write(file).ok());
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST(Quantize, MakesTheSameModelFromTheCacheAsFromTheTable) {
+  const Model model = digits();
+  Noise source(model, {4, 4, 4, 4});
+  const auto table = calibrate(model, source, {.full_range = true, .narrow_weights = false});
+  ASSERT_TRUE(table.ok()) << table.error().message();
+  EXPECT_FALSE(table->adapted_weights.empty());
+  const auto file = std::filesystem::path(testing::TempDir()) / "digits.cache";
+  ASSERT_TRUE(table->write(file).ok());
+  const auto back = CalibrationTable::read(file);
+  ASSERT_TRUE(back.ok()) << back.error().message();
+  std::vector<std::string> warnings;
+  QuantizeOptions options;
+  options.warn = [&warnings](const std::string& text) { warnings.push_back(text); };
+  options.full_range = true;
+  const std::string direct = onnx_bytes(*quantize(model, *table, options));
+  EXPECT_EQ(onnx_bytes(*quantize(model, *back, options)), direct);
+  EXPECT_TRUE(warnings.empty());
+  options.narrow_weights = true;
+  EXPECT_NE(onnx_bytes(*quantize(model, *back, options)), direct);
+  EXPECT_EQ(warnings.size(), 1U) << "weights for other numbers are left out, with a word";
+}
+
 TEST(Quantize, RefusesACacheOfAnotherModelAndListsWhatAPartialOneLacks) {
   const Model model = digits();
   CalibrationTable other;
@@ -125,9 +155,10 @@ TEST(CalibrationTable, KeepsEverythingInCacheAndSideFile) {
   table.model_hash = 0xfedcba9876543210ULL;
   table.samples = 3;
   table.order = {"b: c", "a"};
-  table.ranges["b: c"] = {0.25F, -1, 2, 0};
-  table.ranges["a"] = {0.1F, 0, 3, 0.05F};
+  table.ranges["b: c"] = {0.25F, -1, 2};
+  table.ranges["a"] = {0.1F, -1, 3, 0.05F, 64};
   table.channel_means["a"] = {1, 2};
+  table.adapted_weights["y"] = {{-127, 0, 5}, {0.5F}, 0.05F, 64, true, 127};
   const auto file = std::filesystem::path(testing::TempDir()) / "t.cache";
   ASSERT_TRUE(table.write(file).ok());
   const auto back = CalibrationTable::read(file);
@@ -137,6 +168,13 @@ TEST(CalibrationTable, KeepsEverythingInCacheAndSideFile) {
   EXPECT_EQ(back->model_hash, table.model_hash);
   EXPECT_EQ(back->channel_means, table.channel_means);
   EXPECT_EQ(back->ranges.at("a").unsigned_scale, 0.05F);
+  EXPECT_EQ(back->ranges.at("a").unsigned_zero, 64);
+  const AdaptedWeights& adapted = back->adapted_weights.at("y");
+  EXPECT_EQ(adapted.q, (std::vector<int8_t>{-127, 0, 5}));
+  EXPECT_EQ(adapted.bias, std::vector<float>{0.5F});
+  EXPECT_EQ(adapted.input_scale, 0.05F);
+  EXPECT_EQ(adapted.input_zero, 64);
+  EXPECT_TRUE(adapted.input_unsigned);
   EXPECT_EQ(back->description, "cache t.cache from folder (3 images)");
   const auto json = CalibrationTable::from_json(table.to_json(), "j");
   ASSERT_TRUE(json.ok());

@@ -50,7 +50,10 @@ PlacementOptions options_for(const Graph& graph) {
     return name.starts_with("small") ? 0.01F : 0.5F;
   };
   if (graph.name.starts_with("unsigned"))
-    o.unsigned_scale_of = [](const std::string&) -> std::optional<float> { return 0.25F; };
+    o.unsigned_of = [](const std::string&, bool never_negative) -> std::optional<TensorQuantization> {
+      if (!never_negative) return std::nullopt;
+      return TensorQuantization{.scale = 0.25F, .type = DType::u8};
+    };
   return o;
 }
 

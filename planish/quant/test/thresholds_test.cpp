@@ -122,6 +122,23 @@ TEST(Thresholds, PercentileCutsTheTail) {
   EXPECT_NEAR(choose_threshold(statistics_of(x), ThresholdMethod::percentile, 90), 0.9, 0.002);
 }
 
+TEST(Thresholds, UnsignedIsForTensorsThatLieOnOneSide) {
+  std::vector<float> x(1000);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i) / 250 - 0.5F;  // -0.5 .. 3.5, as behind HardSwish
+  const auto q = choose_unsigned(statistics_of(x), ThresholdMethod::minmax, 0);
+  ASSERT_TRUE(q.has_value());
+  EXPECT_EQ(q->type, DType::u8);
+  EXPECT_NEAR(q->scale, 4.0F / 255, 1e-3);
+  EXPECT_NEAR(-static_cast<float>(q->zero) * q->scale, -0.5, q->scale);
+  for (float& v : x) v = std::fabs(v);
+  EXPECT_EQ(choose_unsigned(statistics_of(x), ThresholdMethod::automatic, 0)->zero, 0);
+  for (float& v : x) v = -v;
+  EXPECT_EQ(choose_unsigned(statistics_of(x), ThresholdMethod::automatic, 0)->zero, 255);
+  for (size_t i = 0; i < x.size(); i += 2) x[i] = -x[i];
+  EXPECT_FALSE(choose_unsigned(statistics_of(x), ThresholdMethod::automatic, 0)) << "INT8 is as fine";
+  EXPECT_FALSE(choose_unsigned(statistics_of(std::vector<float>(9)), ThresholdMethod::automatic, 0));
+}
+
 TEST(Thresholds, ATensorOfZerosHasNoThreshold) {
   EXPECT_EQ(choose_threshold(statistics_of(std::vector<float>(100)), ThresholdMethod::automatic, 0), 0);
   EXPECT_EQ(choose_threshold(TensorStatistics{}, ThresholdMethod::entropy, 0), 0);

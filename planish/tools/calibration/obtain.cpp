@@ -82,6 +82,9 @@ Result<Calibration> obtain_calibration(const api::Model& model, const Calibratio
   options.max_bad_share = request.max_bad_share;
   options.threads = request.place.threads;
   options.progress = request.progress;
+  options.adapt_weights = request.adapt_weights;
+  options.full_range = request.full_range;
+  options.narrow_weights = request.narrow_weights;
   options.warn = request.place.warn;
   calibration.table = PLANISH_TRY(api::calibrate(model, *calibration.source, options, &calibration.stats));
   calibration.table.random = is_random_calibration(path);
@@ -133,6 +136,9 @@ Result<CalibrationRequest> CalibrationArguments::request(const std::string& comm
   request.percentile = percentile;
   request.max_bad_share = max_bad_percent / 100;
   request.cache_path = cache_path;
+  request.adapt_weights = adapt_weights;
+  request.full_range = full_range;
+  request.narrow_weights = narrow_weights;
   return request;
 }
 

@@ -20,6 +20,10 @@ struct CalibrationRequest {
   double percentile = 99.99;
   double max_bad_share = 0.1;
   std::string cache_path;  ///< where ranges that were measured are written; "" does not
+  /// For which numbers weights are adapted; see api::CalibrationOptions.
+  bool adapt_weights = true;
+  std::optional<bool> full_range;
+  std::optional<bool> narrow_weights;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
 };
 
@@ -44,6 +48,10 @@ struct CalibrationArguments {
   double script_timeout_s = 120;
   int64_t samples = 0;
   int64_t batch = 0;
+  /// Of the command, no options: see CalibrationRequest.
+  bool adapt_weights = true;
+  std::optional<bool> full_range;
+  std::optional<bool> narrow_weights;
 
   void declare(CommandLine& line);
   /// The request of `command`: notes go to standard error, warnings too. Error when --calib is missing.

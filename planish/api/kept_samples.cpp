@@ -1,0 +1,64 @@
+#include "planish/api/kept_samples.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace planish::api {
+namespace {
+
+/// Rows of a batch that are kept at most, so that many batches find room.
+constexpr int64_t kRows = 4;
+
+}  // namespace
+
+void KeptSamples::add(const CalibrationBatch& batch) {
+  if (seen_++ % stride_ != 0) return;
+  const int64_t rows = batch.inputs.empty() || batch.inputs[0].second.dims.empty() ? 0 : batch.inputs[0].second.dims[0];
+  const bool alike = rows > 0 && std::ranges::all_of(batch.inputs, [rows](const auto& input) {
+                       return !input.second.dims.empty() && input.second.dims[0] == rows;
+                     });
+  const int64_t real = batch.samples > 0 ? std::min(batch.samples, rows) : rows;
+  const int64_t count = alike ? std::min(real, kRows) : rows;
+  Kept kept{.samples = std::max<int64_t>(1, alike ? count : batch.samples)};
+  for (const auto& [name, tensor] : batch.inputs) {
+    std::vector<int64_t> dims = tensor.dims;
+    if (alike) dims[0] = count;
+    Tensor copy(tensor.dtype, dims);
+    const size_t bytes =
+        alike ? tensor.data.size() / static_cast<size_t>(rows) * static_cast<size_t>(count) : tensor.data.size();
+    std::memcpy(copy.raw(), tensor.data.data(), bytes);
+    kept.bytes += bytes;
+    kept.inputs.emplace_back(name, std::move(copy));
+  }
+  kept_.push_back(std::move(kept));
+  const auto too_much = [this] {
+    size_t bytes = 0;
+    for (const Kept& k : kept_) bytes += k.bytes;
+    return kept_.size() > 1 && (samples() > max_samples_ || bytes > max_bytes_);
+  };
+  while (too_much()) {
+    std::vector<Kept> half;
+    for (size_t i = 0; i < kept_.size(); i += 2) half.push_back(std::move(kept_[i]));
+    kept_ = std::move(half);
+    stride_ *= 2;
+  }
+}
+
+int64_t KeptSamples::samples() const {
+  int64_t all = 0;
+  for (const Kept& k : kept_) all += k.samples;
+  return all;
+}
+
+CalibrationBatch KeptSamples::batch(size_t i) const {
+  const Kept& kept = kept_[i];
+  CalibrationBatch out;
+  out.samples = kept.samples;
+  for (const auto& [name, tensor] : kept.inputs)
+    out.inputs.emplace_back(
+        name,
+        HostTensor{tensor.dtype(), tensor.shape(), {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()}});
+  return out;
+}
+
+}  // namespace planish::api

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "planish/api/quantize.h"
+#include "planish/ir/tensor.h"
+
+namespace planish::api {
+
+/// Copies of some batches of a walk through data, spread evenly over it however long it is: when there is no room left,
+/// every second batch goes, and from then on every second one is looked at. Memory is bounded by `max_bytes` plus one
+/// batch.
+class KeptSamples {
+ public:
+  explicit KeptSamples(int64_t max_samples = 64, size_t max_bytes = size_t{96} << 20)
+      : max_samples_(max_samples), max_bytes_(max_bytes) {}
+
+  void add(const CalibrationBatch& batch);
+  [[nodiscard]] int64_t samples() const;
+  [[nodiscard]] size_t batches() const { return kept_.size(); }
+  /// Valid as long as this lives and nothing is added.
+  [[nodiscard]] CalibrationBatch batch(size_t i) const;
+
+ private:
+  struct Kept {
+    std::vector<std::pair<std::string, Tensor>> inputs;
+    int64_t samples = 0;
+    size_t bytes = 0;
+  };
+
+  int64_t max_samples_;
+  size_t max_bytes_;
+  size_t stride_ = 1;
+  size_t seen_ = 0;
+  std::vector<Kept> kept_;
+};
+
+}  // namespace planish::api

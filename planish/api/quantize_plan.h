@@ -1,0 +1,35 @@
+#pragma once
+
+// What calibrate() and quantize() decide alike: which numbers tensors and weights get. For the files of api/ alone.
+
+#include <map>
+
+#include "planish/api/quantize.h"
+#include "planish/quant/placement.h"
+#include "planish/quant/weights.h"
+
+namespace planish::api {
+
+/// Sets what is left open in `options` to what an INT8 build on this machine does.
+void set_build_defaults(QuantizeOptions& options);
+
+/// `table` must outlive the result.
+PlacementOptions placement_options(const CalibrationTable& table, const QuantizeOptions& options);
+
+/// Largest |q| of every product's weights.
+std::map<int32_t, int> largest_weights(const PlacementPlan& plan, const QuantizeOptions& options);
+
+/// Weights rounded to nearest with corrected biases, by node.
+std::map<int32_t, QuantisedWeights> nearest_weights(const Graph& graph, const PlacementPlan& plan,
+                                                    const CalibrationTable& table, const QuantizeOptions& options);
+
+/// The key of a product in CalibrationTable::adapted_weights.
+std::string adapted_name(const Graph& graph, const QuantisedProduct& product);
+AdaptedWeights to_adapted(const PlacementPlan& plan, const QuantisedProduct& product, const QuantisedWeights& weights,
+                          int largest);
+
+/// Takes over the weights in `table` that were made for the same numbers; returns how many were made for others.
+int64_t use_adapted(const Graph& graph, const PlacementPlan& plan, const CalibrationTable& table,
+                    const std::map<int32_t, int>& largest, std::map<int32_t, QuantisedWeights>& weights);
+
+}  // namespace planish::api

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "planish/quant/weights.h"
+
+namespace planish {
+
+/// A sample of what the weights of a product multiply: windows of an image or rows of a matrix, one after the other.
+/// The positions depend on the number of the sample alone, so that two networks are looked at in the same places.
+class InputRows {
+ public:
+  /// True for products whose rows can be taken: 2-D convolutions with explicit padding, Gemm and MatMul, with at most
+  /// `max_k` weights per output channel.
+  static bool possible(const Graph& graph, const QuantisedProduct& product, int64_t max_k);
+  /// `product` as in possible(); the graph must outlive this.
+  InputRows(const Graph& graph, const QuantisedProduct& product);
+
+  /// Adds up to `positions` output positions per image of an input of logical shape `dims` in `layout`. Inputs of
+  /// another form than expected, and rows with NaN or infinity, are left out.
+  void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t positions);
+
+  [[nodiscard]] int64_t groups() const { return groups_; }
+  /// Weights per output channel.
+  [[nodiscard]] int64_t k() const { return k_; }
+  [[nodiscard]] int64_t rows() const { return static_cast<int64_t>(samples_.size()); }
+  /// [rows, groups, K]
+  [[nodiscard]] std::span<const float> values() const { return values_; }
+  [[nodiscard]] std::span<float> values() { return values_; }
+  /// Which sample each row is from.
+  [[nodiscard]] std::span<const int64_t> samples() const { return samples_; }
+
+ private:
+  void add_matrix(const float* data, std::span<const int64_t> dims, int64_t positions);
+  void add_image(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t positions);
+  void window(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t position,
+              float* row) const;
+  /// Room for one more row; `keep` drops it again where it is not finite.
+  float* next_row();
+  void keep(int64_t sample);
+
+  Shape weights_;
+  bool is_conv_ = false;
+  std::vector<int64_t> pads_, strides_, dilations_;
+  int64_t groups_ = 1;
+  int64_t k_ = 0;
+  int64_t images_ = 0;  ///< seen so far
+  std::vector<float> values_;
+  std::vector<int64_t> samples_;
+};
+
+}  // namespace planish

@@ -1,0 +1,114 @@
+#include "planish/quant/output_threshold.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "planish/base/parallel.h"
+#include "planish/quant/thresholds.h"
+
+namespace planish {
+namespace {
+
+constexpr std::array kFactors{0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.1, 1.2, 1.35};
+/// What another threshold must bring: less is within the noise of the sample.
+constexpr double kClearGain = 0.97;
+
+/// One group of a reader as matrices.
+struct Operands {
+  int64_t n = 0;
+  int64_t k = 0;
+  int64_t m = 0;
+  std::vector<float> x;  // [K, n]
+  std::vector<float> w;  // [K, M]
+};
+
+std::vector<Operands> operands_of(const Graph& graph, const TensorReader& reader) {
+  const Tensor& w = *graph.constant_of(reader.product->weights);
+  const InputRows& rows = *reader.rows;
+  const int64_t outputs = w.shape()[static_cast<size_t>(reader.product->channel_axis)];
+  const bool rows_first = reader.product->channel_axis == 0;
+  std::vector<Operands> all;
+  for (int64_t g = 0; g < rows.groups(); ++g) {
+    Operands o{.n = rows.rows(), .k = rows.k(), .m = outputs / rows.groups()};
+    o.x.resize(static_cast<size_t>(o.k * o.n));
+    o.w.resize(static_cast<size_t>(o.k * o.m));
+    for (int64_t i = 0; i < o.n; ++i)
+      for (int64_t c = 0; c < o.k; ++c)
+        o.x[static_cast<size_t>(c * o.n + i)] = rows.values()[static_cast<size_t>((i * rows.groups() + g) * o.k + c)];
+    for (int64_t c = 0; c < o.k; ++c)
+      for (int64_t m = 0; m < o.m; ++m) {
+        const int64_t output = g * o.m + m;
+        o.w[static_cast<size_t>(c * o.m + m)] = w.data<float>()[rows_first ? output * o.k + c : c * outputs + output];
+      }
+    all.push_back(std::move(o));
+  }
+  return all;
+}
+
+/// Variance over the positions of what quantising adds to the results, summed over the outputs.
+double output_error(const Operands& o, const TensorQuantization& quantiser, const GramFunction& gram) {
+  std::vector<float> d(o.x.size());
+  parallel_for(static_cast<int64_t>(d.size()), 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float x = o.x[static_cast<size_t>(i)];
+      d[static_cast<size_t>(i)] = nearest_step(x, quantiser) - x;
+    }
+  });
+  std::vector<float> e(static_cast<size_t>(o.n * o.m));
+  gram(o.k, o.n, o.m, d.data(), o.w.data(), e.data());
+  double error = 0;
+  for (int64_t m = 0; m < o.m; ++m) {
+    double sum = 0;
+    double squares = 0;
+    for (int64_t i = 0; i < o.n; ++i) {
+      const double v = e[static_cast<size_t>(i * o.m + m)];
+      sum += v;
+      squares += v * v;
+    }
+    error += squares / static_cast<double>(o.n) - std::pow(sum / static_cast<double>(o.n), 2);
+  }
+  return error;
+}
+
+TensorQuantization with_threshold(const TensorQuantization& first, double factor, float min, float max) {
+  if (first.type == DType::i8) {
+    TensorQuantization q = first;
+    q.scale = static_cast<float>(std::min(static_cast<double>(first.scale) * factor,
+                                          std::max(std::fabs(min), std::fabs(max)) / double{kSymmetricSteps}));
+    return q;
+  }
+  const double low = static_cast<double>(first.zero) * static_cast<double>(first.scale);
+  const double high = static_cast<double>(kUnsignedSteps - first.zero) * static_cast<double>(first.scale);
+  const double threshold = std::max(low, high) * factor;
+  return unsigned_quantiser(std::max(std::min(0.0, double{min}), -threshold),
+                            std::min(std::max(0.0, double{max}), threshold));
+}
+
+}  // namespace
+
+TensorQuantization choose_by_output(const Graph& graph, const std::vector<TensorReader>& readers,
+                                    const TensorQuantization& first, float min, float max, const GramFunction& gram) {
+  std::vector<Operands> operands;
+  for (const TensorReader& reader : readers)
+    for (Operands& o : operands_of(graph, reader))
+      if (o.n > 1) operands.push_back(std::move(o));
+  const auto error_of = [&](const TensorQuantization& q) {
+    double error = 0;
+    for (const Operands& o : operands) error += output_error(o, q, gram);
+    return error;
+  };
+  if (operands.empty() || !(max > min)) return first;
+  TensorQuantization best = first;
+  double least = error_of(first) * kClearGain;
+  for (const double factor : kFactors) {
+    const TensorQuantization q = with_threshold(first, factor, min, max);
+    const double error = q == first ? INFINITY : error_of(q);
+    if (!(error < least)) continue;
+    least = error;
+    best = q;
+  }
+  return best;
+}
+
+}  // namespace planish

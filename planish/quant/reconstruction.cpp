@@ -1,0 +1,272 @@
+#include "planish/quant/reconstruction.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "planish/base/parallel.h"
+#include "planish/quant/cholesky.h"
+
+namespace planish {
+namespace {
+
+/// Part of the mean diagonal that is added to the second moments before rounding, so that inputs that never vary do not
+/// blow up the factors.
+constexpr double kDamping = 0.01;
+/// Ridges to choose from, as shares of the mean diagonal. Small layers can afford to try more of them.
+constexpr std::array kRidges{30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03};
+constexpr std::array kFewRidges{30.0, 3.0, 0.3};
+constexpr int64_t kSmallK = 200;
+
+/// What the rows of one half of the samples say: H = mean of x' x'^T, T = mean of x' (W x - W x')^T; both centred.
+struct Moments {
+  std::vector<float> h;  // [K, K]
+  std::vector<float> t;  // [K, M]
+  double rows = 0;
+};
+
+/// One group of a product: its rows as matrices and its weights with the outputs last.
+struct Group {
+  int64_t k = 0;
+  int64_t m = 0;
+  std::vector<float> x;   // [n, K]
+  std::vector<float> xq;  // [n, K]
+  std::vector<float> w;   // [K, M]
+  std::vector<int64_t> samples;
+};
+
+std::vector<double> centre(std::vector<float>& x, int64_t k, bool keep_mean) {
+  std::vector<double> mean(static_cast<size_t>(k));
+  const int64_t n = static_cast<int64_t>(x.size()) / k;
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t c = 0; c < k; ++c) mean[static_cast<size_t>(c)] += x[static_cast<size_t>(i * k + c)];
+  for (double& v : mean) v /= static_cast<double>(std::max<int64_t>(n, 1));
+  if (keep_mean) return mean;
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t c = 0; c < k; ++c)
+      x[static_cast<size_t>(i * k + c)] -= static_cast<float>(mean[static_cast<size_t>(c)]);
+  return mean;
+}
+
+/// Moments of the rows whose sample has the parity `fold`. The difference x - x' takes the place of x in `g`.
+Moments moments_of(const Group& g, int64_t fold, const GramFunction& gram) {
+  std::vector<float> xq;
+  std::vector<float> d;
+  for (size_t i = 0; i < g.samples.size(); ++i) {
+    if (g.samples[i] % 2 != fold) continue;
+    const auto row = static_cast<ptrdiff_t>(static_cast<int64_t>(i) * g.k);
+    xq.insert(xq.end(), g.xq.begin() + row, g.xq.begin() + row + g.k);
+    d.insert(d.end(), g.x.begin() + row, g.x.begin() + row + g.k);
+  }
+  Moments m{std::vector<float>(static_cast<size_t>(g.k * g.k)), std::vector<float>(static_cast<size_t>(g.k * g.m)),
+            static_cast<double>(xq.size()) / static_cast<double>(g.k)};
+  const auto n = static_cast<int64_t>(m.rows);
+  if (n == 0) return m;
+  gram(n, g.k, g.k, xq.data(), xq.data(), m.h.data());
+  std::vector<float> cross(static_cast<size_t>(g.k * g.k));
+  gram(n, g.k, g.k, d.data(), xq.data(), cross.data());
+  gram(g.k, g.k, g.m, cross.data(), g.w.data(), m.t.data());
+  const auto scale = static_cast<float>(1 / m.rows);
+  for (float& v : m.h) v *= scale;
+  for (float& v : m.t) v *= scale;
+  return m;
+}
+
+double mean_diagonal(std::span<const float> h, int64_t k) {
+  double sum = 0;
+  for (int64_t i = 0; i < k; ++i) sum += h[static_cast<size_t>(i * k + i)];
+  return sum / static_cast<double>(k);
+}
+
+/// (H + ridge * mean diagonal)^-1 T; empty when H says nothing.
+std::vector<float> ridge_step(const Moments& moments, int64_t k, int64_t m, double ridge) {
+  const double diagonal = mean_diagonal(moments.h, k);
+  if (!(diagonal > 0)) return {};
+  std::vector<double> a(moments.h.begin(), moments.h.end());
+  for (int64_t i = 0; i < k; ++i) a[static_cast<size_t>(i * k + i)] += ridge * diagonal;
+  if (!cholesky(a, k)) return {};
+  std::vector<float> step = moments.t;
+  solve_cholesky(a, k, step, m);
+  return step;
+}
+
+/// How much the squared error of the rows behind `moments` changes by W + step.
+double change_of_error(const Moments& moments, std::span<const float> step, int64_t k, int64_t m,
+                       const GramFunction& gram) {
+  std::vector<float> hs(step.size());
+  gram(k, k, m, moments.h.data(), step.data(), hs.data());  // H is symmetric
+  double change = 0;
+  for (size_t i = 0; i < step.size(); ++i)
+    change += static_cast<double>(step[i]) * (static_cast<double>(hs[i]) - 2.0 * static_cast<double>(moments.t[i]));
+  return change;
+}
+
+/// The ridge that lets one half of the samples predict the other best; nullopt when none predicts anything.
+std::optional<double> choose_ridge(const std::array<Moments, 2>& halves, int64_t k, int64_t m,
+                                   const GramFunction& gram) {
+  std::optional<double> best;
+  double least = 0;
+  const std::span<const double> ridges = k <= kSmallK ? std::span<const double>(kRidges) : kFewRidges;
+  for (const double ridge : ridges) {
+    double change = 0;
+    for (size_t f = 0; f < 2; ++f) {
+      const std::vector<float> step = ridge_step(halves[f], k, m, ridge);
+      if (step.empty()) return std::nullopt;
+      change += change_of_error(halves[1 - f], step, k, m, gram);
+    }
+    if (!(change < least)) continue;
+    least = change;
+    best = ridge;
+  }
+  return best;
+}
+
+Moments joined(const std::array<Moments, 2>& halves) {
+  Moments all = halves[0];
+  const double rows = halves[0].rows + halves[1].rows;
+  const auto a = static_cast<float>(halves[0].rows / rows);
+  const auto b = static_cast<float>(halves[1].rows / rows);
+  for (size_t i = 0; i < all.h.size(); ++i) all.h[i] = all.h[i] * a + halves[1].h[i] * b;
+  for (size_t i = 0; i < all.t.size(); ++i) all.t[i] = all.t[i] * a + halves[1].t[i] * b;
+  all.rows = rows;
+  return all;
+}
+
+/// Rounds w [K, M] to q, in units of scale[m], carrying errors over through H = U D U^T with U upper triangular and
+/// unit diagonal.
+void round_with_carry(std::span<const float> h, int64_t k, int64_t m, std::span<const float> w,
+                      std::span<const float> scale, int largest, std::span<int8_t> q) {
+  const double damping = kDamping * mean_diagonal(h, k);
+  // U comes from the Cholesky factor of H with its rows and columns in reverse order.
+  std::vector<double> factor(h.size());
+  for (int64_t i = 0; i < k; ++i)
+    for (int64_t j = 0; j < k; ++j)
+      factor[static_cast<size_t>((k - 1 - i) * k + k - 1 - j)] =
+          static_cast<double>(h[static_cast<size_t>(i * k + j)]) + (i == j ? damping : 0);
+  const bool carry = damping > 0 && cholesky(factor, k);
+  std::vector<float> u(h.size());
+  for (int64_t i = 0; carry && i < k; ++i)
+    for (int64_t j = i + 1; j < k; ++j) {
+      const auto r = static_cast<size_t>(k - 1 - j);
+      u[static_cast<size_t>(i * k + j)] =
+          static_cast<float>(factor[static_cast<size_t>((k - 1 - i) * k) + r] / factor[r * static_cast<size_t>(k) + r]);
+    }
+  const auto limit = static_cast<float>(largest);
+  parallel_for(m, 4, [&](int64_t first, int64_t last) {
+    std::vector<float> carried(static_cast<size_t>(k));
+    for (int64_t o = first; o < last; ++o) {
+      std::ranges::fill(carried, 0.0F);
+      const float s = scale[static_cast<size_t>(o)];
+      for (int64_t c = 0; c < k; ++c) {
+        const float value = w[static_cast<size_t>(c * m + o)];
+        const float step = std::clamp(std::nearbyint((value - carried[static_cast<size_t>(c)]) / s), -limit, limit);
+        q[static_cast<size_t>(c * m + o)] = static_cast<int8_t>(step);
+        const float error = step * s - value;
+        const float* row = u.data() + c * k;
+        if (carry)
+          for (int64_t j = c + 1; j < k; ++j) carried[static_cast<size_t>(j)] += error * row[j];
+      }
+    }
+  });
+}
+
+/// True when the layer's bias can be replaced; `bias` gets it, zeros where there is none.
+bool take_bias(const Graph& graph, const QuantisedProduct& product, std::vector<double>& bias) {
+  const Node& node = graph.nodes[static_cast<size_t>(product.node)];
+  if (node.op == "MatMul") return false;
+  if (node.in(2) == kNoValue) return true;
+  const Tensor* old = graph.constant_of(node.in(2));
+  if (old == nullptr || (old->size() != static_cast<int64_t>(bias.size()) && old->size() != 1)) return false;
+  for (size_t m = 0; m < bias.size(); ++m) bias[m] = old->at(old->size() == 1 ? 0 : static_cast<int64_t>(m));
+  return true;
+}
+
+/// Where weight (k, m) of a group lies in the tensor: outputs first or last.
+struct WeightOrder {
+  int64_t k = 0;
+  int64_t outputs = 0;
+  bool rows_first = true;
+  [[nodiscard]] size_t at(int64_t c, int64_t m) const {
+    return static_cast<size_t>(rows_first ? m * k + c : c * outputs + m);
+  }
+};
+
+Group group_of(const InputRows& in_float, const InputRows& quantised, const Tensor& w, const WeightOrder& order,
+               int64_t g) {
+  Group out;
+  out.k = order.k;
+  out.m = order.outputs / in_float.groups();
+  out.samples.assign(in_float.samples().begin(), in_float.samples().end());
+  const int64_t stride = in_float.groups() * order.k;
+  for (int64_t i = 0; i < in_float.rows(); ++i) {
+    const auto* a = in_float.values().data() + i * stride + g * order.k;
+    const auto* b = quantised.values().data() + i * stride + g * order.k;
+    out.x.insert(out.x.end(), a, a + order.k);
+    out.xq.insert(out.xq.end(), b, b + order.k);
+  }
+  out.w.resize(static_cast<size_t>(out.k * out.m));
+  for (int64_t c = 0; c < out.k; ++c)
+    for (int64_t m = 0; m < out.m; ++m)
+      out.w[static_cast<size_t>(c * out.m + m)] = w.data<float>()[order.at(c, g * out.m + m)];
+  return out;
+}
+
+}  // namespace
+
+void gram_by_loops(int64_t n, int64_t a, int64_t b, const float* x, const float* y, float* out) {
+  std::fill_n(out, a * b, 0.0F);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t r = 0; r < a; ++r)
+      for (int64_t c = 0; c < b; ++c) out[r * b + c] += x[i * a + r] * y[i * b + c];
+}
+
+float nearest_step(float value, const TensorQuantization& quantiser) {
+  const float low = quantiser.type == DType::u8 ? 0.0F : -128.0F;
+  const auto zero = static_cast<float>(quantiser.zero);
+  const float q = std::clamp(std::nearbyint(value / quantiser.scale) + zero, low, low + 255.0F);
+  return (q - zero) * quantiser.scale;
+}
+
+std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const QuantisedProduct& product,
+                                                    const InputRows& in_float, const InputRows& quantised, int largest,
+                                                    const GramFunction& gram) {
+  if (in_float.rows() == 0 || !std::ranges::equal(in_float.samples(), quantised.samples())) return std::nullopt;
+  const Tensor& w = *graph.constant_of(product.weights);
+  const WeightOrder order{in_float.k(), w.shape()[static_cast<size_t>(product.channel_axis)],
+                          product.channel_axis == 0};
+  QuantisedWeights out = quantise_weights(w, product.channel_axis, true, largest);
+  std::vector<double> bias(static_cast<size_t>(order.outputs));
+  const bool has_bias = take_bias(graph, product, bias);
+  for (int64_t g = 0; g < in_float.groups(); ++g) {
+    Group group = group_of(in_float, quantised, w, order, g);
+    const std::vector<double> mean = centre(group.x, group.k, !has_bias);
+    const std::vector<double> quantised_mean = centre(group.xq, group.k, !has_bias);
+    for (size_t i = 0; i < group.x.size(); ++i) group.x[i] -= group.xq[i];
+    const std::array<Moments, 2> halves{moments_of(group, 0, gram), moments_of(group, 1, gram)};
+    const Moments all = joined(halves);
+    std::vector<float> target = group.w;
+    if (halves[0].rows > 0 && halves[1].rows > 0)
+      if (const auto ridge = choose_ridge(halves, group.k, group.m, gram)) {
+        const std::vector<float> step = ridge_step(all, group.k, group.m, *ridge);
+        for (size_t i = 0; i < step.size(); ++i) target[i] += step[i];
+      }
+    std::vector<int8_t> q(target.size());
+    const std::span<const float> scale(out.scale.data<float>() + g * group.m, static_cast<size_t>(group.m));
+    round_with_carry(all.h, group.k, group.m, target, scale, largest, q);
+    for (int64_t c = 0; c < group.k; ++c)
+      for (int64_t m = 0; m < group.m; ++m) {
+        const auto i = static_cast<size_t>(c * group.m + m);
+        out.q.data<int8_t>()[order.at(c, g * group.m + m)] = q[i];
+        const double rounded = static_cast<double>(q[i]) * static_cast<double>(scale[static_cast<size_t>(m)]);
+        bias[static_cast<size_t>(g * group.m + m)] += static_cast<double>(group.w[i]) * mean[static_cast<size_t>(c)] -
+                                                      rounded * quantised_mean[static_cast<size_t>(c)];
+      }
+  }
+  if (!has_bias) return out;
+  Tensor b(DType::f32, {order.outputs});
+  for (int64_t m = 0; m < order.outputs; ++m) b.data<float>()[m] = static_cast<float>(bias[static_cast<size_t>(m)]);
+  out.bias = std::move(b);
+  return out;
+}
+
+}  // namespace planish

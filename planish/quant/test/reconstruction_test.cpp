@@ -1,0 +1,167 @@
+#include "planish/quant/reconstruction.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "planish/ir/text.h"
+#include "planish/ops/op.h"
+#include "planish/quant/cholesky.h"
+
+namespace planish {
+namespace {
+
+constexpr std::string_view kGraph =
+    "graph \"g\" (x: f32[16,16,12,12]) -> (y) {\n"
+    "  const w: f32[8,16,3,3] = seed(1)\n"
+    "  const b: f32[8] = seed(2)\n"
+    "  y = Conv(x, w, b) {pads = [1, 1, 1, 1], strides = [2, 2]} @conv1\n"
+    "}\n";
+
+QuantisedProduct product_of(const Graph& g) { return {0, g.nodes[0].inputs[0], g.nodes[0].inputs[1], 0}; }
+
+/// Channels that vary together, as real ones do.
+Tensor correlated_input(uint32_t seed) {
+  Tensor x(DType::f32, {16, 16, 12, 12});
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  for (int64_t n = 0; n < 16; ++n)
+    for (int64_t p = 0; p < 144; ++p) {
+      const float common = 1 + normal(random);
+      for (int64_t c = 0; c < 16; ++c) x.data<float>()[(n * 16 + c) * 144 + p] = common + 0.2F * normal(random);
+    }
+  return x;
+}
+
+Tensor coarse(const Tensor& x, const TensorQuantization& q) {
+  Tensor y = x.clone();
+  for (int64_t i = 0; i < y.size(); ++i) y.data<float>()[i] = nearest_step(x.data<float>()[i], q);
+  return y;
+}
+
+InputRows rows_of(const Graph& g, const Tensor& x) {
+  InputRows rows(g, product_of(g));
+  rows.add(x.data<float>(), x.shape(), Layout::row_major, 1000);
+  return rows;
+}
+
+/// Squared error of the layer with quantised input and weights on fresh data.
+double output_error(const Graph& g, const QuantisedWeights& w, const TensorQuantization& q) {
+  const Tensor x = correlated_input(99);
+  const Tensor want = (*interpret(g, std::vector{x.clone()}))[0];
+  Graph other = g;
+  other.value(other.nodes[0].inputs[1]).constant = dequantise(w, 0);
+  if (w.bias) other.value(other.nodes[0].inputs[2]).constant = w.bias->clone();
+  const Tensor got = (*interpret(other, std::vector{coarse(x, q)}))[0];
+  double error = 0;
+  for (int64_t i = 0; i < want.size(); ++i) error += std::pow(want.at(i) - got.at(i), 2);
+  return error;
+}
+
+TEST(Reconstruction, ErrsLessThanRoundingToNearestOnDataThatItHasNotSeen) {
+  const Graph g = *parse_text(kGraph);
+  const Tensor x = correlated_input(7);
+  for (const float scale : {0.02F, 0.1F}) {  // the second clips nothing but rounds coarsely
+    const TensorQuantization q{.scale = scale};
+    const QuantisedWeights nearest = quantise_weights(*g.constant_of(product_of(g).weights), 0, true);
+    const auto made =
+        reconstruct_weights(g, product_of(g), rows_of(g, x), rows_of(g, coarse(x, q)), 127, gram_by_loops);
+    ASSERT_TRUE(made.has_value());
+    ASSERT_TRUE(made->bias.has_value());
+    EXPECT_LT(output_error(g, *made, q), 0.99 * output_error(g, nearest, q)) << scale;
+  }
+}
+
+TEST(Reconstruction, MakesUpForClippingAndKeepsToSevenBits) {
+  const Graph g = *parse_text(kGraph);
+  const Tensor x = correlated_input(7);
+  const TensorQuantization q{.scale = 0.01F};  // cuts at 1.27, where a fifth of the values lies beyond
+  const auto made =
+      reconstruct_weights(g, product_of(g), rows_of(g, x), rows_of(g, coarse(x, q)), kNarrowWeight, gram_by_loops);
+  ASSERT_TRUE(made.has_value());
+  for (int64_t i = 0; i < made->q.size(); ++i) EXPECT_LE(std::abs(made->q.at(i)), kNarrowWeight);
+  const QuantisedWeights nearest = quantise_weights(*g.constant_of(product_of(g).weights), 0, true, kNarrowWeight);
+  EXPECT_LT(output_error(g, *made, q), 0.8 * output_error(g, nearest, q));
+}
+
+TEST(Reconstruction, HandlesGroupsAndRefusesWhatDoesNotMatch) {
+  const Graph g = *parse_text(
+      "graph \"g\" (x: f32[4,8,6,6]) -> (y) {\n"
+      "  const w: f32[8,1,3,3] = seed(1)\n"
+      "  y = Conv(x, w) {group = 8, pads = [1, 1, 1, 1]} @conv1\n"
+      "}\n");
+  const Tensor x = seeded_tensor(DType::f32, {4, 8, 6, 6}, 3, -1, 1);
+  const TensorQuantization q{.scale = 1.0F / 127};
+  const InputRows rows = rows_of(g, x);
+  EXPECT_EQ(rows.groups(), 8);
+  EXPECT_EQ(rows.k(), 9);
+  EXPECT_EQ(rows.rows(), 4 * 36);
+  const auto made = reconstruct_weights(g, product_of(g), rows, rows_of(g, coarse(x, q)), 127, gram_by_loops);
+  ASSERT_TRUE(made.has_value());
+  const QuantisedWeights nearest = quantise_weights(*g.constant_of(product_of(g).weights), 0, true);
+  for (int64_t i = 0; i < nearest.q.size(); ++i) EXPECT_LE(std::abs(made->q.at(i) - nearest.q.at(i)), 12) << i;
+  const InputRows none(g, product_of(g));
+  EXPECT_FALSE(reconstruct_weights(g, product_of(g), none, none, 127, gram_by_loops).has_value());
+  EXPECT_FALSE(reconstruct_weights(g, product_of(g), rows, none, 127, gram_by_loops).has_value());
+}
+
+TEST(InputRows, SeesTheSameWindowsInEveryLayoutAndLeavesOutWhatIsNotFinite) {
+  const Graph g = *parse_text(kGraph);
+  EXPECT_TRUE(InputRows::possible(g, product_of(g), 144));
+  EXPECT_FALSE(InputRows::possible(g, product_of(g), 100));
+  Tensor x = correlated_input(7);
+  std::vector<float> last(static_cast<size_t>(x.size()));
+  for (int64_t n = 0; n < 16; ++n)
+    for (int64_t c = 0; c < 16; ++c)
+      for (int64_t p = 0; p < 144; ++p)
+        last[static_cast<size_t>((n * 144 + p) * 16 + c)] = x.data<float>()[(n * 16 + c) * 144 + p];
+  InputRows a(g, product_of(g));
+  InputRows b(g, product_of(g));
+  InputRows c(g, product_of(g));
+  a.add(x.data<float>(), x.shape(), Layout::row_major, 10);
+  b.add(last.data(), x.shape(), Layout::channels_last, 10);
+  c.add(last.data(), x.shape(), Layout::blocked16, 10);
+  EXPECT_GE(a.rows(), 16 * 9);
+  EXPECT_TRUE(std::ranges::equal(a.values(), b.values()));
+  EXPECT_TRUE(std::ranges::equal(a.values(), c.values()));
+  x.data<float>()[5] = NAN;
+  InputRows d(g, product_of(g));
+  d.add(x.data<float>(), x.shape(), Layout::row_major, 1000);
+  EXPECT_LT(d.rows(), 16 * 36);
+  for (const float v : d.values()) EXPECT_TRUE(std::isfinite(v));
+}
+
+TEST(Cholesky, SolvesAndRefusesWhatIsNotPositive) {
+  constexpr int64_t k = 75;
+  std::mt19937 random(3);
+  std::normal_distribution<double> normal;
+  std::vector<double> r(k * k);
+  for (double& v : r) v = normal(random);
+  std::vector<double> a(k * k);
+  for (int64_t i = 0; i < k; ++i)
+    for (int64_t j = 0; j < k; ++j) {
+      double sum = i == j ? 1.0 : 0.0;
+      for (int64_t n = 0; n < k; ++n) sum += r[static_cast<size_t>(i * k + n)] * r[static_cast<size_t>(j * k + n)] / k;
+      a[static_cast<size_t>(i * k + j)] = sum;
+    }
+  const std::vector<double> before = a;
+  std::vector<float> x(k * 2);
+  for (float& v : x) v = static_cast<float>(normal(random));
+  std::vector<float> b(x.size());
+  for (int64_t i = 0; i < k; ++i)
+    for (int64_t c = 0; c < 2; ++c) {
+      double sum = 0;
+      for (int64_t j = 0; j < k; ++j)
+        sum += before[static_cast<size_t>(i * k + j)] * static_cast<double>(x[static_cast<size_t>(j * 2 + c)]);
+      b[static_cast<size_t>(i * 2 + c)] = static_cast<float>(sum);
+    }
+  ASSERT_TRUE(cholesky(a, k));
+  solve_cholesky(a, k, b, 2);
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(b[i], x[i], 1e-4);
+  std::vector<double> negative{1, 2, 2, 1};
+  EXPECT_FALSE(cholesky(negative, 2));
+}
+
+}  // namespace
+}  // namespace planish
