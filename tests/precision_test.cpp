@@ -245,6 +245,25 @@ TEST(Precision, LayersThatSpoilTheResultGoBackToFp32) {
   EXPECT_TRUE(said);
 }
 
+TEST(Precision, WeightsThatSpoilTheResultStayFp32) {
+  // The difference of the weights vanishes when they are rounded to 11 bits, whatever they are computed in.
+  const char* text =
+      "graph \"g\" (x: f32[1,1,8,8]) -> (y) {\n const w: f32[1,2,1,1] = [1000.3, -1000.1]\n c = Concat(x, x) {axis = "
+      "1} "
+      "@both\n y = Conv(c, w) @difference\n}";
+  BuildOptions o = options();
+  o.fp16 = true;
+  auto engine = api::build_checked(graph_of(text), o, host_device(), cpu_tactics());
+  ASSERT_TRUE(engine.ok()) << engine.error().message();
+  EXPECT_EQ(layers_stored_as(*engine, DType::f16), 0U);
+  const Tensor x = seeded_tensor(DType::f32, {1, 1, 8, 8}, 9, -1, 1);
+  EXPECT_LT(relative_l2(run(*engine, x), run(build(graph_of(text), options()), x)), api::kMaxHalfError);
+  bool said = false;
+  for (const LayerPlan& layer : engine->layers)
+    said |= layer.note.find("with all weights in 16 bits") != std::string::npos;
+  EXPECT_TRUE(said);
+}
+
 /// A table whose convolutions accept f16, as on a processor that multiplies it.
 const TacticTable& table_with_f16() {
   static Tactic half = kHostReferenceTactic;

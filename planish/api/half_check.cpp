@@ -13,6 +13,7 @@
 #include "planish/ir/text.h"
 #include "planish/runtime/context.h"
 #include "planish/runtime/executable.h"
+#include "planish/tactics/half_weights.h"
 
 namespace planish::api {
 namespace {
@@ -158,6 +159,14 @@ bool computes_in(const planish::Engine& engine, std::string_view precision) {
   return std::ranges::any_of(engine.layers, [precision](const LayerPlan& l) { return l.precision == precision; });
 }
 
+/// Layers that compute in FP32 with weights stored in 16 bits, in the order of execution.
+std::vector<std::string> half_stored(const planish::Engine& engine) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < engine.layers.size(); ++i)
+    if (std::ranges::any_of(engine.layers[i].packed, is_half_stored)) names.push_back(engine.graph.nodes[i].name);
+  return names;
+}
+
 using HalfLayers = std::vector<std::pair<std::string, double>>;
 
 /// The layers that save the least, as long as all of them together save no more than `share` of everything.
@@ -207,7 +216,8 @@ Result<planish::Engine> build_checked(Graph graph, const BuildOptions& given, De
     if (report != nullptr) *report = r;
     return e;
   };
-  if (!computes_in(engine, "bf16") && !computes_in(engine, "fp16")) return finish(std::move(engine), first);
+  if (!computes_in(engine, "bf16") && !computes_in(engine, "fp16") && half_stored(engine).empty())
+    return finish(std::move(engine), first);
   auto yardstick = Yardstick::create(graph, options, device, table);
   const int threads = options.threads > 0 ? options.threads : cpu_features().physical_cores;
   auto error = yardstick.ok() ? yardstick->error_of(engine, device, table, threads)
@@ -235,16 +245,32 @@ Result<planish::Engine> build_checked(Graph graph, const BuildOptions& given, De
   }
   const double whole = *error;
   const auto half_layers = last.half_layers;
+  BuildOptions less = options;
   for (const Retreat& retreat : kRetreats) {
-    if (*error <= kMaxHalfError) break;
+    if (*error <= kMaxHalfError || half_layers.empty()) break;
     // Far beyond, the results change in kind (another order of detections, other token): only FP32 gives them.
     if (*error > 10 * kMaxHalfError && retreat.share < 1) continue;
-    BuildOptions less = options;
+    less.fp32_layers = options.fp32_layers;
     for (const std::string& name :
          retreat.first ? first_ones(half_layers, retreat.share) : least_saving(half_layers, retreat.share))
       less.fp32_layers.try_emplace(
           name, fmt::format("with all layers in 16 bits the outputs would differ by {:.2g}, more than {:.2g}", whole,
                             kMaxHalfError));
+    last = {};
+    engine = PLANISH_TRY(build_engine(graph, less, device, table, &last));
+    error = PLANISH_TRY(yardstick->error_of(engine, device, table, threads));
+  }
+  // What is left are weights: those of the first layers count most here as well.
+  const std::vector<std::string> stored = half_stored(engine);
+  const double of_weights = *error;
+  for (const double share : {0.25, 0.5, 1.0}) {
+    if (*error <= kMaxHalfError || stored.empty()) break;
+    if (*error > 10 * kMaxHalfError && share < 1) continue;
+    const auto count = static_cast<size_t>(std::ceil(share * static_cast<double>(stored.size())));
+    for (size_t i = 0; i < count; ++i)
+      less.fp32_layers.try_emplace(
+          stored[i], fmt::format("with all weights in 16 bits the outputs would differ by {:.2g}, more than {:.2g}",
+                                 of_weights, kMaxHalfError));
     last = {};
     engine = PLANISH_TRY(build_engine(graph, less, device, table, &last));
     error = PLANISH_TRY(yardstick->error_of(engine, device, table, threads));
