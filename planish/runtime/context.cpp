@@ -163,15 +163,38 @@ class DeferredRunner {
           plan_.places[static_cast<size_t>(node.outputs[i])].kind == Place::Kind::deferred)
         PLANISH_TRY(reserve(node.outputs[i], view.outputs[i].bytes()));
     if (std::ranges::all_of(view.outputs, [](const TensorDesc& d) { return !d.present() || d.size() == 0; })) return {};
-    step.repacked.clear();
-    step.repacked_memory.clear();
-    PLANISH_TRY(prepare_step(executable_, view, step));
+    if (!still_fits(step, view) && !prepare_again(step, view)) {
+      step.repacked.clear();
+      step.repacked_memory.clear();
+      PLANISH_TRY(prepare_step(executable_, view, step));
+    }
+    step.prepared_inputs = view.inputs;
+    step.prepared_outputs = view.outputs;
     resolve_step(graph_, resolve_, step);
     DeviceBuffer workspace;
     if (step.kernel->workspace_bytes() != 0)
       workspace = PLANISH_TRY(DeviceBuffer::create(executable_.device(), step.kernel->workspace_bytes()));
     PLANISH_TRY(step.kernel->run({step.inputs, step.outputs, workspace.get(), &stream_}));
     return stream_.synchronize();
+  }
+
+  /// Whether the kernel of the last run can run again: the same shapes, and no operand whose value it may have read.
+  bool still_fits(const PlanStep& step, const NodeView& view) const {
+    if (!step.kernel || step.prepared_inputs != view.inputs || step.prepared_outputs != view.outputs) return false;
+    for (size_t i = 0; i < view.constants.size(); ++i)
+      if (view.constants[i] != nullptr && graph_.constant_of(view.node->inputs[i]) == nullptr) return false;
+    return true;
+  }
+
+  /// Binds the tactic of the last run to other shapes, with the constants that it packed then: packing a large weight
+  /// takes longer than multiplying by it.
+  bool prepare_again(PlanStep& step, const NodeView& view) const {
+    if (!step.kernel || step.repacked.empty() || step.tactic == nullptr || step.tactic->pack == nullptr) return false;
+    if (step.tactic->supports(view, executable_.target())) return false;
+    auto kernel = step.tactic->prepare(view, step.repacked, executable_.target());
+    if (!kernel.ok()) return false;
+    step.kernel = std::move(kernel).value();
+    return true;
   }
 
   const Executable& executable_;

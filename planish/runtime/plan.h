@@ -44,6 +44,8 @@ struct PlanStep {
   const Tactic* tactic = nullptr;        ///< what made the kernel
   std::vector<PackedConstant> repacked;  ///< constants of a tactic that replaced the engine's, kept alive here
   std::vector<DeviceBuffer> repacked_memory;
+  std::vector<TensorDesc> prepared_inputs;  ///< what the kernel of a deferred step is bound to
+  std::vector<TensorDesc> prepared_outputs;
   std::vector<DevicePtr> constants;  ///< by input, null where it is no constant
   std::vector<DevicePtr> inputs;     ///< resolved before the first run and after every new binding
   std::vector<DevicePtr> outputs;

@@ -118,6 +118,10 @@ const GraphCase kDataDependent[] = {
      "[0]\n picked = NonMaxSuppression(boxes, scores, most, iou, least)\n i = Gather(picked, col) {axis = 1}\n j = "
      "Reshape(i, shape)\n flat = Squeeze(boxes, b)\n best = Gather(flat, j) {axis = 0}\n}",
      {{{1, 6, 4}, {1, 2, 6}}, {{1, 40, 4}, {1, 2, 40}}, {{1, 6, 4}, {1, 2, 6}}, {{1, 0, 4}, {1, 2, 0}}}},
+    {"product_of_what_is_found",
+     "graph \"g\" (x: f32[N]) -> (y) {\n const w: f32[1,40] = seed(1)\n const b: f32[40] = seed(2)\n r = Relu(x)\n i "
+     "= NonZero(r)\n t = Transpose(i) {perm = [1, 0]}\n f = Cast(t) {to = 1}\n y = planish.FusedMatMul(f, w, b)\n}",
+     {{{10}}, {{33}}, {{10}}, {{0}}, {{33}}}},
     {"unique_and_compress",
      "graph \"g\" (x: f32[N], c: bool[N]) -> (y, n) {\n k = Compress(x, c)\n y, i, j, n = Unique(k)\n}",
      {{{9}, {9}}, {{30}, {30}}, {{9}, {9}}}},
