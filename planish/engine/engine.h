@@ -65,7 +65,7 @@ struct EngineInfo {
 };
 
 /// A built network: the optimised graph, how each node runs, and the packed weights. Immutable once built; the memory
-/// behind its constants may be the bytes of a file, which `storage` keeps alive.
+/// behind its constants may be a mapped file, which `storage` keeps alive.
 struct Engine {
   Graph graph;
   std::vector<LayerPlan> layers;  ///< parallel to graph.nodes
