@@ -1,8 +1,10 @@
-# planish_layer(<folder> [DEPS <folder>...] [LIBS <target>...])
+# planish_layer(<folder> [DEPS <folder>...] [LIBS <target>...] [COLD])
 #
 # Makes the static library planish_<folder> ("/" becomes "_") from planish/<folder>/*.cpp and, when tests are on, the
 # test program test_<folder> from planish/<folder>/test/*.cpp. New files are found by themselves. A file named
 # x86_<isa>.cpp is compiled for that instruction set alone; everything else for the x86-64 baseline.
+# COLD: nothing in the folder works on every inference, so a release build spends less time on optimising it; the same
+# holds for all tests.
 include_guard()
 
 set(PLANISH_WARNINGS -Wall -Wextra -Wshadow -Wno-missing-field-initializers)
@@ -15,6 +17,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   list(APPEND PLANISH_WARNINGS -Wno-restrict -Wno-error=maybe-uninitialized -Wno-error=array-bounds
        -Wno-error=stringop-overflow -Wno-error=stringop-overread -Wno-error=free-nonheap-object)
 endif()
+set(PLANISH_COLD_FLAGS $<$<CONFIG:Release>:-O1>)
 set(PLANISH_ISA_avx2 -mavx2 -mfma -mf16c)
 set(PLANISH_ISA_avxvnni ${PLANISH_ISA_avx2} -mavxvnni)
 set(PLANISH_ISA_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c)
@@ -32,7 +35,7 @@ function(planish_isa_flags)
 endfunction()
 
 function(planish_layer folder)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "COLD" "" "DEPS;LIBS" ${ARGN})
   string(REPLACE "/" "_" name "${folder}")
   set(dir "${PROJECT_SOURCE_DIR}/planish/${folder}")
   # Sub-folders belong to the layer unless they are layers of their own (tactics/cpu) or tests.
@@ -54,7 +57,7 @@ function(planish_layer folder)
   if(sources)
     planish_isa_flags(${sources})
     add_library(planish_${name} STATIC ${sources})
-    target_compile_options(planish_${name} PRIVATE ${PLANISH_WARNINGS})
+    target_compile_options(planish_${name} PRIVATE ${PLANISH_WARNINGS} $<$<BOOL:${ARG_COLD}>:${PLANISH_COLD_FLAGS}>)
     target_link_libraries(planish_${name} PRIVATE ${ARG_LIBS})
   else()
     set(scope INTERFACE)
@@ -74,7 +77,7 @@ function(planish_layer folder)
     endforeach()
     if(tests)
       add_executable(test_${name} ${tests})
-      target_compile_options(test_${name} PRIVATE ${PLANISH_WARNINGS})
+      target_compile_options(test_${name} PRIVATE ${PLANISH_WARNINGS} ${PLANISH_COLD_FLAGS})
       target_link_libraries(test_${name} PRIVATE planish_${name} ${ARG_LIBS} GTest::gtest GTest::gtest_main)
       add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
     endif()
