@@ -91,7 +91,9 @@ class Selector {
     std::vector<std::pair<Layout, Layout>> pairs;
     for (const Layout l : table_.layouts) pairs.emplace_back(l, l);
     // A Transpose between them costs nothing: what changes is the name of each dimension.
-    if (view.node->is("Transpose")) {
+    const bool knows_channels_last =
+        std::find(table_.layouts.begin(), table_.layouts.end(), Layout::channels_last) != table_.layouts.end();
+    if (view.node->is("Transpose") && knows_channels_last) {
       pairs.emplace_back(Layout::channels_last, Layout::row_major);
       pairs.emplace_back(Layout::row_major, Layout::channels_last);
     }
