@@ -11,16 +11,27 @@
 namespace planish {
 
 /// How often |x| fell into each of a fixed number of equally wide bins. The range grows with the data by doubling,
-/// which merges neighbouring bins, so that memory stays the same however many values come. NaN and infinity are counted
-/// apart.
+/// which merges neighbouring bins, so that memory stays the same however many values come. NaN and infinity are left
+/// out.
 class AbsHistogram {
  public:
   static constexpr size_t kBins = 2048;
 
-  /// Adds every `stride`-th value, from the first on. The range, counts of NaN and infinity, minimum and maximum see
-  /// only those values too.
-  void add(std::span<const float> values, size_t stride = 1);
-  /// Makes the range cover `amax` (finite) without counting it.
+  /// Adds all values; the range grows to what they need.
+  void add(std::span<const float> values);
+  /// Where channels that only fill up a blocked layout lie: the last of `blocks` blocks, each of `plane` values and
+  /// `block` channels, has `last` channels. `block` 1: nowhere.
+  struct ChannelBlocks {
+    int64_t block = 1;
+    int64_t plane = 1;
+    int64_t blocks = 1;
+    int64_t last = 1;
+  };
+  static constexpr int64_t kRun = 16;
+  /// Adds one in `stride` runs of kRun neighbouring values, from run `start` on, in several threads. All are finite and
+  /// cover() has seen their largest magnitude.
+  void add_runs(const float* data, int64_t size, int64_t start, int64_t stride, const ChannelBlocks& padding);
+  /// Makes the range reach `amax` (finite).
   void cover(float amax);
 
   /// Width of a bin in units of x; 0 before any value other than zero came.
@@ -31,8 +42,6 @@ class AbsHistogram {
   [[nodiscard]] uint64_t zeros() const { return zeros_; }
 
  private:
-  void grow_to(float amax);
-
   double bin_width_ = 0;
   std::vector<uint64_t> counts_;
   uint64_t total_ = 0;
@@ -59,6 +68,9 @@ struct TensorStatistics {
   /// Adds a tensor of logical shape `dims` that lies in memory as `layout` says; padding channels do not count.
   /// Large tensors are counted by a sample of their values in the histogram; minimum, maximum and sums are exact.
   void add(const float* data, std::span<const int64_t> dims, Layout layout);
+
+ private:
+  void add_to_histogram(const float* data, std::span<const int64_t> dims, Layout layout, bool not_finite);
 };
 
 }  // namespace planish
