@@ -29,12 +29,6 @@ endif()
 # Everything may format text and start threads.
 link_libraries(fmt::fmt Threads::Threads)
 
-add_library(planish_openmp INTERFACE)
-if(PLANISH_OPENMP)
-  find_package(OpenMP REQUIRED)
-  target_link_libraries(planish_openmp INTERFACE OpenMP::OpenMP_CXX)
-endif()
-
 add_library(planish_images INTERFACE)
 target_link_libraries(planish_images INTERFACE JPEG::JPEG PNG::PNG PkgConfig::WEBP ZLIB::ZLIB nlohmann_json::nlohmann_json)
 find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb REQUIRED)
@@ -55,7 +49,9 @@ add_library(planish_dnnl_library SHARED IMPORTED)
 set_target_properties(planish_dnnl_library PROPERTIES IMPORTED_LOCATION "${PLANISH_DNNL}" IMPORTED_SONAME libdnnl.so.3)
 add_library(planish_onednn INTERFACE)
 target_include_directories(planish_onednn SYSTEM INTERFACE "${PLANISH_THIRD_PARTY}/onednn/include")
-target_link_libraries(planish_onednn INTERFACE planish_dnnl_library planish_openmp)
+target_link_libraries(planish_onednn INTERFACE planish_dnnl_library)
+# oneDNN asks for GNU OpenMP's threads and gets ours: base/gomp.cpp, which nothing else would pull into a program.
+target_link_options(planish_onednn INTERFACE LINKER:--undefined=GOMP_parallel_start)
 
 set(PLANISH_GENERATED "${PROJECT_BINARY_DIR}/generated")
 file(MAKE_DIRECTORY "${PLANISH_GENERATED}")

@@ -33,7 +33,8 @@ void set_num_threads(int threads);
 int num_threads();
 
 /// Calls body(begin, end) on disjoint ranges that cover [0, n), each a multiple of `grain` long except the last, on
-/// several threads when n > grain. The split depends on n, grain and num_threads() alone. The body must not throw.
+/// several threads when n > grain; a thread may get several ranges. The split depends on n, grain and num_threads()
+/// alone. The body must not throw.
 void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> body);
 
 }  // namespace planish
