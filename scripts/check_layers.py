@@ -68,7 +68,7 @@ def check_includes(rows):
 
 def check_cmake(rows):
     text = (ROOT / "CMakeLists.txt").read_text()
-    for match in re.finditer(r"^planish_layer\((\S+)(?:\s+DEPS((?:\s+(?!LIBS\b|COLD\b)[\w/]+)*))?", text, re.M):
+    for match in re.finditer(r"^planish_layer\(([\w/]+)(?:\s+DEPS((?:\s+(?!LIBS\b|COLD\b)[\w/]+)*))?", text, re.M):
         folder, deps = match.group(1), (match.group(2) or "").split()
         line = text.count("\n", 0, match.start()) + 1
         if folder not in rows:
