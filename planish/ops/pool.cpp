@@ -234,6 +234,34 @@ Status reference_global(RefContext& ctx) {
   });
 }
 
+/// planish.QuantizedGlobalAveragePool(X) -> Y: the mean over all spatial dimensions of X i8/u8 [N,C,...] as real
+/// numbers, f32 [N,C,1,...]: Y = x_scale * (sum of X / count - x_zero).
+Status infer_quantized_mean(InferContext& ctx) {
+  PLANISH_TRY(require_inputs(ctx, 1));
+  const DType type = ctx.dtype(0);
+  if (type != DType::i8 && type != DType::u8)
+    return ctx.error("input 0 has type " + std::string(dtype_name(type)) + ", expected int8 or uint8");
+  ctx.set(0, DType::f32, PLANISH_TRY(global_shape(ctx, ctx.shape(0))));
+  return {};
+}
+
+Status reference_quantized_mean(RefContext& ctx) {
+  PLANISH_TRY(require_inputs(ctx, 1));
+  const Tensor& x = ctx.in(0);
+  Shape y_shape = PLANISH_TRY(global_shape(ctx, x.shape()));
+  Tensor* y = PLANISH_TRY(ctx.output(0, DType::f32, std::move(y_shape)));
+  const auto scale = static_cast<double>(ctx.node().attr_float("x_scale", 1));
+  const auto zero = static_cast<double>(ctx.node().attr_int("x_zero", 0));
+  const int64_t planes = y->size();
+  const int64_t size = planes == 0 ? 0 : x.size() / planes;
+  for (int64_t plane = 0; plane < planes; ++plane) {
+    int64_t sum = 0;
+    for (int64_t i = 0; i < size; ++i) sum += x.int_at(plane * size + i);
+    y->data<float>()[plane] = static_cast<float>(scale * (static_cast<double>(sum) / static_cast<double>(size) - zero));
+  }
+  return {};
+}
+
 constexpr std::array kOps{
     OpDecl{.name = "AveragePool", .since = 1, .infer = infer_pool, .reference = reference_sum_pool<Kind::average>},
     OpDecl{
@@ -241,6 +269,11 @@ constexpr std::array kOps{
     OpDecl{.name = "GlobalLpPool", .since = 1, .infer = infer_global, .reference = reference_global<Kind::lp>},
     OpDecl{.name = "GlobalMaxPool", .since = 1, .infer = infer_global, .reference = reference_global<Kind::max>},
     OpDecl{.name = "LpPool", .since = 1, .infer = infer_pool, .reference = reference_sum_pool<Kind::lp>},
+    OpDecl{.name = "QuantizedGlobalAveragePool",
+           .domain = "planish",
+           .since = 1,
+           .infer = infer_quantized_mean,
+           .reference = reference_quantized_mean},
     OpDecl{.name = "MaxPool", .since = 1, .infer = infer_pool, .reference = reference_max_pool},
 };
 

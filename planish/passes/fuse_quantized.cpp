@@ -1,7 +1,8 @@
 // FusedConv and FusedMatMul between DequantizeLinear and QuantizeLinear -> QuantizedConv and QuantizedMatMul, which
 // read and write bytes. Both operands must be dequantised: the first with one scale, weights with one per output
 // channel at most. A dequantised residual joins as bytes, a bias of any kind as f32; without a QuantizeLinear behind,
-// or with other readers beside it, the result is f32. Lowering has put activations and sums into the product before.
+// or with other readers beside it, the result is f32. A global mean reads bytes, too. Lowering has put activations and
+// sums into the product before.
 
 #include <algorithm>
 #include <cmath>
@@ -174,6 +175,23 @@ bool fuse(Edit& edit, int32_t n) {
   return true;
 }
 
+/// GlobalAveragePool(DQ(x)) -> QuantizedGlobalAveragePool(x): the mean of many bytes needs no floats but its own.
+void fuse_mean(Edit& edit, int32_t n) {
+  const Node pool = edit.node(n);
+  if (!pool.is("GlobalAveragePool") || edit.dtype(pool.out(0)) != DType::f32) return;
+  const int32_t maker = edit.producer(pool.in(0));
+  const auto x = dequantize_node(edit, maker);
+  if (!x) return;
+  Node mean = pool;
+  mean.op = "QuantizedGlobalAveragePool";
+  mean.domain = "planish";
+  mean.inputs = {edit.node(maker).in(0)};
+  mean.attrs["x_scale"] = x->scale;
+  mean.attrs["x_zero"] = x->zero;
+  edit.replace(n, std::move(mean));
+  edit.remove_if_unused(maker);
+}
+
 /// Every reader gets a DequantizeLinear of its own, so that each can be fused with it.
 void fork(Edit& edit, int32_t n) {
   const Node node = edit.node(n);
@@ -200,7 +218,7 @@ Result<Graph> fuse_quantized(const Graph& graph, const PassOptions&) {
   Edit edit(graph);
   const int32_t count = edit.size();
   for (int32_t n = 0; n < count; ++n)
-    if (edit.alive(n)) fuse(edit, n);
+    if (edit.alive(n) && !fuse(edit, n)) fuse_mean(edit, n);
   for (int32_t n = 0; n < count; ++n)
     if (edit.alive(n)) fork(edit, n);
   return std::move(edit).finish();

@@ -81,6 +81,7 @@ class Planner {
     find_products();
     find_residuals();
     quantise_around_joins();
+    find_gated();
     set_scales();
     return std::move(plan_);
   }
@@ -288,6 +289,35 @@ class Planner {
     if (consumers(v).size() != 1) return false;
     const Node& reader = node(consumers(v).front());
     return is_one_of(reader, kMovements) && !reader.is("Concat") && read_as_bytes(reader.out(0));
+  }
+
+  /// What a gate multiplies is read as bytes by the gate and by the mean that leads to it, when a convolution makes it
+  /// and another reads the product: its pixels then never are floats in memory.
+  void find_gated() {
+    for (int32_t n = 0; n < static_cast<int32_t>(graph_.nodes.size()); ++n) {
+      const Node& gate = node(n);
+      if (!gate.is("Mul") || !plan_.tensors.contains(gate.out(0)) || listed(gate, options_.keep_float)) continue;
+      for (size_t i = 0; i < 2; ++i) {
+        const ValueId x = gate.in(i);
+        if (plan_.tensors.contains(x) || !has_scale(x) || product_behind(x) < 0) continue;
+        if (graph_.value(x).shape != graph_.value(gate.out(0)).shape || !is_single_pixel(gate.in(1 - i))) continue;
+        std::vector<QuantisedUse> uses;
+        for (const int32_t c : consumers(x)) {
+          if (c == n)
+            uses.push_back({n, i});
+          else if (node(c).is("GlobalAveragePool") || node(c).is("ReduceMean"))
+            uses.push_back({c, 0});
+        }
+        if (uses.size() == consumers(x).size()) plan_.tensors[x] = std::move(uses);
+      }
+    }
+  }
+
+  /// [N,C,1,...]: one number per channel.
+  [[nodiscard]] bool is_single_pixel(ValueId v) const {
+    const auto& shape = graph_.value(v).shape;
+    return shape && shape->size() > 2 &&
+           std::all_of(shape->begin() + 2, shape->end(), [](int64_t d) { return d == 1; });
   }
 
   /// A value that an addition of a convolution (and perhaps an activation) makes.

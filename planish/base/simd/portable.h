@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "planish/base/macros.h"
+#include "planish/base/simd/rough_exp2.h"
 
 namespace planish::simd {
 namespace {
@@ -67,6 +68,8 @@ struct PortableFloats {
     for (float& e : x.v) e = __builtin_rintf(e);
     return x;
   }
+  /// 1 / x for normal x, relative error below 2^-13.
+  PLANISH_INLINE static F reciprocal(F x) { return div(set1(1.0F), x); }
   /// x * 2^k for integers k of magnitude up to 126.
   PLANISH_INLINE static F scale_by_power(F x, F k) {
     for (int i = 0; i < kLanes; ++i) x.v[i] *= __builtin_bit_cast(float, (static_cast<int32_t>(k.v[i]) + 127) << 23);
@@ -78,6 +81,21 @@ struct PortableFloats {
     for (int i = 0; i < kLanes; ++i) f.v[i] = i < n && index[i] >= 0 ? x[index[i]] : 0.0F;
     return f;
   }
+  /// x, or 0 where it is NaN.
+  PLANISH_INLINE static F zero_for_nan(F x) {
+    for (float& e : x.v) e = e == e ? e : 0.0F;
+    return x;
+  }
+  /// 2^x, relative error below 1e-4; within 2^-126 and 2^126. The cubic of least relative error for 2^f, 0 <= f < 1.
+  PLANISH_INLINE static F rough_exp2(F x) {
+    x = clamp(x, set1(-126.0F), set1(126.0F));
+    F whole = x;
+    for (float& e : whole.v) e = __builtin_floorf(e);
+    const F f = fma(whole, set1(-1.0F), x);
+    return scale_by_power(rough_exp2_fraction<PortableFloats>(f), whole);
+  }
+  /// Values of `x` that store_row may be given for those from `low` to `high`, the ends of the bytes' range.
+  PLANISH_INLINE static F limit_row(F x, F low, F high) { return clamp(x, low, high); }
   PLANISH_INLINE static void store(float* p, F x) { store(p, x, kLanes); }
   PLANISH_INLINE static void store(float* p, F x, int n) {
     for (int i = 0; i < n; ++i) p[i] = x.v[i];

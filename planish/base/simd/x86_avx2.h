@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "planish/base/macros.h"
+#include "planish/base/simd/rough_exp2.h"
 
 namespace planish::simd {
 namespace {
@@ -38,6 +39,10 @@ struct Avx2Floats {
   PLANISH_INLINE static F limit(F x, F low, F high) { return _mm256_min_ps(high, _mm256_max_ps(low, x)); }
   PLANISH_INLINE static F div(F a, F b) { return _mm256_div_ps(a, b); }
   PLANISH_INLINE static F round(F x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  PLANISH_INLINE static F reciprocal(F x) {
+    const F r = _mm256_rcp_ps(x);
+    return r * _mm256_fnmadd_ps(x, r, set1(2.0F));  // Newton's step doubles its 12 bits
+  }
   PLANISH_INLINE static F scale_by_power(F x, F k) {
     const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(k), _mm256_set1_epi32(127)), 23);
     return _mm256_mul_ps(x, _mm256_castsi256_ps(exponent));
@@ -48,6 +53,14 @@ struct Avx2Floats {
     const __m256i wanted = _mm256_and_si256(lanes, _mm256_cmpgt_epi32(i, _mm256_set1_epi32(-1)));
     return _mm256_mask_i32gather_ps(_mm256_setzero_ps(), x, i, _mm256_castsi256_ps(wanted), 4);
   }
+  PLANISH_INLINE static F zero_for_nan(F x) { return _mm256_and_ps(x, _mm256_cmp_ps(x, x, _CMP_ORD_Q)); }
+  PLANISH_INLINE static F rough_exp2(F x) {
+    x = clamp(x, set1(-126.0F), set1(126.0F));
+    const F whole = _mm256_floor_ps(x);
+    return scale_by_power(rough_exp2_fraction<Avx2Floats>(x - whole), whole);
+  }
+  // Packing saturates; only what no 32-bit integer holds must not come near it.
+  PLANISH_INLINE static F limit_row(F x, F, F high) { return _mm256_min_ps(x, high); }
   PLANISH_INLINE static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
   PLANISH_INLINE static void store(float* p, F x, int n) { _mm256_maskstore_ps(p, mask(n), x); }
   PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero) {
@@ -61,7 +74,7 @@ struct Avx2Floats {
     const __m256i mixed = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0]), _mm256_cvtps_epi32(x[1]));
     const __m256i offset = _mm256_set1_epi16(static_cast<int16_t>(zero));
     // Packing works within 128 bits, so that quarters come out as 0, 2, 1, 3.
-    const __m256i words = _mm256_permute4x64_epi64(_mm256_add_epi16(mixed, offset), 0xd8);
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_adds_epi16(mixed, offset), 0xd8);
     const __m128i low = _mm256_castsi256_si128(words);
     const __m128i high = _mm256_extracti128_si256(words, 1);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p),

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "planish/base/macros.h"
+#include "planish/base/simd/rough_exp2.h"
 
 namespace planish::simd {
 namespace {
@@ -43,12 +44,21 @@ struct Avx512Floats {
   PLANISH_INLINE static F round(F x) {
     return _mm512_maskz_roundscale_ps(kAll, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
+  PLANISH_INLINE static F reciprocal(F x) { return _mm512_maskz_rcp14_ps(kAll, x); }
   PLANISH_INLINE static F scale_by_power(F x, F k) { return _mm512_maskz_scalef_ps(kAll, x, k); }
   PLANISH_INLINE static F gather(const float* x, const int32_t* index, int n) {
     const __m512i i = _mm512_maskz_loadu_epi32(mask(n), index);
     const __mmask16 wanted = mask(n) & _mm512_cmpge_epi32_mask(i, _mm512_setzero_si512());
     return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), wanted, i, x, 4);
   }
+  PLANISH_INLINE static F zero_for_nan(F x) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, x, _CMP_ORD_Q), x); }
+  PLANISH_INLINE static F rough_exp2(F x) {
+    constexpr int kFraction = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;  // x - floor(x)
+    const F f = _mm512_maskz_reduce_ps(kAll, x, kFraction);
+    return _mm512_maskz_scalef_ps(kAll, rough_exp2_fraction<Avx512Floats>(f), x);  // times 2^floor(x), saturated
+  }
+  // Packing saturates; only what no 32-bit integer holds must not come near it.
+  PLANISH_INLINE static F limit_row(F x, F, F high) { return _mm512_maskz_min_ps(kAll, x, high); }
   PLANISH_INLINE static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
   PLANISH_INLINE static void store(float* p, F x, int n) { _mm512_mask_storeu_ps(p, mask(n), x); }
   PLANISH_INLINE static void store_bytes(uint8_t* p, F x, int32_t zero) {
@@ -63,8 +73,8 @@ struct Avx512Floats {
       return _mm512_packs_epi32(_mm512_maskz_cvtps_epi32(kAll, a), _mm512_maskz_cvtps_epi32(kAll, b));
     };
     const __m512i offset = _mm512_set1_epi16(static_cast<int16_t>(zero));
-    const __m512i low = _mm512_add_epi16(words(x[0], x[1]), offset);
-    const __m512i high = _mm512_add_epi16(words(x[2], x[3]), offset);
+    const __m512i low = _mm512_adds_epi16(words(x[0], x[1]), offset);
+    const __m512i high = _mm512_adds_epi16(words(x[2], x[3]), offset);
     const __m512i bytes = is_signed ? _mm512_packs_epi16(low, high) : _mm512_packus_epi16(low, high);
     // Packing works within 128 bits: four bytes of each vector in turn.
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

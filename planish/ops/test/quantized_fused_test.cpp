@@ -42,6 +42,12 @@ TEST(QuantizedConv, ScalesPerChannelBiasResidualAndActivation) {
   expect_values(run_one(node("QuantizedConv", attrs), {x, w, scale, bias, residual}), DType::i8, {50, -5, -30, -128});
 }
 
+TEST(QuantizedGlobalAveragePool, AveragesRealNumbers) {
+  const Tensor x = tensor_of({1, 2, 1, 2}, {130, 127, 255, 128}, DType::u8);
+  const std::map<std::string, Attr> attrs{{"x_scale", 0.5F}, {"x_zero", int64_t{128}}};
+  expect_values(run_one(node("QuantizedGlobalAveragePool", attrs), {x}), DType::f32, {0.25, 31.75});
+}
+
 TEST(QuantizedConv, PaddingIsTheZeroPointAndRoundingIsToEven) {
   const Tensor x = tensor_of({1, 1, 1, 2}, {5, 6}, DType::i8);
   const Tensor w = tensor_of({1, 1, 1, 3}, {1, 1, 1}, DType::i8);

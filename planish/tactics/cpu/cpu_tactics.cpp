@@ -40,6 +40,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuDepthwiseInt8,
                                      &kCpuIntegerProduct,
                                      &kCpuDynamicQuantize,
+                                     &kCpuByteMean,
                                      &kHostReferenceTactic,
                                  },
                                  {Layout::row_major, Layout::channels_last, blocked}};

@@ -231,7 +231,12 @@ constexpr std::array<std::string_view, 2> kOps{"planish.QuantizedConv", "planish
 
 }  // namespace
 
-constinit const Tactic kCpuIgemm{
-    .id = "cpu.igemm", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kCpuIgemm{.id = "cpu.igemm",
+                                 .ops = kOps,
+                                 .supports = supports,
+                                 .pack = pack,
+                                 .prepare = prepare,
+                                 .unpack = unpack,
+                                 .version = 2};
 
 }  // namespace planish

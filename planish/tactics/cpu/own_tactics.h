@@ -26,5 +26,6 @@ extern const Tactic kCpuIgemm;
 extern const Tactic kCpuDepthwiseInt8;
 extern const Tactic kCpuIntegerProduct;
 extern const Tactic kCpuDynamicQuantize;
+extern const Tactic kCpuByteMean;
 
 }  // namespace planish

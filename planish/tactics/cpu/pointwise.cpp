@@ -7,10 +7,12 @@
 #include <fmt/format.h>
 
 #include "planish/base/parallel.h"
+#include "planish/kernels/cpu/byte_gate/byte_gate.h"
 #include "planish/kernels/cpu/byte_lookup/byte_lookup.h"
 #include "planish/kernels/cpu/byte_sum/byte_sum.h"
 #include "planish/kernels/cpu/convert/tile.h"
 #include "planish/kernels/cpu/pointwise/pointwise.h"
+#include "planish/kernels/cpu/quantize/quantize.h"
 #include "planish/ops/pointwise.h"
 #include "planish/tactics/cpu/loop_nest.h"
 #include "planish/tactics/cpu/own_tactics.h"
@@ -39,6 +41,16 @@ std::optional<PointwiseOp> quantization_op(DType gives) {
 }
 
 bool is_byte(DType t) { return t == DType::i8 || t == DType::u8; }
+
+/// A step that makes bytes of type `y`, as the numbers of its kernel.
+kernels::Quantization quantization_of(const Step& step, DType y) {
+  const bool is_signed = y == DType::i8;
+  return {.factor = 1.0F / step.alpha,
+          .low = (is_signed ? -128.0F : 0.0F) - step.beta,
+          .high = (is_signed ? 127.0F : 255.0F) - step.beta,
+          .zero = static_cast<int32_t>(step.beta),
+          .is_signed = is_signed};
+}
 
 /// A single elementwise node in the notation of planish.Pointwise, so that both take one path.
 Result<std::vector<Step>> steps_of(const NodeView& view) {
@@ -123,6 +135,8 @@ class PointwiseRunner final : public Kernel {
     rows_per_tile_ = std::clamp<int64_t>(kTile / std::max<int64_t>(segment_, 1), 1, rows_);
     row_tiles_ = (rows_ + rows_per_tile_ - 1) / rows_per_tile_;
     segments_ = (inner_ + segment_ - 1) / segment_;
+    if (const PointwiseOp op = steps_.back().op; op == PointwiseOp::quantize_i8 || op == PointwiseOp::quantize_u8)
+      quantization_ = quantization_of(steps_.back(), elements_.back().type);
   }
 
   Status run(const Bindings& b) override {
@@ -214,6 +228,11 @@ class PointwiseRunner final : public Kernel {
       for (size_t s = 0; s < steps_.size(); ++s) {
         const Step& step = steps_[s];
         const bool last = s + 1 == steps_.size();
+        if (last && quantization_) {
+          kernels::best_quantize_kernel().fn(*quantization_, rows * count, operands[step.a].tile,
+                                             reinterpret_cast<uint8_t*>(out));
+          continue;
+        }
         const bool selects = step.op == PointwiseOp::select;
         // The output may be the memory of an operand, which a selection still reads after the first writing.
         const bool in_place = last && direct && !selects;
@@ -228,7 +247,8 @@ class PointwiseRunner final : public Kernel {
 
   std::vector<Step> steps_;
   LoopNest nest_;
-  std::vector<Element> elements_;  ///< of the inputs, then of the output
+  std::vector<Element> elements_;                      ///< of the inputs, then of the output
+  std::optional<kernels::Quantization> quantization_;  ///< the last step, where it makes bytes
   kernels::PointwiseFn fn_;
   int64_t inner_ = 0;
   int64_t rows_ = 0;
@@ -352,6 +372,90 @@ class ByteSumRunner final : public Kernel {
   int64_t count_;
 };
 
+/// A tensor of bytes times one number per channel (f32 or quantised), as bytes: the gate of squeeze-and-excite blocks.
+/// Only over channels-last pixels, where the numbers repeat from pixel to pixel.
+struct Gate {
+  kernels::ByteGate numbers;
+  size_t x = 0;      ///< input with the pixels; the other is the gate
+  float factor = 1;  ///< of (gate - gate_zero): everything's scales together
+  float gate_zero = 0;
+};
+std::optional<Gate> gate_of(const NodeView& view, const std::vector<Step>& steps) {
+  const TensorDesc& y = view.outputs[0];
+  if (operand_count(view) != 2 || !is_byte(y.dtype) || y.layout != Layout::channels_last || y.rank() < 3 ||
+      steps.size() < 3 || steps.size() > 4)
+    return std::nullopt;
+  Gate g;
+  g.x = view.inputs[0].shape == y.shape ? 0 : 1;
+  const TensorDesc& x = view.inputs[g.x];
+  const TensorDesc& gate = view.inputs[1 - g.x];
+  if (x.shape != y.shape || x.layout != y.layout || !is_byte(x.dtype) || gate.size() != y.shape[0] * y.shape[1] ||
+      gate.rank() != y.rank() || gate.shape[0] != y.shape[0] || gate.shape[1] != y.shape[1] ||
+      layout_block(gate.layout) > 1 || (!is_byte(gate.dtype) && gate.dtype != DType::f32))
+    return std::nullopt;
+  const Step& mul = steps[steps.size() - 2];
+  const Step& last = steps.back();
+  if (mul.op != PointwiseOp::mul || last.a != steps.size()) return std::nullopt;
+  g.factor = 1.0F / last.alpha;
+  bool gate_read = gate.dtype == DType::f32;
+  bool x_read = false;
+  for (size_t i = 0; i + 2 < steps.size(); ++i) {
+    const Step& dq = steps[i];
+    if (dq.op != PointwiseOp::dequantize || dq.a > 1 || (mul.a != i + 2 && mul.b != i + 2)) return std::nullopt;
+    bool& read = dq.a == g.x ? x_read : gate_read;
+    if (read) return std::nullopt;
+    read = true;
+    g.factor *= dq.alpha;
+    (dq.a == g.x ? g.numbers.x_zero : g.gate_zero) = dq.beta;
+  }
+  const size_t other = 1 - g.x;
+  if (!x_read || !gate_read || mul.a == mul.b) return std::nullopt;
+  if (gate.dtype == DType::f32 && mul.a != other && mul.b != other) return std::nullopt;
+  const kernels::Quantization q = quantization_of(last, y.dtype);
+  g.numbers.channels = y.shape[1];
+  g.numbers.low = q.low;
+  g.numbers.high = q.high;
+  g.numbers.zero = q.zero;
+  g.numbers.y_signed = q.is_signed;
+  g.numbers.x_signed = x.dtype == DType::i8;
+  return g;
+}
+
+class GateRunner final : public Kernel {
+ public:
+  GateRunner(const Gate& gate, const NodeView& view)
+      : gate_(gate),
+        read_(kernels::tile_reader(view.inputs[1 - gate.x].dtype)),
+        images_(view.outputs[0].shape[0]),
+        pixels_(view.outputs[0].size() / std::max<int64_t>(1, images_ * gate.numbers.channels)),
+        factors_(static_cast<size_t>(images_ * gate.numbers.channels)) {}
+
+  Status run(const Bindings& b) override {
+    const int64_t channels = gate_.numbers.channels;
+    read_(images_ * channels, host_ptr<const std::byte>(b.inputs[1 - gate_.x]), factors_.data());
+    for (float& f : factors_) f = (f - gate_.gate_zero) * gate_.factor;
+    const auto* x = host_ptr<const uint8_t>(b.inputs[gate_.x]);
+    auto* y = host_ptr<uint8_t>(b.outputs[0]);
+    constexpr int64_t kBytesPerThread = 32768;
+    const int64_t grain = std::max<int64_t>(1, kBytesPerThread / channels);
+    for (int64_t n = 0; n < images_; ++n)
+      parallel_for(pixels_, grain, [&](int64_t begin, int64_t end) {
+        const int64_t at = (n * pixels_ + begin) * channels;
+        kernels::best_byte_gate_kernel().fn(gate_.numbers, end - begin, x + at, factors_.data() + n * channels, y + at);
+      });
+    return {};
+  }
+
+  [[nodiscard]] std::string detail() const override { return std::string(kernels::best_byte_gate_kernel().name); }
+
+ private:
+  Gate gate_;
+  kernels::ReadTile read_;
+  int64_t images_;
+  int64_t pixels_;
+  std::vector<float> factors_;
+};
+
 /// Bytes of a tensor whose elements are walked in the order in which they lie, padding included.
 bool is_lookup(const NodeView& view) {
   return operand_count(view) == 1 && is_byte(view.inputs[0].dtype) && is_byte(view.outputs[0].dtype) &&
@@ -387,6 +491,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
         new LookupRunner(steps, view.inputs[0].dtype, view.outputs[0].dtype, view.inputs[0].size()));
   if (const auto sum = byte_sum_of(view, steps))
     return std::unique_ptr<Kernel>(new ByteSumRunner(*sum, view.outputs[0].size()));
+  if (const auto gate = gate_of(view, steps)) return std::unique_ptr<Kernel>(new GateRunner(*gate, view));
   auto nest = nest_of(view);
   if (!nest) return Error{.code = Code::unsupported, .node = view.node->name, .what = "layouts do not go together"};
   std::vector<Element> elements;
@@ -449,6 +554,6 @@ constinit const Tactic kCpuPointwise{.id = "cpu.pointwise",
                                      .pack = nullptr,
                                      .prepare = prepare,
                                      .unpack = nullptr,
-                                     .version = 3};
+                                     .version = 4};
 
 }  // namespace planish

@@ -31,6 +31,7 @@ constexpr OpName kOps[] = {
     {"GlobalMaxPool", "Pooling", Family::pooling},
     {"FusedMatMul", "MatrixMultiply", Family::matrix},
     {"QuantizedMatMul", "MatrixMultiply", Family::matrix},
+    {"QuantizedGlobalAveragePool", "Pooling", Family::pooling},
     {"MatMul", "MatrixMultiply", Family::matrix},
     {"Gemm", "MatrixMultiply", Family::matrix},
     {"Pointwise", "PointWiseV2", Family::other},

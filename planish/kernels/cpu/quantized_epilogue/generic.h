@@ -61,13 +61,11 @@ struct Epilogue {
   };
   struct None {};
 
-  /// 1 / (1 + e^-x), relative error below 1e-6: 2^t with t = -x / ln 2 as 2^round(t) times a polynomial.
-  PLANISH_INLINE static F sigmoid(F x) {
-    // Limited so that 2^t is a normal number; beyond, the result is 0 or 1 to the last bit or nearly so.
-    const F t = S::clamp(S::mul(x, S::set1(-1.44269504F)), S::set1(-126.0F), S::set1(126.0F));
+  /// 2^t, relative error below 1e-6: as 2^round(t) times the Taylor series (remainder below 2e-7 for |f| <= 1/2).
+  PLANISH_INLINE static F exp2(F t) {
+    t = S::clamp(t, S::set1(-126.0F), S::set1(126.0F));
     const F k = S::round(t);
     const F f = S::fma(k, S::set1(-1.0F), t);
-    // Taylor series of 2^f for |f| <= 1/2; the remainder is below 2e-7.
     F p = S::set1(1.54035304e-4F);
     p = S::fma(p, f, S::set1(1.33335581e-3F));
     p = S::fma(p, f, S::set1(9.61812911e-3F));
@@ -75,29 +73,71 @@ struct Epilogue {
     p = S::fma(p, f, S::set1(2.40226507e-1F));
     p = S::fma(p, f, S::set1(6.93147181e-1F));
     p = S::fma(p, f, S::set1(1.0F));
-    return S::div(S::set1(1.0F), S::add(S::scale_by_power(p, k), S::set1(1.0F)));
+    return S::scale_by_power(p, k);
+  }
+
+  /// factor / (1 + 2^t), relative error below 1e-6 or, where the result becomes a byte, 2e-4.
+  template <bool kByte>
+  PLANISH_INLINE static F logistic(F t, float factor) {
+    if constexpr (kByte) {
+      const F inverse = S::set1(1.0F / factor);
+      return S::reciprocal(S::fma(S::rough_exp2(t), inverse, inverse));
+    }
+    return S::div(S::set1(factor), S::add(exp2(t), S::set1(1.0F)));
+  }
+
+  /// x * Phi(x), absolute error below 6e-5 for |x| < 10 and below 6e-6 |x| beyond: the odd polynomial for
+  /// Phi(x) - 1/2 on |x| <= 4.5 for which x times its error is least.
+  PLANISH_INLINE static F gelu(F x) {
+    constexpr float kEnd = 4.5F;
+    constexpr float kTerms[] = {1.59411544e-7F, -4.47816319e-6F, 8.20310888e-5F, -1.04433321e-3F,
+                                9.62377340e-3F, -6.60885572e-2F, 3.98808837e-1F};
+    const F c = S::clamp(x, S::set1(-kEnd), S::set1(kEnd));
+    const F z = S::mul(c, c);
+    F p = S::fma(S::set1(3.00199865e-11F), z, S::set1(-3.30139205e-9F));
+    for (const float term : kTerms) p = S::fma(p, z, S::set1(term));
+    return S::mul(x, S::fma(p, c, S::set1(0.5F)));
   }
 
   /// Activations that are frequent and short enough to be applied without leaving the registers.
   PLANISH_INLINE static bool in_registers(const QuantizedEpilogue& e) {
     const float inf = __builtin_inff();
     if (e.act == nullptr || e.low != -inf || e.high != inf) return false;
+    if (e.act_op == PointwiseOp::gelu || e.act_op == PointwiseOp::gelu_tanh) return e.y_type != QuantizedType::f32;
     return e.act_op == PointwiseOp::swish || e.act_op == PointwiseOp::hard_swish || e.act_op == PointwiseOp::sigmoid ||
            e.act_op == PointwiseOp::leaky_relu || e.act_op == PointwiseOp::hard_sigmoid;
   }
+  /// The activation of x, times e.y_factor. `kByte`: the result will be rounded to a byte, so that errors of 2e-4 of
+  /// its magnitude do not count.
+  template <bool kByte>
   PLANISH_INLINE static F activate(const QuantizedEpilogue& e, F x) {
     const F zero = S::set1(0.0F);
-    const F one = S::set1(1.0F);
     const float inf = __builtin_inff();
+    constexpr float kLog2e = 1.44269504F;
+    const float factor = kByte ? e.y_factor : 1.0F;
     switch (e.act_op) {
-      case PointwiseOp::swish: return S::mul(x, sigmoid(S::mul(x, S::set1(e.act_alpha))));
-      case PointwiseOp::sigmoid: return sigmoid(x);
-      case PointwiseOp::hard_swish:
-        return S::mul(x, S::clamp(S::fma(x, S::set1(1.0F / 6.0F), S::set1(0.5F)), zero, one));
-      case PointwiseOp::hard_sigmoid: return S::clamp(S::fma(x, S::set1(e.act_alpha), S::set1(e.act_beta)), zero, one);
-      case PointwiseOp::leaky_relu:
-        return S::fma(S::clamp(x, S::set1(-inf), zero), S::set1(e.act_alpha), S::clamp(x, zero, S::set1(inf)));
-      default: return x;
+      case PointwiseOp::swish: return S::mul(x, logistic<kByte>(S::mul(x, S::set1(-kLog2e * e.act_alpha)), factor));
+      case PointwiseOp::sigmoid: return logistic<kByte>(S::mul(x, S::set1(-kLog2e)), factor);
+      case PointwiseOp::gelu: return S::mul(gelu(x), S::set1(factor));
+      case PointwiseOp::gelu_tanh: {
+        // (1 + tanh(u)) / 2 is the logistic function of 2u with u = sqrt(2/pi) (x + 0.044715 x^3).
+        constexpr float kScale = -2.0F * 0.797884561F * kLog2e;
+        const F u = S::fma(S::mul(x, x), S::set1(0.044715F * kScale), S::set1(kScale));
+        return S::mul(x, logistic<kByte>(S::mul(x, u), factor));
+      }
+      case PointwiseOp::hard_swish: {
+        const F line = S::fma(x, S::set1(factor / 6.0F), S::set1(factor * 0.5F));
+        return S::mul(x, S::clamp(line, zero, S::set1(factor)));
+      }
+      case PointwiseOp::hard_sigmoid: {
+        const F line = S::fma(x, S::set1(e.act_alpha * factor), S::set1(e.act_beta * factor));
+        return S::clamp(line, zero, S::set1(factor));
+      }
+      case PointwiseOp::leaky_relu: {
+        const F negative = S::mul(S::clamp(x, S::set1(-inf), zero), S::set1(e.act_alpha * factor));
+        return S::fma(S::clamp(x, zero, S::set1(inf)), S::set1(factor), negative);
+      }
+      default: return S::mul(x, S::set1(factor));
     }
   }
 
@@ -203,9 +243,10 @@ struct Epilogue {
     using simd::unroll;
     constexpr int kRow = S::kRow;
     const QuantizedEpilogue e = shared;  // nothing else can change it: bytes written to y might be its own
-    const F r_scale = S::set1(e.r_scale);
-    const F r_offset = S::set1(e.r_offset);
-    const F factor = S::set1(e.y_factor);
+    constexpr bool kByte = sizeof(Y) == 1;
+    const float r_factor = kByte && e.residual_last ? e.y_factor : 1.0F;
+    const F r_scale = S::set1(e.r_scale * r_factor);
+    const F r_offset = S::set1(e.r_offset * r_factor);
     const F q_low = S::set1(e.q_low);
     const F q_high = S::set1(e.q_high);
     const float* scale = e.scale + p.channel;
@@ -216,20 +257,24 @@ struct Epilogue {
       const auto value = [&](int64_t c, int n) __attribute__((always_inline)) {
         F v = S::fma(S::load(from + c), S::load(scale + c), S::load(bias + c));
         if (!e.residual_last) v = add_residual(v, offset(r, at + c), n, r_scale, r_offset);
-        v = activate(e, v);
+        v = activate<kByte>(e, v);
         if (e.residual_last) v = add_residual(v, offset(r, at + c), n, r_scale, r_offset);
-        if constexpr (sizeof(Y) == 1) v = S::clamp(S::mul(v, factor), q_low, q_high);
         return v;
       };
       int64_t c = 0;
       for (; c + kRow * kLanes <= p.cols; c += kRow * kLanes) {
         F v[kRow];
-        unroll<kRow>([&](auto i) { v[i] = value(c + i * kLanes, kLanes); });
+        unroll<kRow>([&](auto i) {
+          v[i] = value(c + i * kLanes, kLanes);
+          if constexpr (kByte) v[i] = S::limit_row(v[i], q_low, q_high);
+        });
         put_row(y + at + c, v, e);
       }
       for (; c < p.cols; c += kLanes) {
         const int n = p.cols - c < kLanes ? static_cast<int>(p.cols - c) : kLanes;
-        put(y + at + c, value(c, n), e.y_zero, n);
+        F v = value(c, n);
+        if constexpr (kByte) v = S::clamp(v, q_low, q_high);
+        put(y + at + c, v, e.y_zero, n);
       }
     }
   }

@@ -71,13 +71,18 @@ void bind(const ConformanceCase& c, Fixture& f) {
   for (const Tensor& t : f.expected) f.view.outputs.push_back({t.dtype(), t.shape()});
 }
 
-bool agrees(double got, double expected, double tolerance) {
+struct Tolerance {
+  double relative = 0;
+  double steps = 0;
+};
+
+bool agrees(double got, double expected, Tolerance tolerance) {
   if (std::isnan(expected)) return std::isnan(got);
   if (std::isinf(expected)) return got == expected;
-  return std::fabs(got - expected) <= tolerance * (1 + std::fabs(expected));
+  return std::fabs(got - expected) <= tolerance.relative * (1 + std::fabs(expected)) + tolerance.steps;
 }
 
-void compare(const Tensor& memory, const TensorDesc& desc, const Tensor& expected, double tolerance) {
+void compare(const Tensor& memory, const TensorDesc& desc, const Tensor& expected, Tolerance tolerance) {
   std::set<int64_t> used;
   for (int64_t e = 0; e < expected.size(); ++e) {
     const int64_t at = physical_index(desc, e);
@@ -135,7 +140,8 @@ void check_round_trip(const Tactic& tactic, const NodeView& view, std::span<cons
   }
 }
 
-void run_tactic(const Tactic& tactic, const NodeView& view, const Fixture& f, const Target& target, double tolerance) {
+void run_tactic(const Tactic& tactic, const NodeView& view, const Fixture& f, const Target& target,
+                Tolerance tolerance) {
   std::vector<PackedConstant> packed;
   if (tactic.pack != nullptr) {
     auto made = tactic.pack(view, target);
@@ -201,7 +207,7 @@ void check_in_16_bits(const Fixture& f, const Target& target, DType half, double
           if (tactic->ops.empty()) continue;
           SCOPED_TRACE(std::string(tactic->id) + " " + std::string(layout_name(in)) + " to " +
                        std::string(layout_name(out)));
-          run_tactic(*tactic, view, g, target, tolerance);
+          run_tactic(*tactic, view, g, target, {tolerance});
         }
       }
   }
@@ -254,7 +260,7 @@ void check_conformance(const ConformanceCase& c) {
         accepted.insert(std::string(tactic->id));
         // Minimal filtering adds and subtracts multiples of the data: some digits more go.
         const bool winograd = tactic->id.starts_with("cpu.winograd");
-        run_tactic(*tactic, view, f, target, winograd ? std::max(c.tolerance, 4e-4) : c.tolerance);
+        run_tactic(*tactic, view, f, target, {winograd ? std::max(c.tolerance, 4e-4) : c.tolerance, c.steps});
       }
       for (Refusal& r : refusals) {
         EXPECT_FALSE(r.reason.empty()) << r.tactic << " refuses without a reason";

@@ -17,6 +17,7 @@ struct ConformanceCase {
   double tolerance = 5e-5;  ///< of |got - expected| / (1 + |expected|)
   double low = -1;          ///< range of the random inputs
   double high = 1;
+  double steps = 0;  ///< of whole numbers that results may differ by besides
 };
 
 /// Element `index` (row-major) of a tensor lies at this element of its memory.

@@ -8,6 +8,8 @@
 namespace planish::test {
 namespace {
 
+constexpr double kOneStep = 1;
+
 const ConformanceCase kConv[] = {
     {"qconv_1x1_f32",
      "graph \"g\" (x: i8[2,24,5,7]) -> (y) {\n const w: i8[40,24,1,1] = seed(1, -127, 128)\n"
@@ -66,7 +68,7 @@ const ConformanceCase kConv[] = {
      "graph \"g\" (x: i8[1,16,9,8]) -> (y) {\n const w: i8[20,16,3,3] = seed(1, -127, 128)\n"
      " const s: f32[20] = seed(2, 0.0001, 0.001)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, pads = "
      "[1,1,1,1], activation = \"Swish\", y_type = \"i8\", y_scale = 0.05} @q\n}",
-     "cpu.igemm", 0, -127, 128},
+     "cpu.igemm", 0, -127, 128, kOneStep},
     {"qconv_hard_swish_u8",
      "graph \"g\" (x: i8[1,16,9,8]) -> (y) {\n const w: i8[20,16,1,1] = seed(1, -127, 128)\n"
      " const s: f32[20] = seed(2, 0.0001, 0.001)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, activation = "
@@ -140,7 +142,7 @@ const ConformanceCase kMatMul[] = {
      " const s: f32[70] = seed(2, 0.0001, 0.001)\n const c: f32[70] = seed(3)\n"
      " y = planish.QuantizedMatMul(a, b, s, c) {a_scale = 0.05, a_zero = 120, activation = \"Gelu\", y_type = \"u8\", "
      "y_scale = 0.03, y_zero = 10} @q\n}",
-     "cpu.igemm", 0, 0, 256},
+     "cpu.igemm", 0, 0, 256, kOneStep},
     {"qmatmul_trans_b_alpha_residual",
      "graph \"g\" (a: i8[5,24], r: i8[5,10]) -> (y) {\n const b: i8[10,24] = seed(1, -127, 128)\n"
      " const s: f32[1] = seed(2, 0.001, 0.01)\n const c: f32[10] = seed(3)\n"

@@ -41,6 +41,20 @@ const ConformanceCase kProducts[] = {
 };
 
 const ConformanceCase kPrograms[] = {
+    {"mean_of_bytes",
+     "graph \"g\" (x: i8[2,75,9,7]) -> (y) {\n y = planish.QuantizedGlobalAveragePool(x) {x_scale = 0.05, x_zero = "
+     "-9} @q\n}",
+     "cpu.byte_mean", 5e-5, -128, 128},
+    {"gate",
+     "graph \"g\" (x: u8[2,75,9,7], g: f32[2,75,1,1]) -> (y) {\n y = planish.Pointwise(g, x) {steps = "
+     "[\"DequantizeLinear 1 scale=0.05 zero=3\", \"Mul 0 2\", \"QuantizeLinear 3 scale=0.031 zero=-10 type=i8\"]} "
+     "@q\n}",
+     "cpu.pointwise", 0, 0, 2},
+    {"gate_of_bytes",
+     "graph \"g\" (x: i8[2,75,9,7], g: u8[2,75,1,1]) -> (y) {\n y = planish.Pointwise(x, g) {steps = "
+     "[\"DequantizeLinear 1 scale=0.0039 zero=0\", \"DequantizeLinear 0 scale=0.05 zero=3\", \"Mul 3 2\", "
+     "\"QuantizeLinear 4 scale=0.037 zero=10 type=u8\"]} @q\n}",
+     "cpu.pointwise", 0, 0, 100},
     {"quantize",
      "graph \"g\" (x: f32[2,16,5,3]) -> (y) {\n y = planish.Pointwise(x) {steps = [\"QuantizeLinear 0 "
      "scale=0.0123 zero=3 type=i8\"]} @q\n}",
