@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <set>
 
 #include "planish/api/adaptive_weights.h"
@@ -31,7 +32,33 @@ std::string list(const std::vector<std::string>& names) {
   return out;
 }
 
-/// Walks a source and keeps count of what could not be used.
+/// The samples of a batch one by one; empty when it is one sample, or none of its axes counts samples.
+std::deque<CalibrationBatch> samples_of(const CalibrationBatch& batch) {
+  std::deque<CalibrationBatch> samples;
+  if (batch.samples < 2 || batch.inputs.empty()) return samples;
+  for (const auto& [name, tensor] : batch.inputs) {
+    if (tensor.dims.empty() || tensor.dims[0] < batch.samples || tensor.dims[0] != batch.inputs[0].second.dims[0])
+      return samples;
+    if (tensor.data.size() % static_cast<size_t>(tensor.dims[0]) != 0) return samples;
+  }
+  for (int64_t r = 0; r < batch.samples; ++r) {
+    CalibrationBatch& sample = samples.emplace_back();
+    sample.samples = 1;
+    const auto row = static_cast<size_t>(r);
+    sample.origin = row < batch.sample_origins.size() ? batch.sample_origins[row]
+                                                      : fmt::format("{}, sample {} of it", batch.origin, r);
+    for (const auto& [name, tensor] : batch.inputs) {
+      const size_t bytes = tensor.data.size() / static_cast<size_t>(tensor.dims[0]);
+      HostTensor part{tensor.dtype, tensor.dims, tensor.data.subspan(row * bytes, bytes)};
+      part.dims[0] = 1;
+      sample.inputs.emplace_back(name, std::move(part));
+    }
+  }
+  return samples;
+}
+
+/// Walks a source and keeps count of what could not be used. A batch that is refused comes again sample by sample, so
+/// that a bad sample costs only itself.
 class SampleWalk {
  public:
   SampleWalk(CalibrationSource& source, const CalibrationOptions& options, CalibrationStats& stats)
@@ -40,17 +67,16 @@ class SampleWalk {
   /// The next batch that fits the network; nullopt at the end.
   Result<std::optional<CalibrationBatch>> next(const Graph& graph) {
     while (options_.max_samples < 0 || stats_.samples < options_.max_samples) {
-      auto batch = source_.next();
+      auto batch = next_or_part();
       if (!batch.ok()) {
         if (source_.fatal()) return std::move(batch).take_error();
-        skip(std::move(batch).take_error().message());
+        skip(std::move(batch).take_error().message(), 1);
         PLANISH_TRY(check_share(false));
         continue;
       }
       if (!batch->has_value()) return std::optional<CalibrationBatch>();
-      if (auto bad = check_batch(graph, **batch)) {
-        skip(bad->message());
-        PLANISH_TRY(check_share(false));
+      if (const auto bad = check_batch(graph, **batch)) {
+        PLANISH_TRY(refused(**batch, bad->message()));
         continue;
       }
       return batch;
@@ -69,16 +95,8 @@ class SampleWalk {
 
   /// The network itself failed on a batch: counted like a bad sample.
   Status failed(const CalibrationBatch& batch, const Error& error) {
-    skip(fmt::format("{}: the network fails on it: {}", batch.origin, error.message()));
-    return check_share(false);
+    return refused(batch, fmt::format("{}: the network fails on it: {}", batch.origin, error.message()));
   }
-
-  void skip(std::string why) {
-    ++stats_.skipped;
-    if (options_.warn) options_.warn(fmt::format("Calibration sample skipped: {}", why));
-    if (stats_.skipped_names.size() < kNamedSkips) stats_.skipped_names.push_back(std::move(why));
-  }
-
   /// Error when too many samples are bad. Before the end only when nothing good can change that any more.
   Status check_share(bool at_end) const {
     const int64_t seen = stats_.samples + stats_.skipped;
@@ -100,6 +118,29 @@ class SampleWalk {
   }
 
  private:
+  Result<std::optional<CalibrationBatch>> next_or_part() {
+    if (parts_.empty()) return source_.next();
+    std::optional<CalibrationBatch> part = std::move(parts_.front());
+    parts_.pop_front();
+    return part;
+  }
+
+  Status refused(const CalibrationBatch& batch, std::string why) {
+    // A sample is whole: parts have no parts.
+    if (auto parts = samples_of(batch); !parts.empty()) {
+      parts_ = std::move(parts);
+      return {};
+    }
+    skip(std::move(why), std::max<int64_t>(batch.samples, 1));
+    return check_share(false);
+  }
+
+  void skip(std::string why, int64_t samples) {
+    stats_.skipped += samples;
+    if (options_.warn) options_.warn(fmt::format("Calibration sample skipped: {}", why));
+    if (stats_.skipped_names.size() < kNamedSkips) stats_.skipped_names.push_back(std::move(why));
+  }
+
   static std::optional<Error> check_batch(const Graph& graph, const CalibrationBatch& batch) {
     for (const ValueId v : graph.inputs) {
       const Value& input = graph.value(v);
@@ -152,6 +193,31 @@ class SampleWalk {
   CalibrationSource& source_;
   const CalibrationOptions& options_;
   CalibrationStats& stats_;
+  std::deque<CalibrationBatch> parts_;  ///< of the batch that was refused last; they point to its data
+};
+
+/// What was seen of every tensor. A run that fails half way leaves no trace.
+class Statistics {
+ public:
+  using Map = std::map<std::string, TensorStatistics, std::less<>>;
+
+  void begin_run() { touched_.clear(); }
+  void add(std::string_view name, const TensorDesc& desc, const float* data) {
+    auto it = seen_.find(name);
+    if (it == seen_.end()) it = seen_.emplace(std::string(name), TensorStatistics{}).first;
+    if (touched_.insert(it->first).second) before_[it->first] = it->second;
+    it->second.add(data, desc.shape, desc.layout);
+  }
+  void undo_run() {
+    for (const std::string_view name : touched_) seen_.find(name)->second = before_.find(name)->second;
+    touched_.clear();
+  }
+  [[nodiscard]] const Map& all() const { return seen_; }
+
+ private:
+  Map seen_;
+  Map before_;  ///< of the tensors in touched_: as they were before the run; kept for their memory
+  std::set<std::string_view> touched_;
 };
 
 uint64_t hash_of(const std::string& text) {
@@ -168,10 +234,10 @@ void warn_of(const CalibrationOptions& options, const std::vector<std::string>& 
 }
 
 /// Statistics to ranges, in the order of the graph.
-void fill_table(const Graph& graph, const std::map<std::string, TensorStatistics, std::less<>>& statistics,
-                const std::set<std::string>& read_by_products, const CalibrationOptions& options,
-                CalibrationTable& table) {
+void fill_table(const Graph& graph, const Statistics::Map& statistics, const std::set<std::string>& read_by_products,
+                const CalibrationOptions& options, CalibrationTable& table) {
   std::vector<std::string> zero;
+  std::vector<std::string> constant;
   std::vector<std::string> not_finite;
   const auto add = [&](ValueId v) {
     const std::string& name = graph.value(v).name;
@@ -181,6 +247,7 @@ void fill_table(const Graph& graph, const std::map<std::string, TensorStatistics
     if (!s.finite()) not_finite.push_back(name);
     const double threshold = choose_threshold(s, static_cast<ThresholdMethod>(options.method), options.percentile);
     if (threshold <= 0) zero.push_back(name);
+    if (threshold > 0 && s.min == s.max) constant.push_back(name);
     const float scale = threshold > 0 ? std::max(static_cast<float>(threshold / 127), 1e-30F) : kZeroTensorScale;
     TensorRange& range = table.ranges[name] = {scale, s.min, s.max};
     if (const auto u = choose_unsigned(s, static_cast<ThresholdMethod>(options.method), options.percentile)) {
@@ -198,6 +265,7 @@ void fill_table(const Graph& graph, const std::map<std::string, TensorStatistics
     for (const ValueId v : node.outputs)
       if (v != kNoValue) add(v);
   warn_of(options, zero, "Nothing but zeros was seen");
+  warn_of(options, constant, "The same value everywhere was seen");
   warn_of(options, not_finite, "NaN or infinity was computed (and left out)");
 }
 
@@ -248,16 +316,16 @@ Result<CalibrationTable> calibrate(const Model& model, CalibrationSource& source
   SampleWalk walk(source, options, done);
   ObservedNetwork network(graph, needed, options.threads, options.calibration_profile);
   KeptSamples kept;
-  std::map<std::string, TensorStatistics, std::less<>> statistics;
+  Statistics statistics;
   const auto show = [&](std::string_view name, const TensorDesc& desc, const float* data) {
-    auto it = statistics.find(name);
-    if (it == statistics.end()) it = statistics.emplace(std::string(name), TensorStatistics{}).first;
-    it->second.add(data, desc.shape, desc.layout);
+    statistics.add(name, desc, data);
   };
   for (;;) {
     const auto batch = PLANISH_TRY(walk.next(graph));
     if (!batch) break;
+    statistics.begin_run();
     if (const Status run = network.run(*batch, show); !run.ok()) {
+      statistics.undo_run();
       PLANISH_TRY(walk.failed(*batch, run.error()));
       continue;
     }
@@ -270,11 +338,12 @@ Result<CalibrationTable> calibrate(const Model& model, CalibrationSource& source
   table.header = kCalibrationCacheHeader;
   table.samples = done.samples;
   table.description = source.description();
+  if (done.skipped > 0) table.description += fmt::format(", {} samples skipped", done.skipped);
   table.random = table.description.starts_with("random");
   table.model_hash = impl.source_hash;
   table.data_hash = hash_of(source.identity());
-  fill_table(graph, statistics, needed, options, table);
-  statistics.clear();
+  fill_table(graph, statistics.all(), needed, options, table);
+  statistics = {};
   if (options.adapt_weights)
     if (auto adapted = adapt(graph, kept, options, table); !adapted.ok() && options.warn)
       options.warn(fmt::format("Weights are rounded to nearest: {}", adapted.error().message()));

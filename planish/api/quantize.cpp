@@ -26,6 +26,11 @@ std::string first_names(const std::vector<std::string>& names) {
 Status check_names(const Graph& graph, const PlacementPlan& plan, const CalibrationTable& table,
                    const QuantizeOptions& options) {
   if (plan.without_scale.empty()) return {};
+  if (plan.products.empty() && table.ranges.empty())
+    return Error{.code = Code::invalid_argument,
+                 .file = table.description,
+                 .what = "the calibration holds no ranges at all",
+                 .fix = "calibrate again"};
   if (plan.products.empty()) {
     std::vector<std::string> strangers;
     for (const auto& [name, range] : table.ranges)

@@ -21,16 +21,17 @@ namespace planish::api {
 /// One batch of network inputs by name.
 struct CalibrationBatch {
   std::vector<std::pair<std::string, HostTensor>> inputs;
-  int64_t samples = 1;  ///< real samples among the rows; the rest is padding and is not counted
-  std::string origin;   ///< file or index, for messages
+  int64_t samples = 1;                      ///< real samples among the rows; the rest is padding and is not counted
+  std::string origin;                       ///< file or index, for messages
+  std::vector<std::string> sample_origins;  ///< the same of every real sample; may be empty
 };
 
 /// Where calibration data comes from: a folder, arrays, a script. Batches may differ in size.
 class CalibrationSource {
  public:
   virtual ~CalibrationSource() = default;
-  /// The next batch, valid until the next call; nullopt at the end. An error names the sample; the walk goes on after
-  /// it unless `fatal()`.
+  /// The next batch, valid until the next call; nullopt at the end. An error names the sample and costs only it; the
+  /// walk goes on unless `fatal()`.
   virtual Result<std::optional<CalibrationBatch>> next() = 0;
   /// Starts again from the first batch.
   virtual Status rewind() = 0;
@@ -129,7 +130,7 @@ struct CalibrationOptions {
 
 struct CalibrationStats {
   int64_t samples = 0;
-  int64_t skipped = 0;
+  int64_t skipped = 0;                     ///< samples: a batch that fails is tried again sample by sample
   std::vector<std::string> skipped_names;  ///< the first few, each with its reason
   double seconds = 0;
 };

@@ -87,6 +87,7 @@ Progress::~Progress() { finish(); }
 void Progress::update(std::string_view stage, int64_t done, int64_t total, std::string_view note) {
   const int64_t percent = total > 0 ? std::clamp<int64_t>(done * 100 / total, 0, 100) : 0;
   const std::string tail = note.empty() ? "" : fmt::format(", {}", note);
+  const std::string of = total > 0 ? fmt::format("/{}", total) : "";  // a script does not say how much it has
   if (on_terminal_) {
     constexpr auto kRedraw = std::chrono::milliseconds(50);
     const auto now = std::chrono::steady_clock::now();
@@ -95,16 +96,18 @@ void Progress::update(std::string_view stage, int64_t done, int64_t total, std::
     constexpr int64_t kWidth = 30;
     const auto filled = static_cast<size_t>(percent * kWidth / 100);
     const std::string bar = std::string(filled, '#') + std::string(static_cast<size_t>(kWidth) - filled, '.');
-    fmt::print(stderr, "\r\033[K[{}] {:3}% {}: {} {}/{}{}", bar, percent, title_, stage, done, total, tail);
+    fmt::print(stderr, "\r\033[K[{}] {:3}% {}: {} {}{}{}", bar, percent, title_, stage, done, of, tail);
     std::fflush(stderr);
     bar_shown_ = true;
     return;
   }
-  const int64_t quarter = percent / 25;
+  constexpr int64_t kReport = 100;
+  const int64_t quarter = total > 0 ? percent / 25 : done / kReport;
   if (stage == stage_ && quarter == quarter_) return;
   stage_ = stage;
   quarter_ = quarter;
-  fmt::print(stderr, "{}: {} {}/{} ({}%){}\n", title_, stage, done, total, percent, tail);
+  const std::string share = total > 0 ? fmt::format(" ({}%)", percent) : "";
+  fmt::print(stderr, "{}: {} {}{}{}{}\n", title_, stage, done, of, share, tail);
 }
 
 void Progress::finish() {

@@ -90,7 +90,8 @@ Result<ChildFrame> ScriptLoader::frame() {
     return fatal_error(
         Code::cancelled,
         fmt::format("{}() gave nothing for {:g} seconds after {} batches", function_, options_.item_timeout_s, items_),
-        "make the loader end, or allow it more time with --script-timeout=SECONDS");
+        "make the loader end, or allow it more time (trtexec: --calibScriptTimeout=SECONDS, planish: "
+        "--script-timeout=SECONDS)");
   }
   if (!received.ok())
     return fatal_error(received.error().code, received.error().what, "run the script alone to see why");

@@ -70,6 +70,18 @@ TEST(Calibrate, TakesRaggedBatchesAndSkipsABadOne) {
   EXPECT_FALSE(table->channel_means.empty());
 }
 
+TEST(Calibrate, ABadSampleOfABatchCostsItself) {
+  const Model model = digits();
+  Noise source(model, {6, 6}, 1);
+  CalibrationStats stats;
+  const auto table = calibrate(model, source, {}, &stats);
+  ASSERT_TRUE(table.ok()) << table.error().message();
+  EXPECT_EQ(stats.samples, 11);
+  EXPECT_EQ(stats.skipped, 1);
+  ASSERT_EQ(stats.skipped_names.size(), 1U);
+  EXPECT_NE(stats.skipped_names[0].find("batch 1, sample 0 of it"), std::string::npos) << stats.skipped_names[0];
+}
+
 TEST(Calibrate, RefusesDataThatYieldsNothingOrTooMuchRubbish) {
   const Model model = digits();
   Noise empty(model, {});

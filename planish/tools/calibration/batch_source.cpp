@@ -83,6 +83,8 @@ BatchSource::BatchSource(std::unique_ptr<CalibrationReader> reader, std::vector<
 
 Result<Tensor> BatchSource::fitted(const api::TensorInfo& input, Tensor tensor, const std::string& origin) const {
   const bool to_float = dtype_is_float(input.dtype);
+  if (tensor.dtype() == DType::c64 || tensor.dtype() == DType::c128 || tensor.dtype() == DType::string)
+    return misfit(input, origin, tensor, fmt::format("save it as {}", dtype_numpy_name(input.dtype)));
   if (tensor.dtype() != input.dtype && !to_float && dtype_is_float(tensor.dtype()))
     return misfit(input, origin, tensor, fmt::format("save it as {}", dtype_numpy_name(input.dtype)));
   const auto rank = static_cast<int64_t>(input.dims.size());
@@ -195,6 +197,8 @@ api::CalibrationBatch BatchSource::take(size_t count) {
   batch.samples = static_cast<int64_t>(count);
   taken_ += batch.samples;
   batch.origin = count == 1 ? rows_[0].origin : fmt::format("{} to {}", rows_[0].origin, rows_[count - 1].origin);
+  if (count > 1)
+    for (size_t r = 0; r < count; ++r) batch.sample_origins.push_back(rows_[r].origin);
   const size_t rows = fixed_ ? batch_ : count;
   current_.clear();
   for (size_t i = 0; i < inputs_.size(); ++i) {

@@ -129,6 +129,9 @@ PictureList in_folder(const std::string& folder, std::vector<std::string> files)
 ReaderResult open_folder(const CalibrationPlace& place, const Inputs& inputs,
                          const std::vector<api::TensorInfo>& outputs) {
   FolderContent content = PLANISH_TRY(list_calibration_folder(place.path));
+  if (content.others > 0 && place.note && !(content.pictures.empty() && content.arrays.empty()))
+    place.note(fmt::format("{}: {} other files are left out, such as {}", place.path, content.others,
+                           fs::path(content.other).filename().string()));
   if (!content.pictures.empty()) {
     if (!content.arrays.empty() && place.warn)
       place.warn(fmt::format("{}: {} pictures are used, {} array files beside them are not", place.path,
@@ -181,6 +184,11 @@ ReaderResult open_npy(const CalibrationPlace& place, const Inputs& inputs) {
   NpyFile file = PLANISH_TRY(NpyFile::open(place.path));
   if (place.note)
     place.note(fmt::format("{}: {} {}", place.path, dtype_numpy_name(file.dtype()), tuple_text(file.shape())));
+  if (place.warn && inputs.size() == 1 && dtype_is_float(inputs[0].dtype) && dtype_is_integer(file.dtype()))
+    place.warn(fmt::format(
+        "{}: the {} values are taken as they are, 255 as 255.0: save what the network was trained with if that scales "
+        "or normalises them",
+        place.path, dtype_numpy_name(file.dtype())));
   std::vector<std::pair<std::string, NpyFile>> arrays;
   arrays.emplace_back("", std::move(file));
   return array_reader(std::move(arrays), inputs, place.path, place.max_samples);

@@ -33,6 +33,7 @@ Result<FolderContent> list_calibration_folder(const std::string& folder) {
       content.arrays.push_back(it->path().string());
     } else {
       ++content.others;
+      content.other = it->path().string();
     }
   }
   if (error)

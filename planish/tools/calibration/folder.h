@@ -13,6 +13,7 @@ struct FolderContent {
   std::vector<std::string> pictures;
   std::vector<std::string> arrays;  ///< .npy, .npz, .bin, .raw
   size_t others = 0;
+  std::string other;  ///< the last of them
 };
 
 /// Walks a folder and its sub-folders (hidden ones excepted). Error io when it cannot be read.

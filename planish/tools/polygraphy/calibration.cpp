@@ -146,8 +146,12 @@ std::function<void(std::string_view, size_t, size_t)> progress_lines(PolygraphyL
   const auto seconds_since = [](Clock::time_point t) {
     return std::chrono::duration<double>(Clock::now() - t).count();
   };
-  return [&log, seconds_since, begin = Clock::now(), last = Clock::now()](std::string_view stage, size_t done,
-                                                                          size_t total) mutable {
+  return [&log, seconds_since, begin = Clock::now(), last = Clock::now(), name = std::string()](
+             std::string_view stage, size_t done, size_t total) mutable {
+    if (name != stage) {
+      name = stage;
+      begin = Clock::now();
+    }
     if (done == 0 || seconds_since(last) < kInterval_s) return;
     last = Clock::now();
     const double left_s =
