@@ -4,7 +4,7 @@ PRESET ?= release
 SECONDS_EACH ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-asan test-tsan test-onnx test-models bench-peers fuzz test-fresh format check-format tidy
+.PHONY: help build demo test test-asan test-tsan test-onnx test-models bench-peers bench-gate fuzz test-fresh format check-format tidy
 .PHONY: install clean
 
 help:  ## list these words
@@ -39,10 +39,16 @@ test-models:  ## whole networks against ONNX Runtime, in several batch sizes and
 	@scripts/setup_venv.sh requirements.txt
 	@.venv/bin/python -m pytest -q -p no:cacheprovider -m models tests
 
-bench-peers:  ## speed beside ONNX Runtime and OpenVINO (PRECISION=int8: quantised); prints a table and writes a JSON file
-	@scripts/build.sh release
+bench-peers:  ## speed beside ONNX Runtime and OpenVINO (PRECISION="fp32 bf16 int8" MODE="latency batch8 throughput"); tables, JSON, chart
+	@scripts/build.sh release planish bench_machine
 	@scripts/setup_venv.sh requirements.txt requirements-bench.txt
-	@.venv/bin/python bench/peers.py $(if $(PRECISION),--precision=$(PRECISION))
+	@.venv/bin/python bench/peers.py $(if $(PRECISION),--precision $(PRECISION)) $(if $(MODE),--mode $(MODE))
+
+bench-gate:  ## compare the speed with revision BASE on this machine; fails where more than 10 % slower
+	@test -n "$(BASE)" || { echo "make bench-gate: say which revision to compare with, for example BASE=HEAD~1" >&2; exit 1; }
+	@scripts/build.sh release planish
+	@scripts/setup_venv.sh requirements.txt
+	@.venv/bin/python bench/gate.py $(BASE)
 
 fuzz:  ## libFuzzer on the importer and the engine loader, SECONDS_EACH=60 seconds each
 	@scripts/build.sh fuzz fuzzers
