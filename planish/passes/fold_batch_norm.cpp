@@ -129,6 +129,7 @@ std::optional<Linear> linear_of(const Edit& edit, const Node& node) {
   const Tensor* w = l.weight;
   if (w == nullptr && !deconv) {
     l.quantized = quantized_weights(edit, node.in(1), conv || node.attr_int("transB", 0) != 0 ? 0 : 1);
+    if (l.quantized && l.quantized->rest.defined()) l.quantized.reset();
     if (l.quantized) w = &l.quantized->values;
   }
   if (w == nullptr || (!l.quantized && !dtype_is_float(w->dtype())) || w->size() == 0) return std::nullopt;

@@ -3,6 +3,7 @@
 // channel at most. A dequantised residual joins as bytes, a bias of any kind as f32; without a QuantizeLinear behind,
 // or with other readers beside it, the result is f32. A global mean reads bytes, too. Lowering has put activations and
 // sums into the product before.
+// Unsigned weights around a zero point far from 128 become two signed ones (wide_weights.h).
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +12,7 @@
 #include "planish/ops/quantization.h"
 #include "planish/passes/pass.h"
 #include "planish/passes/quantization.h"
+#include "planish/passes/wide_weights.h"
 
 namespace planish {
 namespace {
@@ -35,6 +37,7 @@ struct Fusion {
   int32_t at = -1;  ///< the float product
   Node node;
   std::vector<int32_t> swallowed;
+  Tensor rest;  ///< of the weights, see QuantizedWeights
 };
 
 /// Weights, or for matrix products also an activation, as second operand.
@@ -51,6 +54,7 @@ bool take_second_operand(Edit& edit, const Product& product, const Node& source,
     f.node.inputs[1] = same ? q : edit.new_constant(stem + "/i8", w->values);
     f.node.inputs[2] = edit.new_constant(stem + "/scale", w->scale);
     f.swallowed.push_back(w->node);
+    f.rest = w->rest;
     return true;
   }
   const int32_t maker = edit.producer(v);
@@ -142,7 +146,7 @@ bool fuse(Edit& edit, int32_t n) {
   const int32_t maker = edit.producer(source.in(0));
   const auto x = dequantize_node(edit, maker);
   if (!x) return false;
-  Fusion f{.at = n, .node = source, .swallowed = {maker}};
+  Fusion f{.at = n, .node = source, .swallowed = {maker}, .rest = {}};
   f.node.op = product->conv ? "QuantizedConv" : "QuantizedMatMul";
   f.node.inputs.assign(5, kNoValue);
   f.node.inputs[0] = edit.node(maker).in(0);
@@ -151,6 +155,7 @@ bool fuse(Edit& edit, int32_t n) {
   if (!take_second_operand(edit, *product, source, f) || !take_bias(edit, *product, source, f) ||
       !take_residual(edit, source, f))
     return false;
+  if (f.rest.defined() && !add_rest_of_weights(edit, n, f.node, f.rest)) return false;
   const int32_t quantizer = take_quantizer(edit, source, f);
   while (f.node.inputs.back() == kNoValue) f.node.inputs.pop_back();
   if (const auto low = lower_bound(edit, source.in(0)); low && x->type == DType::i8) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 #include "planish/ops/quantization.h"
 #include "planish/passes/match.h"
@@ -63,21 +64,33 @@ int64_t inner_size(const Shape& x, int64_t axis) {
   return std::max<int64_t>(inner, 1);
 }
 
-/// q - zero as i8; nullopt when a value does not fit.
-std::optional<Tensor> centred(const Tensor& q, const Tensor* zero, int64_t inner) {
+/// q - zero as i8, and what is missing where that saturates.
+struct Centred {
+  Tensor values;
+  Tensor rest;
+};
+
+Centred centred(const Tensor& q, const Tensor* zero, int64_t inner) {
   if (q.dtype() == DType::i8) {
     bool plain = true;
     for (int64_t i = 0; zero != nullptr && i < zero->size(); ++i) plain = plain && zero->int_at(i) == 0;
-    if (plain) return q;
+    if (plain) return {q, {}};
   }
-  Tensor out(DType::i8, q.shape());
+  Tensor values(DType::i8, q.shape());
+  Tensor rest;
   for (int64_t i = 0, n = q.size(); i < n; ++i) {
     const int64_t z = zero == nullptr ? 0 : zero->int_at(zero->size() == 1 ? 0 : i / inner % zero->size());
     const int64_t v = q.int_at(i) - z;
-    if (v < -128 || v > 127) return std::nullopt;
-    out.data<int8_t>()[i] = static_cast<int8_t>(v);
+    const int64_t held = std::clamp<int64_t>(v, -128, 127);
+    values.data<int8_t>()[i] = static_cast<int8_t>(held);
+    if (held == v) continue;
+    if (!rest.defined()) {
+      rest = Tensor(DType::i16, q.shape());
+      std::memset(rest.raw(), 0, rest.bytes());
+    }
+    rest.data<int16_t>()[i] = static_cast<int16_t>(v - held);
   }
-  return out;
+  return {std::move(values), std::move(rest)};
 }
 
 bool zero_constant_or_absent(const Edit& edit, ValueId v) {
@@ -212,15 +225,15 @@ std::optional<QuantizedWeights> quantized_weights(const Edit& edit, ValueId v, i
   if (q == nullptr || scale == nullptr || (zero == nullptr && node.in(2) != kNoValue)) return std::nullopt;
   if (!dtype_is_integer(q->dtype()) || dtype_bits(q->dtype()) > 8 || scale->dtype() != DType::f32) return std::nullopt;
   if (axis < 0 || axis >= q->rank() || node.attr_int("block_size", 0) != 0) return std::nullopt;
-  QuantizedWeights w{.node = n, .values = {}, .scale = {}};
+  QuantizedWeights w{.node = n, .values = {}, .rest = {}, .scale = {}};
   auto s = along_axis(*scale, node, q->shape(), axis);
   if (!s) return std::nullopt;
   for (const float value : s->span<float>())
     if (!(value > 0) || !std::isfinite(value)) return std::nullopt;
   if (zero != nullptr && !along_axis(*zero, node, q->shape(), axis)) return std::nullopt;
-  auto values = centred(*q, zero, inner_size(q->shape(), axis));
-  if (!values) return std::nullopt;
-  w.values = std::move(*values);
+  Centred parts = centred(*q, zero, inner_size(q->shape(), axis));
+  w.values = std::move(parts.values);
+  w.rest = std::move(parts.rest);
   w.scale = std::move(*s);
   return w;
 }

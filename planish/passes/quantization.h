@@ -25,15 +25,16 @@ std::optional<TensorQuantization> dequantize_node(const Edit& edit, int32_t n);
 ValueId insert_quantize(Edit& edit, int32_t anchor, const Node& named, ValueId v, const TensorQuantization& q);
 ValueId insert_dequantize(Edit& edit, int32_t anchor, const Node& named, ValueId v, const TensorQuantization& q);
 
-/// Constant integers of at most 8 bits behind a DequantizeLinear, brought to i8 with zero point 0.
+/// Constant integers of at most 8 bits behind a DequantizeLinear, brought to zero point 0.
 struct QuantizedWeights {
   int32_t node = -1;  ///< the DequantizeLinear
   Tensor values;      ///< i8
+  Tensor rest;        ///< i16, to be added to `values`: what they do not hold; undefined where they hold everything
   Tensor scale;       ///< f32 [1], or one per index of `axis`
 };
 
-/// `v` as quantised weights whose scales run along `axis`; nullopt where they are no constants, lie in blocks, run
-/// along another axis or do not fit i8.
+/// `v` as quantised weights whose scales run along `axis`; nullopt where they are no constants, lie in blocks or run
+/// along another axis.
 std::optional<QuantizedWeights> quantized_weights(const Edit& edit, ValueId v, int64_t axis);
 
 /// True for nodes that only move or choose elements of their first input (of all inputs: Concat), so that they mean

@@ -49,6 +49,20 @@ def test_qlinear_conv(tmp_path, x_dtype, w_dtype, per_channel, domain):
     check(m, tmp_path)
 
 
+@pytest.mark.parametrize("channels,group", [(3, 1), (32, 1), (8, 8), (8, 2)])
+@pytest.mark.parametrize("zero", [0, 90, 255])
+def test_unsigned_weights_around_any_zero_point(tmp_path, channels, group, zero):
+    """What q - zero needs beyond 8 bits is computed in integers, too."""
+    m = Maker(2)
+    x = m.input(m.bytes((1, channels, 9, 9)))
+    w = m.bytes((16, channels // group, 3, 3), low=max(0, zero - 60), high=min(255, zero + 60))
+    w[3, 0], w[7, -1, 1, 1], w[9, 0, 0, 0] = 255, 0, 255
+    y = m.node("QLinearConv", [x, m.scale(), m.zero(), m.const(w), m.scale(), m.const(np.uint8(zero)),
+                               m.scale(around=8), m.zero()], domain="", group=group, pads=[1, 1, 1, 1])
+    m.output(y, np.uint8)
+    check(m, tmp_path)
+
+
 @pytest.mark.parametrize("dtype,b_dtype", [(U8, U8), (U8, I8), (I8, I8)])
 def test_qlinear_matmul(tmp_path, dtype, b_dtype):
     m = Maker(2)
