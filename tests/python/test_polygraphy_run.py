@@ -195,7 +195,43 @@ def test_capability(tmp_path):
     text = polygraphy("inspect", "capability", tmp_path / "m.onnx", cwd=tmp_path)
     assert "Frobnicate" in text and "twist" in text and "===== Summary =====" in text
     assert (tmp_path / "polygraphy_capability_dumps" / "results.txt").exists()
-    assert "Graph is fully supported" in polygraphy("inspect", "capability", MODEL, cwd=tmp_path)
+    assert "Will not report errors" in polygraphy("inspect", "capability", MODEL, cwd=tmp_path)
+    assert "Will not generate subgraphs" in polygraphy("inspect", "capability", MODEL, "--with-partitioning", cwd=tmp_path)
+
+
+def test_capability_writes_subgraphs(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    helper, parts = onnx.helper, tmp_path / "parts"
+    value = helper.make_tensor_value_info
+    float32 = onnx.TensorProto.FLOAT
+    body = helper.make_graph([helper.make_node("Mul", ["d", "w"], ["m"])], "body", [], [value("m", float32, None)])
+    other = helper.make_graph([helper.make_node("Add", ["a", "w"], ["n"])], "other", [], [value("n", float32, None)])
+    nodes = [helper.make_node("Relu", ["x"], ["a"], name="relu"),
+             helper.make_node("Frobnicate", ["a"], ["b"], name="frob", domain="my.domain"),
+             helper.make_node("Twist", ["b"], ["c"], name="twist", domain="my.domain"),
+             helper.make_node("Add", ["c", "w"], ["d"], name="add"),
+             helper.make_node("If", ["flag"], ["y"], name="if", then_branch=body, else_branch=other)]
+    weights = onnx.numpy_helper.from_array(np.ones((1, 4), np.float32), "w")
+    graph = helper.make_graph(nodes, "g", [value("x", float32, ["N", 4]), value("flag", onnx.TensorProto.BOOL, [])],
+                              [value("y", float32, ["N", 4])], [weights],
+                              value_info=[value("a", float32, ["N", 4]), value("c", float32, ["N", 4])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("my.domain", 1)])
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    text = polygraphy("inspect", "capability", tmp_path / "m.onnx", "--with-partitioning", "-o", parts, cwd=tmp_path)
+    assert "[[1, 2], [2, 3]]" in text or ("[[1, 2]]" in text and "[[2, 3]]" in text)
+    names = ["results.txt", "supported_subgraph-nodes-0-0.onnx", "supported_subgraph-nodes-3-4.onnx",
+             "unsupported_subgraph-nodes-1-2.onnx"]
+    assert sorted(f.name for f in parts.iterdir()) == names
+    for name in names[1:]:
+        assert f"Saving ONNX model to: {parts / name}" in text
+    first, last, bad = (onnx.load(parts / name) for name in names[1:])
+    borders = [([v.name for v in m.graph.input], [v.name for v in m.graph.output]) for m in (first, bad, last)]
+    assert borders == [(["x"], ["a"]), (["a"], ["c"]), (["c", "flag", "a"], ["y"])]
+    assert not bad.graph.initializer
+    assert (onnx.numpy_helper.to_array(last.graph.initializer[0]) == 1).all()
+    onnx.checker.check_model(first, full_check=True)
+    onnx.checker.check_model(last, full_check=True)
+    assert "Will not report errors" in polygraphy("inspect", "capability", parts / names[2], cwd=tmp_path)
 
 
 def test_debug_precision(tmp_path):

@@ -4,8 +4,10 @@
 #include <array>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "planish/api/engine.h"
+#include "planish/api/model_parts.h"
 #include "planish/api/model_summary.h"
 #include "planish/base/atomic_file.h"
 #include "planish/tools/polygraphy/option_groups.h"
@@ -15,9 +17,10 @@ namespace planish::tools {
 namespace {
 
 constexpr std::array kOptions{
-    OptionDecl{"--with-partitioning", Takes::nothing, "", "count what is unsupported by operator, with node numbers",
-               ""},
-    OptionDecl{"-o,--output", Takes::one, "DIR", "folder for results.txt (default polygraphy_capability_dumps)", ""},
+    OptionDecl{"--with-partitioning", Takes::nothing, "",
+               "also write the runs of supported and of unsupported nodes as ONNX files", ""},
+    OptionDecl{"-o,--output", Takes::one, "DIR",
+               "folder for results.txt and ONNX files (default polygraphy_capability_dumps)", ""},
 };
 
 /// One reason why a model cannot be built.
@@ -108,23 +111,48 @@ std::string partition_table(const std::vector<Problem>& problems) {
   return out;
 }
 
+/// Writes runs of nodes that are all supported, or all not, in the order of the file.
+Status write_parts(const std::string& path, int64_t nodes, const std::vector<Problem>& problems,
+                   const std::filesystem::path& folder, PolygraphyLog& log) {
+  std::set<int64_t> bad;
+  for (const Problem& p : problems)
+    if (p.index >= 0) bad.insert(p.index);
+  if (bad.empty()) {
+    log.print(PolygraphyLog::warning, "No single node is to blame, so that no subgraphs are written.");
+    return {};
+  }
+  for (int64_t first = 0; first < nodes;) {
+    const bool supported = !bad.contains(first);
+    int64_t last = first;
+    while (last + 1 < nodes && bad.contains(last + 1) != supported) ++last;
+    const std::string file =
+        (folder / fmt::format("{}supported_subgraph-nodes-{}-{}.onnx", supported ? "" : "un", first, last)).string();
+    log.print(PolygraphyLog::info, "Saving ONNX model to: " + file);
+    PLANISH_TRY(extract_onnx_nodes(path, first, last, file));
+    first = last + 1;
+  }
+  return {};
+}
+
 Result<bool> capability(const ParsedOptions& options, PolygraphyLog& log) {
   const std::string& path = options.positionals[0];
   const OnnxSummary summary = PLANISH_TRY(summarise_onnx(path));
   const auto model = api::Model::read(path);
   if (model.ok()) {
     for (const std::string& text : model->warnings()) log.print(PolygraphyLog::warning, text);
-    log.print(PolygraphyLog::info, "Graph is fully supported by TensorRT; Will not report errors.");
+    log.print(PolygraphyLog::info, options.has("--with-partitioning")
+                                       ? "Graph is fully supported by TensorRT; Will not generate subgraphs."
+                                       : "Graph is fully supported by TensorRT; Will not report errors.");
     return true;
   }
   const std::vector<Problem> problems = problems_of(model.error(), summary.graph);
-  if (options.has("--with-partitioning"))
-    log.print(PolygraphyLog::warning, "Subgraphs are not written as ONNX files here; the summary tells their nodes.");
   const std::string text = options.has("--with-partitioning") ? partition_table(problems) : table(problems);
   log.print(PolygraphyLog::info, text.substr(0, text.size() - 1));
   const std::filesystem::path folder = options.text("-o", "polygraphy_capability_dumps");
   std::error_code error;
   std::filesystem::create_directories(folder, error);
+  if (options.has("--with-partitioning"))
+    PLANISH_TRY(write_parts(path, static_cast<int64_t>(summary.graph.nodes.size()), problems, folder, log));
   const std::string file = (folder / "results.txt").string();
   log.print(PolygraphyLog::info, "Saving results to " + file);
   PLANISH_TRY(write_file_atomically(file, text));
@@ -141,7 +169,7 @@ const ToolSyntax& inspect_capability_syntax() {
       1,
       {logging_options(), {"options", kOptions}, model_options(), onnx_options()},
       "Lists every node of an ONNX model that cannot be built, with its operator and the reason.",
-      "  polygraphy inspect capability model.onnx"};
+      "  polygraphy inspect capability model.onnx --with-partitioning"};
   return kSyntax;
 }
 
