@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "planish/base/isa.h"
 #include "planish/ops/infer_graph.h"
 #include "planish/tactics/half_weights.h"
 #include "planish/tactics/node_view.h"
@@ -79,7 +80,7 @@ Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<con
   e->engine_ = std::move(engine);
   e->device_ = &device;
   e->table_ = &table;
-  e->target_ = Target{.device = &device, .threads = threads};
+  e->target_ = Target{.device = &device, .threads = threads > 0 ? threads : cpu_features().physical_cores};
   const Graph& graph = e->engine_->graph;
   if (e->engine_->layers.size() != graph.nodes.size())
     return Error{.code = Code::corrupt,

@@ -21,8 +21,9 @@ class Executable {
     bool replaced = false;             ///< the engine's tactic does not exist here; another one was taken
   };
 
-  /// `table`: tactics of the device, in order of preference. Tactics that do not exist (or refuse) here are replaced by
-  /// the first that accepts; `warnings` states the loss of an engine that was tuned on another processor.
+  /// `threads`: 0 for all cores. `table`: tactics of the device, in order of preference. Tactics that do not exist (or
+  /// refuse) here are replaced by the first that accepts; `warnings` states the loss of an engine that was tuned on
+  /// another processor.
   static Result<std::shared_ptr<const Executable>> create(std::shared_ptr<const Engine> engine, Device& device,
                                                           const TacticTable& table, int threads);
 

@@ -321,6 +321,13 @@ TEST(Context, DoesNotAllocateAfterItsFirstRun) {
   EXPECT_GT(before, 0) << "allocations are not counted";
 }
 
+TEST(Context, NoThreadsMeansAllCores) {
+  const auto engine = engine_of("graph \"g\" (x: f32[8]) -> (y) {\n y = Relu(x)\n}", host_reference_table());
+  const auto executable = Executable::create(engine, host_device(), host_reference_table(), 0);
+  ASSERT_TRUE(executable.ok());
+  EXPECT_GE((*executable)->target().threads, 1);
+}
+
 TEST(Context, TimesEveryStep) {
   auto context = context_of("graph \"g\" (x: f32[8]) -> (y) {\n a = Relu(x)\n y = Neg(a)\n}");
   expect_like_interpreter(*context, {random({8})});
