@@ -71,6 +71,20 @@ const Tactic* reformat_tactic(const NodeView& view, const BuildOptions& options,
   return possible.empty() ? nullptr : possible.front();
 }
 
+/// A name that forbids nothing is a slip of the pen.
+Status check_disabled_tactics(const BuildOptions& options, const TacticTable& table) {
+  for (const std::string& pattern : options.disabled_tactics) {
+    if (is_tactic_source(pattern)) continue;
+    if (std::ranges::any_of(table.tactics, [&](const Tactic* t) { return tactic_matches(t->id, pattern); })) continue;
+    std::vector<std::string_view> known;
+    for (const Tactic* t : table.tactics) known.push_back(t->id);
+    return Error{.code = Code::invalid_argument,
+                 .what = fmt::format("no tactic's id begins with '{}'", pattern),
+                 .fix = fmt::format("forbid onednn, planish, or the beginning of one of {}", fmt::join(known, ", "))};
+  }
+  return {};
+}
+
 /// Adds tensors to the network's outputs, so that no pass removes them and a run leaves them in memory.
 Status mark_debug_tensors(Graph& graph, const std::vector<std::string>& names, EngineInfo& info) {
   for (const std::string& name : names) {
@@ -201,6 +215,7 @@ void describe_target(Engine& engine, const Target& target) {
 Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& device, const TacticTable& table,
                             BuildReport* report) {
   const auto begin = std::chrono::steady_clock::now();
+  PLANISH_TRY(check_disabled_tactics(options, table));
   BuildReport local;
   BuildReport& done = report != nullptr ? *report : local;
   const int threads = options.threads > 0 ? options.threads : cpu_features().physical_cores;

@@ -9,6 +9,8 @@ std::string_view tactic_source(std::string_view id) {
   return rest.starts_with("reference") ? "reference" : "planish";
 }
 
+bool is_tactic_source(std::string_view name) { return name == "onednn" || name == "reference" || name == "planish"; }
+
 bool tactic_matches(std::string_view id, std::string_view pattern) {
   return !pattern.empty() && (tactic_source(id) == pattern || id.starts_with(pattern));
 }

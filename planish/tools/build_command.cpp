@@ -58,6 +58,7 @@ std::string options_json(const api::BuildConfig& config) {
   json["builderOptimizationLevel"] = config.optimization_level;
   json["avgTiming"] = config.avg_timing;
   if (!config.disabled_passes.empty()) json["disabled_passes"] = config.disabled_passes;
+  if (!config.disabled_tactics.empty()) json["disabled_tactics"] = config.disabled_tactics;
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 

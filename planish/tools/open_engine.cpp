@@ -119,6 +119,8 @@ void BuildArguments::declare_all(CommandLine& line) {
               "How far --layerPrecisions binds (default prefer when it is given)");
   line.integer("--avgTiming", avg_timing, 1, 1000, "Repetitions per tactic (default 8)");
   line.texts("--disable-pass", disabled_passes, "PASS", "Leave out an optimisation pass");
+  line.texts("--disable-tactic", disabled_tactics, "TACTIC",
+             "Leave out tactics by the beginning of their id, for example cpu.winograd");
   line.text("--stop-after-pass", stop_after_pass, "PASS", "Leave out every pass after this one");
   line.text("--dump-passes", dump_passes_to, "DIR", "Write the graph as text after every pass into a folder");
   line.text("--timing-cache", timing_cache, "FILE", "Timing cache to use instead of the default one");
@@ -136,6 +138,8 @@ Result<api::BuildConfig> build_config(const BuildArguments& a) {
   config.memory_limit_bytes = PLANISH_TRY(memory_limit(a.memory_pools));
   for (const std::string& list : a.disabled_passes)
     for (std::string& name : split_list(list, ',')) config.disabled_passes.push_back(std::move(name));
+  for (const std::string& list : a.disabled_tactics)
+    for (std::string& name : split_list(list, ',')) config.disabled_tactics.push_back(std::move(name));
   config.stop_after_pass = a.stop_after_pass;
   config.dump_passes_to = a.dump_passes_to;
   config.use_timing_cache = !a.no_timing_cache;

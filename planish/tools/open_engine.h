@@ -22,6 +22,7 @@ struct BuildArguments {
   int64_t avg_timing = 8;
   int64_t threads = 0;
   std::vector<std::string> disabled_passes;
+  std::vector<std::string> disabled_tactics;
   std::string stop_after_pass;
   std::string dump_passes_to;
   std::string timing_cache;

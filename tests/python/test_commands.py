@@ -109,6 +109,15 @@ def test_compare(tmp_path, engine, fixed_engine):
     assert (tmp_path / "c.md").read_text().startswith("| ONNX nodes |")
 
 
+def test_disabled_tactics_are_left_out(tmp_path):
+    path = tmp_path / "e.engine"
+    planish_program.call("build", MODEL, "-o", path, "--shapes=image:4x1x32x32", "--disable-tactic=cpu.winograd,onednn")
+    told = json.loads(planish_program.call("inspect", path, "--json"))
+    assert json.loads(told["build_options"])["disabled_tactics"] == ["cpu.winograd", "onednn"]
+    tactics = {layer["tactic"] for layer in told["layers"]}
+    assert tactics and not any(t.startswith(("cpu.winograd", "cpu.onednn")) for t in tactics)
+
+
 def test_retune_in_place(tmp_path, engine):
     copy = tmp_path / "copy.engine"
     copy.write_bytes(engine.read_bytes())

@@ -450,7 +450,8 @@ def plan_version(t):
 
 
 def tactic_sources(t):
-    for source, gone in (("ONEDNN", "cpu.onednn"), ("PLANISH", "cpu.pointwise|cpu.softmax|cpu.move|cpu.winograd")):
+    for source, gone in (("ONEDNN", "cpu.onednn"), ("PLANISH", "cpu.pointwise|cpu.softmax|cpu.move|cpu.winograd"),
+                         ("WINOGRAD", "cpu.winograd"), ("STRASSEN", "cpu.strassen")):
         t(*BUILD, f"--tacticSources=-{source}", "--exportLayerInfo=l")
         assert not any(re.match(gone, layer.get("TacticName", "")) for layer in t.json("l")["Layers"]), source
     t(*BUILD, "--tacticSources=ONEDNN", code=1)

@@ -170,7 +170,8 @@ Status set_layer_devices(const FlagUse& use) {
 
 Status set_tactic_sources(const FlagUse& use) {
   static constexpr std::array kSources{"CUBLAS",           "CUBLAS_LT", "CUDNN",   "EDGE_MASK_CONVOLUTIONS",
-                                       "JIT_CONVOLUTIONS", "ONEDNN",    "PLANISH", "REFERENCE"};
+                                       "JIT_CONVOLUTIONS", "ONEDNN",    "PLANISH", "REFERENCE",
+                                       "STRASSEN",         "WINOGRAD"};
   for (const std::string& source : split_list(use.value, ',')) {
     const bool is_signed = !source.empty() && (source[0] == '+' || source[0] == '-');
     if (!is_signed || std::find(kSources.begin(), kSources.end(), source.substr(1)) == kSources.end()) {

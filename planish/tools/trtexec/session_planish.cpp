@@ -64,11 +64,14 @@ ProfileShapes shapes_of(const api::ProfileRanges& ranges) {
   return profile;
 }
 
-/// Providers that a signed list of `--tacticSources` switches off; the last entry for a provider counts. TensorRT's own
-/// names have no counterpart.
+/// Providers and families that a signed list of `--tacticSources` switches off; the last entry for a provider counts.
+/// TensorRT's own names have no counterpart.
 std::vector<std::string> disabled_tactics(const std::string& sources) {
-  static constexpr std::pair<std::string_view, std::string_view> kProviders[] = {
-      {"ONEDNN", "onednn"}, {"PLANISH", "planish"}, {"REFERENCE", "reference"}};
+  static constexpr std::pair<std::string_view, std::string_view> kProviders[] = {{"ONEDNN", "onednn"},
+                                                                                 {"PLANISH", "planish"},
+                                                                                 {"REFERENCE", "reference"},
+                                                                                 {"WINOGRAD", "cpu.winograd"},
+                                                                                 {"STRASSEN", "cpu.strassen"}};
   std::vector<std::string> disabled;
   for (const auto& [name, provider] : kProviders) {
     bool off = false;
