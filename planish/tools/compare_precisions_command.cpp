@@ -188,7 +188,7 @@ Table table_of(const std::vector<Candidate>& candidates, int64_t batch) {
                                  fmt::format("{} of {}", c.int8_layers, c.layers)};
     if (judged) {
       row.push_back(percent_text(c.score->value));
-      row.push_back(&c == &candidates[0] ? "" : points_text(c.score->value - candidates[0].score->value));
+      row.push_back(&c == &candidates[0] ? "" : points_text(candidates[0].score->value - c.score->value));
     }
     if (classes) row.push_back(percent_text(agreement(*c.score, *candidates[0].score).value_or(0)));
     table.add(std::move(row));

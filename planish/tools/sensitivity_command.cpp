@@ -189,7 +189,7 @@ Status report(const SensitivityCommand& command, const std::vector<NodeSensitivi
                                                 : table.text());
   if (command.format == "text") {
     fmt::print("\nOutput error: relative L2 difference of the outputs when that node alone is in INT8.\n");
-    if (!all.float_nodes.empty()) fmt::print("In float anyway: {} nodes\n", all.float_nodes.size());
+    for (const api::FloatNode& node : all.float_nodes) fmt::print("In float anyway: {}: {}\n", node.node, node.reason);
     fmt::print("To keep the {} worst in float:\n  --precisionConstraints=obey --layerPrecisions={}\n", worst.size(),
                layer_precisions_text(worst));
   }
