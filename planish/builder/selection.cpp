@@ -97,6 +97,10 @@ class Selector {
       pairs.emplace_back(Layout::channels_last, Layout::row_major);
       pairs.emplace_back(Layout::row_major, Layout::channels_last);
     }
+    // A picture becomes bytes and pixels in one pass.
+    if (view.node->is("Pointwise", "planish") && knows_channels_last && dtype_bits(view.outputs[0].dtype) == 8 &&
+        view.inputs[0].rank() == 4 && view.inputs[0].shape[1] == 3)
+      pairs.emplace_back(Layout::row_major, Layout::channels_last);
     // The first layer of an image network reads three planes; a blocked input would be mostly padding.
     if (view.node->is("FusedConv", "planish"))
       for (const Layout l : table_.layouts)

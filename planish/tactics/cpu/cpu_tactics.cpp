@@ -41,6 +41,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuIntegerProduct,
                                      &kCpuDynamicQuantize,
                                      &kCpuByteMean,
+                                     &kCpuByteMaxPool,
                                      &kHostReferenceTactic,
                                  },
                                  {Layout::row_major, Layout::channels_last, blocked}};

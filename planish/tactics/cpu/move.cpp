@@ -40,6 +40,24 @@ void copy_2d(const T* src, T* dst, int64_t rows, int64_t cols, int64_t src_row, 
     }
 }
 
+/// Rows of kBytes: no call per row.
+template <size_t kBytes>
+void copy_short_rows(const std::byte* src, std::byte* dst, int64_t rows, int64_t src_row, int64_t dst_row) {
+  for (int64_t r = 0; r < rows; ++r) std::memcpy(dst + r * dst_row, src + r * src_row, kBytes);
+}
+
+/// Copies rows of `bytes` contiguous bytes; pitches in bytes.
+void copy_rows(const std::byte* src, std::byte* dst, int64_t rows, size_t bytes, int64_t src_row, int64_t dst_row) {
+  switch (bytes) {
+    case 16: return copy_short_rows<16>(src, dst, rows, src_row, dst_row);
+    case 32: return copy_short_rows<32>(src, dst, rows, src_row, dst_row);
+    case 64: return copy_short_rows<64>(src, dst, rows, src_row, dst_row);
+    case 128: return copy_short_rows<128>(src, dst, rows, src_row, dst_row);
+    default:
+      for (int64_t r = 0; r < rows; ++r) std::memcpy(dst + r * dst_row, src + r * src_row, bytes);
+  }
+}
+
 template <typename T>
 void run_move(const Move& m, const T* src, T* dst, int64_t begin, int64_t end) {
   const size_t rank = m.dims.size();
@@ -62,8 +80,9 @@ void run_move(const Move& m, const T* src, T* dst, int64_t begin, int64_t end) {
       outer /= m.dims[k];
     }
     if (src_col == 1 && dst_col == 1)
-      for (int64_t r = 0; r < count; ++r)
-        std::memcpy(dst + d + r * dst_row, src + s + r * src_row, static_cast<size_t>(cols) * sizeof(T));
+      copy_rows(reinterpret_cast<const std::byte*>(src + s), reinterpret_cast<std::byte*>(dst + d), count,
+                static_cast<size_t>(cols) * sizeof(T), src_row * static_cast<int64_t>(sizeof(T)),
+                dst_row * static_cast<int64_t>(sizeof(T)));
     else
       copy_2d(src + s, dst + d, count, cols, src_row, src_col, dst_row, dst_col);
     item += count;
@@ -75,26 +94,56 @@ class MoveKernel final : public Kernel {
   MoveKernel(std::vector<Move> moves, int element_bytes) : moves_(std::move(moves)), element_bytes_(element_bytes) {}
 
   Status run(const Bindings& b) override {
-    for (const Move& m : moves_) {
-      int64_t items = 1;
-      for (size_t k = 0; k + 1 < m.dims.size(); ++k) items *= m.dims[k];
-      constexpr int64_t kElementsPerThread = 16384;
-      const int64_t grain = std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(m.dims.back(), 1));
-      parallel_for(items, grain, [&](int64_t begin, int64_t end) {
-        const void* src = host_ptr(b.inputs[m.input]);
-        void* dst = host_ptr(b.outputs[m.output]);
-        switch (element_bytes_) {
-          case 1: return run_move(m, static_cast<const uint8_t*>(src), static_cast<uint8_t*>(dst), begin, end);
-          case 2: return run_move(m, static_cast<const uint16_t*>(src), static_cast<uint16_t*>(dst), begin, end);
-          case 4: return run_move(m, static_cast<const uint32_t*>(src), static_cast<uint32_t*>(dst), begin, end);
-          default: return run_move(m, static_cast<const uint64_t*>(src), static_cast<uint64_t*>(dst), begin, end);
-        }
-      });
+    if (have_same_rows()) {
+      run_together(b);
+      return {};
     }
+    for (const Move& m : moves_)
+      parallel_for(rows_of(m), grain_of(m.dims.back()), [&](int64_t begin, int64_t end) { run_one(m, b, begin, end); });
     return {};
   }
 
  private:
+  static constexpr int64_t kElementsPerThread = 16384;
+
+  static int64_t rows_of(const Move& m) {
+    int64_t rows = 1;
+    for (size_t k = 0; k + 1 < m.dims.size(); ++k) rows *= m.dims[k];
+    return rows;
+  }
+  static int64_t grain_of(int64_t row_elements) {
+    return std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(row_elements, 1));
+  }
+
+  /// True for parts of pixels, as a concat of channels-last images has them.
+  [[nodiscard]] bool have_same_rows() const {
+    return moves_.size() > 1 &&
+           std::ranges::all_of(moves_, [&](const Move& m) { return rows_of(m) == rows_of(moves_[0]); });
+  }
+
+  /// All parts of a few rows before the next rows, so that the threads start once and lines of the cache are written
+  /// while they are there.
+  void run_together(const Bindings& b) const {
+    constexpr int64_t kRows = 64;
+    int64_t row_elements = 0;
+    for (const Move& m : moves_) row_elements += m.dims.back();
+    parallel_for(rows_of(moves_[0]), grain_of(row_elements), [&](int64_t begin, int64_t end) {
+      for (int64_t at = begin; at < end; at += kRows)
+        for (const Move& m : moves_) run_one(m, b, at, std::min(end, at + kRows));
+    });
+  }
+
+  void run_one(const Move& m, const Bindings& b, int64_t begin, int64_t end) const {
+    const void* src = host_ptr(b.inputs[m.input]);
+    void* dst = host_ptr(b.outputs[m.output]);
+    switch (element_bytes_) {
+      case 1: return run_move(m, static_cast<const uint8_t*>(src), static_cast<uint8_t*>(dst), begin, end);
+      case 2: return run_move(m, static_cast<const uint16_t*>(src), static_cast<uint16_t*>(dst), begin, end);
+      case 4: return run_move(m, static_cast<const uint32_t*>(src), static_cast<uint32_t*>(dst), begin, end);
+      default: return run_move(m, static_cast<const uint64_t*>(src), static_cast<uint64_t*>(dst), begin, end);
+    }
+  }
+
   std::vector<Move> moves_;
   int element_bytes_;
 };

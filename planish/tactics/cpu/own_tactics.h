@@ -27,5 +27,6 @@ extern const Tactic kCpuDepthwiseInt8;
 extern const Tactic kCpuIntegerProduct;
 extern const Tactic kCpuDynamicQuantize;
 extern const Tactic kCpuByteMean;
+extern const Tactic kCpuByteMaxPool;
 
 }  // namespace planish

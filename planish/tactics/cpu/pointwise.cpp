@@ -456,6 +456,44 @@ class GateRunner final : public Kernel {
   std::vector<float> factors_;
 };
 
+/// A picture of three planes that becomes pixels of three bytes.
+bool makes_pixels(const NodeView& view, const std::vector<Step>& steps) {
+  if (operand_count(view) != 1 || steps.size() != 1 || !is_byte(view.outputs[0].dtype)) return false;
+  const TensorDesc& x = view.inputs[0];
+  const TensorDesc& y = view.outputs[0];
+  return x.dtype == DType::f32 && x.layout == Layout::row_major && y.layout == Layout::channels_last &&
+         x.shape == y.shape && x.rank() > 2 && x.shape[1] == 3 &&
+         (steps[0].op == PointwiseOp::quantize_i8 || steps[0].op == PointwiseOp::quantize_u8);
+}
+
+class PixelsRunner final : public Kernel {
+ public:
+  PixelsRunner(const Step& step, const NodeView& view)
+      : quantization_(quantization_of(step, view.outputs[0].dtype)),
+        images_(view.inputs[0].shape[0]),
+        pixels_(view.inputs[0].size() / std::max<int64_t>(1, 3 * images_)) {}
+
+  Status run(const Bindings& b) override {
+    const auto* x = host_ptr<const float>(b.inputs[0]);
+    auto* y = host_ptr<uint8_t>(b.outputs[0]);
+    constexpr int64_t kPixelsPerThread = 4096;
+    for (int64_t n = 0; n < images_; ++n)
+      parallel_for(pixels_, kPixelsPerThread, [&](int64_t begin, int64_t end) {
+        const int64_t image = 3 * n * pixels_;
+        kernels::best_quantize_kernel().pixels(quantization_, end - begin, x + image + begin, pixels_,
+                                               y + image + 3 * begin);
+      });
+    return {};
+  }
+
+  [[nodiscard]] std::string detail() const override { return std::string(kernels::best_quantize_kernel().name); }
+
+ private:
+  kernels::Quantization quantization_;
+  int64_t images_;
+  int64_t pixels_;
+};
+
 /// Bytes of a tensor whose elements are walked in the order in which they lie, padding included.
 bool is_lookup(const NodeView& view) {
   return operand_count(view) == 1 && is_byte(view.inputs[0].dtype) && is_byte(view.outputs[0].dtype) &&
@@ -491,6 +529,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
         new LookupRunner(steps, view.inputs[0].dtype, view.outputs[0].dtype, view.inputs[0].size()));
   if (const auto sum = byte_sum_of(view, steps))
     return std::unique_ptr<Kernel>(new ByteSumRunner(*sum, view.outputs[0].size()));
+  if (makes_pixels(view, steps)) return std::unique_ptr<Kernel>(new PixelsRunner(steps[0], view));
   if (const auto gate = gate_of(view, steps)) return std::unique_ptr<Kernel>(new GateRunner(*gate, view));
   auto nest = nest_of(view);
   if (!nest) return Error{.code = Code::unsupported, .node = view.node->name, .what = "layouts do not go together"};
@@ -554,6 +593,6 @@ constinit const Tactic kCpuPointwise{.id = "cpu.pointwise",
                                      .pack = nullptr,
                                      .prepare = prepare,
                                      .unpack = nullptr,
-                                     .version = 4};
+                                     .version = 5};
 
 }  // namespace planish

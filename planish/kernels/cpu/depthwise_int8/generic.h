@@ -87,6 +87,7 @@ struct DepthwiseInt8 {
     __builtin_memset(outside, t.zero, sizeof(outside));
     const int64_t passes = (s.out_h + t.pass_lines - 1) / t.pass_lines;
     const int64_t extent = (s.kernel_w - 1) * s.dilation_w + 1;
+    const auto finish = Epilogue<typename T::Floats>::finish_of(*t.epilogue);
     for (int64_t item = t.begin; item < t.end; ++item) {
       const int64_t block = item / (s.images * passes);
       const int64_t image = item / passes % s.images;
@@ -106,7 +107,7 @@ struct DepthwiseInt8 {
             add_taps(t, buffer + v * kVector, weights + v * kVector, t.start + channel + v * T::kLanes, pixels,
                      sums + v * T::kLanes);
           const int64_t row = (image * s.out_h + y + line) * s.out_w + x;
-          Epilogue<typename T::Floats>::tile(*t.epilogue, sums, kBlock, pixels, n, row, channel);
+          finish(*t.epilogue, {sums, kBlock, pixels, n, row * t.epilogue->y_row + channel, channel});
         }
       }
     }

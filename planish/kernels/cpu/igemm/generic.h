@@ -21,6 +21,7 @@ struct Igemm {
   using Elem = typename T::Elem;
   static constexpr int64_t kBlock = int64_t{T::kVectors} * T::kLanes;
   static constexpr int kMaxRows = 8;
+  using Finish = typename Epilogue<typename T::Floats>::Finish;
   using Micro = void (*)(const Elem* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
                          const int8_t* weights, const int32_t* start, int32_t* sums);
 
@@ -100,7 +101,7 @@ struct Igemm {
     int64_t end;
   };
 
-  static void run_block(const IgemmTask& t, const Band& band, int64_t block) {
+  static void run_block(const IgemmTask& t, const Band& band, int64_t block, Finish finish) {
     const IgemmShape& s = t.shape;
     const int64_t blocks = (s.outputs + kBlock - 1) / kBlock;
     const int64_t group = block / blocks;
@@ -137,13 +138,14 @@ struct Igemm {
         }
       }
       kTable.fn[vectors][n](rows, t.runs, t.run_count, t.run_steps, weights, t.start + channel, sums);
-      Epilogue<typename T::Floats>::tile(*t.epilogue, sums, kBlock, n, cols, at, channel);
+      finish(*t.epilogue, {sums, kBlock, n, cols, at * t.epilogue->y_row + channel, channel});
       at += n;
     }
   }
 
   static void run(const IgemmTask& t) {
     const IgemmShape& s = t.shape;
+    const Finish finish = Epilogue<typename T::Floats>::finish_of(*t.epilogue);
     const int64_t extent = (s.kernel_h - 1) * s.dilation_h + 1;
     const int64_t pitch = t.padded_w * s.groups * s.channels;
     for (int64_t at = t.pixel_begin; at < t.pixel_end;) {
@@ -162,7 +164,7 @@ struct Igemm {
         copy_band(t, image, y * s.stride_h - s.pad_top, used * s.stride_h + extent, to);
         band.base = to;
       }
-      for (int64_t b = t.block_begin; b < t.block_end; ++b) run_block(t, band, b);
+      for (int64_t b = t.block_begin; b < t.block_end; ++b) run_block(t, band, b, finish);
       at = band.end;
     }
   }

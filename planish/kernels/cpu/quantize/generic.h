@@ -33,5 +33,22 @@ void quantize_generic(const Quantization& shared, int64_t n, const float* x, uin
   }
 }
 
+/// `Interleave` has kPixels, a divisor of 64, and pixels(a, b, c, y): that many bytes of three planes, side by side.
+template <typename S, typename Interleave>
+void quantize_pixels_generic(const Quantization& q, int64_t n, const float* x, int64_t plane, uint8_t* y) {
+  constexpr int64_t kPart = 512;
+  alignas(64) uint8_t planes[3][kPart];
+  for (int64_t first = 0; first < n; first += kPart) {
+    const int64_t count = n - first < kPart ? n - first : kPart;
+    for (int c = 0; c < 3; ++c) quantize_generic<S>(q, count, x + c * plane + first, planes[c]);
+    int64_t i = 0;
+    uint8_t* to = y + 3 * first;
+    for (; i + Interleave::kPixels <= count; i += Interleave::kPixels)
+      Interleave::pixels(planes[0] + i, planes[1] + i, planes[2] + i, to + 3 * i);
+    for (; i < count; ++i)
+      for (int c = 0; c < 3; ++c) to[3 * i + c] = planes[c][i];
+  }
+}
+
 }  // namespace
 }  // namespace planish::kernels

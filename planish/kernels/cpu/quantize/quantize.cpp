@@ -9,10 +9,20 @@
 namespace planish::kernels {
 namespace {
 
+struct PortableInterleave {
+  static constexpr int64_t kPixels = 1;
+  static void pixels(const uint8_t* a, const uint8_t* b, const uint8_t* c, uint8_t* y) {
+    y[0] = *a;
+    y[1] = *b;
+    y[2] = *c;
+  }
+};
+
 constexpr std::array kKernels{
-    QuantizeKernel{"quantize_avx512", Isa::avx512, quantize_avx512},
-    QuantizeKernel{"quantize_avx2", Isa::avx2, quantize_avx2},
-    QuantizeKernel{"quantize_baseline", Isa::baseline, quantize_generic<simd::PortableFloats>},
+    QuantizeKernel{"quantize_avx512", Isa::avx512, quantize_avx512, quantize_pixels_avx512},
+    QuantizeKernel{"quantize_avx2", Isa::avx2, quantize_avx2, quantize_pixels_avx2},
+    QuantizeKernel{"quantize_baseline", Isa::baseline, quantize_generic<simd::PortableFloats>,
+                   quantize_pixels_generic<simd::PortableFloats, PortableInterleave>},
 };
 
 }  // namespace

@@ -21,10 +21,15 @@ struct Quantization {
 /// n contiguous elements.
 using QuantizeFn = void (*)(const Quantization& q, int64_t n, const float* x, uint8_t* y);
 
+/// n pixels of three planes of floats, `plane` elements apart, as n times three bytes: what a picture becomes in front
+/// of the first layer.
+using QuantizePixelsFn = void (*)(const Quantization& q, int64_t n, const float* x, int64_t plane, uint8_t* y);
+
 struct QuantizeKernel {
   std::string_view name;
   Isa isa = Isa::baseline;
   QuantizeFn fn = nullptr;
+  QuantizePixelsFn pixels = nullptr;
 };
 
 /// Fastest first; the last row runs everywhere.

@@ -1,11 +1,16 @@
 #include "planish/base/simd/x86_avx512.h"
 #include "planish/kernels/cpu/quantize/generic.h"
 #include "planish/kernels/cpu/quantize/variants.h"
+#include "planish/kernels/cpu/quantize/x86_interleave.h"
 
 namespace planish::kernels {
 
 void quantize_avx512(const Quantization& q, int64_t n, const float* x, uint8_t* y) {
   quantize_generic<simd::Avx512Floats>(q, n, x, y);
+}
+
+void quantize_pixels_avx512(const Quantization& q, int64_t n, const float* x, int64_t plane, uint8_t* y) {
+  quantize_pixels_generic<simd::Avx512Floats, X86Interleave>(q, n, x, plane, y);
 }
 
 }  // namespace planish::kernels

@@ -20,45 +20,39 @@ template <typename S>
 struct Epilogue {
   using F = typename S::F;
   static constexpr int kLanes = S::kLanes;
+  /// Worth their code on real vectors only.
+  static constexpr bool kHasShortActivations = S::kRow > 1;
 
-  /// Finishes `rows` x `cols` sums, `sums_row` apart, whose first is row `row`, channel `col` of the output.
-  static void tile(const QuantizedEpilogue& e, const int32_t* sums, int64_t sums_row, int64_t rows, int64_t cols,
-                   int64_t row, int64_t col) {
-    const Place place{rows, cols, row * e.y_row + col, col};
-    if (e.y_type == QuantizedType::i32) {
-      for (int64_t i = 0; i < rows; ++i)
-        __builtin_memcpy(static_cast<int32_t*>(e.y) + place.at + i * e.y_row, sums + i * sums_row,
-                         static_cast<size_t>(cols) * sizeof(int32_t));
-      return;
-    }
-    if (e.folded) {
-      with_types(e, [&](auto r, auto y) { folded(e, sums, sums_row, place, r, y); });
-      return;
-    }
-    if (in_registers(e)) {
-      with_types(e, [&](auto r, auto y) { activated(e, sums, sums_row, place, r, y); });
-      return;
-    }
-    float values[kEpilogueTile];
-    for (int64_t first = 0; first < rows;) {
-      const int64_t most = kEpilogueTile / cols;
-      Place part = place;
-      part.rows = rows - first < most ? rows - first : most;
-      part.at += first * e.y_row;
-      with_types(e, [&](auto r, auto) { scaled(e, sums + first * sums_row, sums_row, part, values, r); });
-      if (e.act != nullptr) e.act(e.act_op, part.rows * cols, values, values, values, e.act_alpha, e.act_beta);
-      with_types(e, [&](auto r, auto y) { finished(e, values, part, r, y); });
-      first += part.rows;
-    }
+  /// Sums to finish: `rows` x `cols` of them, `sums_row` apart.
+  struct Tile {
+    const int32_t* sums;
+    int64_t sums_row;
+    int64_t rows;
+    int64_t cols;
+    int64_t at;       ///< element of the output that the first sum becomes
+    int64_t channel;  ///< its channel
+  };
+  using Finish = void (*)(const QuantizedEpilogue& e, const Tile& t);
+
+  /// The function for an epilogue: asked for once, so that tiles of a few vectors do not pay for the choice.
+  static Finish finish_of(const QuantizedEpilogue& e) {
+    if (e.y_type == QuantizedType::i32) return copied;
+    Finish finish = nullptr;
+    with_types(e, [&](auto r, auto y) {
+      using R = decltype(r);
+      using Y = decltype(y);
+      if (e.folded)
+        finish = folded<R, Y>;
+      else
+        finish = by_function<R, Y>;
+      // Residuals that nobody quantised are rare behind an activation.
+      if constexpr (kHasShortActivations && sizeof(R) == 1)
+        if (!e.folded && in_registers(e)) with_op(e.act_op, [&](auto op) { finish = activated<op.value, R, Y>; });
+    });
+    return finish;
   }
 
  private:
-  struct Place {
-    int64_t rows;
-    int64_t cols;
-    int64_t at;       ///< first element of y
-    int64_t channel;  ///< first channel
-  };
   struct None {};
 
   /// 2^t, relative error below 1e-6: as 2^round(t) times the Taylor series (remainder below 2e-7 for |f| <= 1/2).
@@ -107,15 +101,32 @@ struct Epilogue {
     return e.act_op == PointwiseOp::swish || e.act_op == PointwiseOp::hard_swish || e.act_op == PointwiseOp::sigmoid ||
            e.act_op == PointwiseOp::leaky_relu || e.act_op == PointwiseOp::hard_sigmoid;
   }
+  template <PointwiseOp kOp>
+  struct Op {
+    static constexpr PointwiseOp value = kOp;
+  };
+  /// Calls f with one of those activations as a type, so that no loop asks for it.
+  template <typename Fn>
+  PLANISH_INLINE static void with_op(PointwiseOp op, Fn f) {
+    switch (op) {
+      case PointwiseOp::swish: return f(Op<PointwiseOp::swish>{});
+      case PointwiseOp::sigmoid: return f(Op<PointwiseOp::sigmoid>{});
+      case PointwiseOp::gelu: return f(Op<PointwiseOp::gelu>{});
+      case PointwiseOp::gelu_tanh: return f(Op<PointwiseOp::gelu_tanh>{});
+      case PointwiseOp::hard_swish: return f(Op<PointwiseOp::hard_swish>{});
+      case PointwiseOp::hard_sigmoid: return f(Op<PointwiseOp::hard_sigmoid>{});
+      default: return f(Op<PointwiseOp::leaky_relu>{});
+    }
+  }
   /// The activation of x, times e.y_factor. `kByte`: the result will be rounded to a byte, so that errors of 2e-4 of
   /// its magnitude do not count.
-  template <bool kByte>
+  template <bool kByte, PointwiseOp kOp>
   PLANISH_INLINE static F activate(const QuantizedEpilogue& e, F x) {
     const F zero = S::set1(0.0F);
     const float inf = __builtin_inff();
     constexpr float kLog2e = 1.44269504F;
     const float factor = kByte ? e.y_factor : 1.0F;
-    switch (e.act_op) {
+    switch (kOp) {
       case PointwiseOp::swish: return S::mul(x, logistic<kByte>(S::mul(x, S::set1(-kLog2e * e.act_alpha)), factor));
       case PointwiseOp::sigmoid: return logistic<kByte>(S::mul(x, S::set1(-kLog2e)), factor);
       case PointwiseOp::gelu: return S::mul(gelu(x), S::set1(factor));
@@ -141,20 +152,20 @@ struct Epilogue {
     }
   }
 
-  /// Calls f with pointers of the residual's and the output's type (None* without a residual).
+  /// Calls f with values of the residual's and the output's type (None without a residual).
   template <typename Fn>
   PLANISH_INLINE static void with_types(const QuantizedEpilogue& e, Fn f) {
     const auto with_y = [&](auto r) {
       if (e.y_type == QuantizedType::f32)
-        f(r, static_cast<float*>(e.y));
+        f(r, float{});
       else
-        f(r, static_cast<uint8_t*>(e.y));
+        f(r, uint8_t{});
     };
     switch (e.r_type) {
-      case QuantizedType::none: return with_y(static_cast<const None*>(nullptr));
-      case QuantizedType::i8: return with_y(static_cast<const int8_t*>(e.r));
-      case QuantizedType::u8: return with_y(static_cast<const uint8_t*>(e.r));
-      case QuantizedType::f32: return with_y(static_cast<const float*>(e.r));
+      case QuantizedType::none: return with_y(None{});
+      case QuantizedType::i8: return with_y(int8_t{});
+      case QuantizedType::u8: return with_y(uint8_t{});
+      case QuantizedType::f32: return with_y(float{});
       case QuantizedType::i32: return;  // no residual has that type
     }
   }
@@ -196,105 +207,142 @@ struct Epilogue {
     simd::unroll<S::kRow>([&](auto i) { S::store(y + i * kLanes, v[i]); });
   }
 
+  static void copied(const QuantizedEpilogue& e, const Tile& t) {
+    for (int64_t i = 0; i < t.rows; ++i)
+      __builtin_memcpy(static_cast<int32_t*>(e.y) + t.at + i * e.y_row, t.sums + i * t.sums_row,
+                       static_cast<size_t>(t.cols) * sizeof(int32_t));
+  }
+
   template <typename R, typename Y>
-  static void folded(const QuantizedEpilogue& e, const int32_t* sums, int64_t sums_row, const Place& p, const R* r,
-                     Y* y) {
+  static void folded(const QuantizedEpilogue& e, const Tile& t) {
     using simd::unroll;
+    const auto* r = static_cast<const R*>(e.r);
+    auto* y = static_cast<Y*>(e.y);
     constexpr int kRow = S::kRow;
     const F r_scale = S::set1(e.r_scale);
     const F r_offset = S::set1(e.r_offset);
     const F low = S::set1(e.low);
     const F high = S::set1(e.high);
     int64_t c = 0;
-    for (; c + kRow * kLanes <= p.cols; c += kRow * kLanes) {
+    for (; c + kRow * kLanes <= t.cols; c += kRow * kLanes) {
       F scale[kRow];
       F bias[kRow];
       unroll<kRow>([&](auto i) {
-        scale[i] = S::load(e.scale + p.channel + c + i * kLanes);
-        bias[i] = S::load(e.bias + p.channel + c + i * kLanes);
+        scale[i] = S::load(e.scale + t.channel + c + i * kLanes);
+        bias[i] = S::load(e.bias + t.channel + c + i * kLanes);
       });
-      for (int64_t row = 0; row < p.rows; ++row) {
-        const int64_t at = p.at + row * e.y_row + c;
+      for (int64_t row = 0; row < t.rows; ++row) {
+        const int64_t at = t.at + row * e.y_row + c;
         F v[kRow];
         unroll<kRow>([&](auto i) {
-          v[i] = S::fma(S::load(sums + row * sums_row + c + i * kLanes), scale[i], bias[i]);
+          v[i] = S::fma(S::load(t.sums + row * t.sums_row + c + i * kLanes), scale[i], bias[i]);
           v[i] = add_residual(v[i], offset(r, at + i * kLanes), kLanes, r_scale, r_offset);
           v[i] = S::clamp(v[i], low, high);
         });
         put_row(y + at, v, e);
       }
     }
-    for (; c < p.cols; c += kLanes) {
-      const int n = p.cols - c < kLanes ? static_cast<int>(p.cols - c) : kLanes;
-      const F scale = S::load(e.scale + p.channel + c);
-      const F bias = S::load(e.bias + p.channel + c);
-      for (int64_t row = 0; row < p.rows; ++row) {
-        const int64_t at = p.at + row * e.y_row + c;
-        F v = S::fma(S::load(sums + row * sums_row + c), scale, bias);
+    for (; c < t.cols; c += kLanes) {
+      const int n = t.cols - c < kLanes ? static_cast<int>(t.cols - c) : kLanes;
+      const F scale = S::load(e.scale + t.channel + c);
+      const F bias = S::load(e.bias + t.channel + c);
+      for (int64_t row = 0; row < t.rows; ++row) {
+        const int64_t at = t.at + row * e.y_row + c;
+        F v = S::fma(S::load(t.sums + row * t.sums_row + c), scale, bias);
         v = add_residual(v, offset(r, at), n, r_scale, r_offset);
         put(y + at, S::clamp(v, low, high), e.y_zero, n);
       }
     }
   }
 
-  template <typename R, typename Y>
-  static void activated(const QuantizedEpilogue& shared, const int32_t* sums, int64_t sums_row, const Place& p,
-                        const R* r, Y* y) {
+  template <PointwiseOp kOp, typename R, typename Y>
+  static void activated(const QuantizedEpilogue& shared, const Tile& shared_tile) {
     using simd::unroll;
     constexpr int kRow = S::kRow;
-    const QuantizedEpilogue e = shared;  // nothing else can change it: bytes written to y might be its own
+    const QuantizedEpilogue e = shared;  // nothing else can change them: bytes written to y might be their own
+    const Tile t = shared_tile;
+    const auto* r = static_cast<const R*>(e.r);
+    auto* y = static_cast<Y*>(e.y);
     constexpr bool kByte = sizeof(Y) == 1;
     const float r_factor = kByte && e.residual_last ? e.y_factor : 1.0F;
     const F r_scale = S::set1(e.r_scale * r_factor);
     const F r_offset = S::set1(e.r_offset * r_factor);
     const F q_low = S::set1(e.q_low);
     const F q_high = S::set1(e.q_high);
-    const float* scale = e.scale + p.channel;
-    const float* bias = e.bias + p.channel;
-    for (int64_t row = 0; row < p.rows; ++row) {
-      const int64_t at = p.at + row * e.y_row;
-      const int32_t* from = sums + row * sums_row;
-      const auto value = [&](int64_t c, int n) __attribute__((always_inline)) {
-        F v = S::fma(S::load(from + c), S::load(scale + c), S::load(bias + c));
-        if (!e.residual_last) v = add_residual(v, offset(r, at + c), n, r_scale, r_offset);
-        v = activate<kByte>(e, v);
-        if (e.residual_last) v = add_residual(v, offset(r, at + c), n, r_scale, r_offset);
-        return v;
-      };
-      int64_t c = 0;
-      for (; c + kRow * kLanes <= p.cols; c += kRow * kLanes) {
+    const auto value = [&](const int32_t* sum, F scale, F bias, int64_t at, int n) __attribute__((always_inline)) {
+      F v = S::fma(S::load(sum), scale, bias);
+      if (!e.residual_last) v = add_residual(v, offset(r, at), n, r_scale, r_offset);
+      v = activate<kByte, kOp>(e, v);
+      if (e.residual_last) v = add_residual(v, offset(r, at), n, r_scale, r_offset);
+      return v;
+    };
+    int64_t c = 0;
+    for (; c + kRow * kLanes <= t.cols; c += kRow * kLanes) {
+      const float* scale = e.scale + t.channel + c;
+      const float* bias = e.bias + t.channel + c;
+      for (int64_t row = 0; row < t.rows; ++row) {
+        const int64_t at = t.at + row * e.y_row + c;
+        const int32_t* sum = t.sums + row * t.sums_row + c;
         F v[kRow];
         unroll<kRow>([&](auto i) {
-          v[i] = value(c + i * kLanes, kLanes);
+          v[i] =
+              value(sum + i * kLanes, S::load(scale + i * kLanes), S::load(bias + i * kLanes), at + i * kLanes, kLanes);
           if constexpr (kByte) v[i] = S::limit_row(v[i], q_low, q_high);
         });
-        put_row(y + at + c, v, e);
+        put_row(y + at, v, e);
       }
-      for (; c < p.cols; c += kLanes) {
-        const int n = p.cols - c < kLanes ? static_cast<int>(p.cols - c) : kLanes;
-        F v = value(c, n);
-        if constexpr (kByte) v = S::clamp(v, q_low, q_high);
-        put(y + at + c, v, e.y_zero, n);
-      }
+    }
+    // The rest: several rows at a time, because each value takes many steps that wait for each other.
+    for (; c < t.cols; c += kLanes) {
+      const int n = t.cols - c < kLanes ? static_cast<int>(t.cols - c) : kLanes;
+      const F scale = S::load(e.scale + t.channel + c);
+      const F bias = S::load(e.bias + t.channel + c);
+      const auto rows = [&](auto count, int64_t row) __attribute__((always_inline)) {
+        constexpr int kCount = count;
+        F v[kCount];
+        unroll<kCount>([&](auto i) {
+          v[i] = value(t.sums + (row + i) * t.sums_row + c, scale, bias, t.at + (row + i) * e.y_row + c, n);
+          if constexpr (kByte) v[i] = S::clamp(v[i], q_low, q_high);
+        });
+        unroll<kCount>([&](auto i) { put(y + t.at + (row + i) * e.y_row + c, v[i], e.y_zero, n); });
+      };
+      int64_t row = 0;
+      for (; row + 4 <= t.rows; row += 4) rows(simd::Index<4>{}, row);
+      for (; row < t.rows; ++row) rows(simd::Index<1>{}, row);
+    }
+  }
+
+  /// Any activation: by a function over an array.
+  template <typename R, typename Y>
+  static void by_function(const QuantizedEpilogue& e, const Tile& t) {
+    float values[kEpilogueTile];
+    const int64_t most = kEpilogueTile / t.cols;
+    for (int64_t first = 0; first < t.rows; first += most) {
+      Tile part = t;
+      part.rows = t.rows - first < most ? t.rows - first : most;
+      part.sums += first * t.sums_row;
+      part.at += first * e.y_row;
+      scaled(e, part, values, static_cast<const R*>(e.r));
+      if (e.act != nullptr) e.act(e.act_op, part.rows * t.cols, values, values, values, e.act_alpha, e.act_beta);
+      finished(e, values, part, static_cast<const R*>(e.r), static_cast<Y*>(e.y));
     }
   }
 
   template <typename R>
-  PLANISH_INLINE static void scaled(const QuantizedEpilogue& e, const int32_t* sums, int64_t sums_row, const Place& p,
-                                    float* values, const R* r) {
+  PLANISH_INLINE static void scaled(const QuantizedEpilogue& e, const Tile& t, float* values, const R* r) {
     const F r_scale = S::set1(e.r_scale);
     const F r_offset = S::set1(e.r_offset);
-    for (int64_t i = 0; i < p.rows; ++i)
-      columns(p.cols, [&](int64_t c, int n) {
-        F v =
-            S::fma(S::load(sums + i * sums_row + c), S::load(e.scale + p.channel + c), S::load(e.bias + p.channel + c));
-        if (!e.residual_last) v = add_residual(v, offset(r, p.at + i * e.y_row + c), n, r_scale, r_offset);
-        put(values + i * p.cols + c, v, 0, n);
+    for (int64_t i = 0; i < t.rows; ++i)
+      columns(t.cols, [&](int64_t c, int n) {
+        F v = S::fma(S::load(t.sums + i * t.sums_row + c), S::load(e.scale + t.channel + c),
+                     S::load(e.bias + t.channel + c));
+        if (!e.residual_last) v = add_residual(v, offset(r, t.at + i * e.y_row + c), n, r_scale, r_offset);
+        put(values + i * t.cols + c, v, 0, n);
       });
   }
 
   template <typename R, typename Y>
-  PLANISH_INLINE static void finished(const QuantizedEpilogue& e, const float* values, const Place& p, const R* r,
+  PLANISH_INLINE static void finished(const QuantizedEpilogue& e, const float* values, const Tile& t, const R* r,
                                       Y* y) {
     const F r_scale = S::set1(e.r_scale);
     const F r_offset = S::set1(e.r_offset);
@@ -303,10 +351,10 @@ struct Epilogue {
     const F factor = S::set1(e.y_factor);
     const F q_low = S::set1(e.q_low);
     const F q_high = S::set1(e.q_high);
-    for (int64_t i = 0; i < p.rows; ++i)
-      columns(p.cols, [&](int64_t c, int n) {
-        const float* from = values + i * p.cols + c;
-        const int64_t at = p.at + i * e.y_row + c;
+    for (int64_t i = 0; i < t.rows; ++i)
+      columns(t.cols, [&](int64_t c, int n) {
+        const float* from = values + i * t.cols + c;
+        const int64_t at = t.at + i * e.y_row + c;
         F v = S::clamp(n == kLanes ? S::load(from) : S::load(from, n), low, high);
         if (e.residual_last) v = add_residual(v, offset(r, at), n, r_scale, r_offset);
         if constexpr (sizeof(Y) == 1) v = S::clamp(S::mul(v, factor), q_low, q_high);

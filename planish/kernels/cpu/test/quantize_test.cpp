@@ -37,5 +37,25 @@ TEST(Quantize, EveryVariantRoundsAndSaturates) {
   }
 }
 
+TEST(Quantize, PixelsAreThePlanesSideBySide) {
+  constexpr size_t kGuard = 5;
+  const Quantization q{.factor = 50, .low = -30, .high = 225, .zero = 30};
+  for (const QuantizeKernel& k : quantize_kernels()) {
+    if (!cpu_features().has(k.isa)) continue;
+    for (const size_t n : {0U, 1U, 15U, 16U, 100U, 512U, 1234U}) {
+      const size_t plane = n + 3;
+      std::vector<float> x(3 * plane);
+      for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 7919 % 1000) * 0.006F - 1.0F;
+      std::vector<uint8_t> planes(3 * plane);
+      k.fn(q, static_cast<int64_t>(x.size()), x.data(), planes.data());
+      std::vector<uint8_t> y(3 * n + kGuard, 0x5a);
+      k.pixels(q, static_cast<int64_t>(n), x.data(), static_cast<int64_t>(plane), y.data());
+      for (size_t i = 0; i < 3 * n; ++i)
+        ASSERT_EQ(y[i], planes[i % 3 * plane + i / 3]) << k.name << " n=" << n << " at " << i;
+      for (size_t i = 3 * n; i < y.size(); ++i) ASSERT_EQ(y[i], 0x5a) << k.name << " wrote behind the end";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace planish::kernels

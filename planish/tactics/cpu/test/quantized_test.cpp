@@ -55,6 +55,10 @@ const ConformanceCase kPrograms[] = {
      "[\"DequantizeLinear 1 scale=0.0039 zero=0\", \"DequantizeLinear 0 scale=0.05 zero=3\", \"Mul 3 2\", "
      "\"QuantizeLinear 4 scale=0.037 zero=10 type=u8\"]} @q\n}",
      "cpu.pointwise", 0, 0, 100},
+    {"quantize_picture",
+     "graph \"g\" (x: f32[2,3,17,23]) -> (y) {\n y = planish.Pointwise(x) {steps = [\"QuantizeLinear 0 "
+     "scale=0.0123 zero=100 type=u8\"]} @q\n}",
+     "cpu.pointwise", 0, -1.3, 2},
     {"quantize",
      "graph \"g\" (x: f32[2,16,5,3]) -> (y) {\n y = planish.Pointwise(x) {steps = [\"QuantizeLinear 0 "
      "scale=0.0123 zero=3 type=i8\"]} @q\n}",
@@ -88,6 +92,13 @@ const ConformanceCase kMoves[] = {
      "graph \"g\" (x: u8[1,16,9,9]) -> (y) {\n y = MaxPool(x) {kernel_shape = [5,5], pads = "
      "[2,2,2,2]} @p\n}",
      "cpu.onednn.pool", 0, 0, 256},
+    {"max_pool_i8_dilated",
+     "graph \"g\" (x: i8[2,75,11,12]) -> (y) {\n y = MaxPool(x) {kernel_shape = [3,2], strides = [2,3], dilations = "
+     "[2,3], pads = [1,0,2,1], ceil_mode = 1} @p\n}",
+     "cpu.byte_max_pool", 0, -128, 128},
+    {"max_pool_u8_1d",
+     "graph \"g\" (x: u8[1,64,20]) -> (y) {\n y = MaxPool(x) {kernel_shape = [4], strides = [2]} @p\n}",
+     "cpu.byte_max_pool", 0, 0, 256},
     {"reformat_i8", "graph \"g\" (x: i8[2,16,5,3]) -> (y) {\n y = planish.Reformat(x) @r\n}", "cpu.onednn.reformat", 0,
      -128, 128},
     {"reformat_u8_odd", "graph \"g\" (x: u8[1,3,5,3]) -> (y) {\n y = planish.Reformat(x) @r\n}", "cpu.onednn.reformat",
