@@ -104,6 +104,28 @@ COMMANDS = [
     ("trtexec --onnx=yolov5s.onnx --int8 --calib=calib_data.npy --saveEngine=yolov5s_int8.engine",
      "yolov5s_int8.engine", "calibrated on 4 samples", ""),
     ("trtexec --loadEngine=yolov5s_int8.engine", "", "Throughput", ""),
+    ("polygraphy inspect model yolov8n.onnx", "", "==== ONNX Model ====", ""),
+    # The same as other tutorials write it.
+    ("trtexec --onnx=model.onnx --int8 --fp16 --calib=calib.cache --saveEngine=model_int8.engine", "model_int8.engine",
+     "ranges of", ""),
+    ("trtexec --onnx=model.onnx --best --calib=calib.cache --saveEngine=model_best.engine --workspace=1024",
+     "model_best.engine", "ranges of", ""),
+    ("trtexec --onnx=model.onnx --int8 --calib=calib_images --saveEngine=model_int8.engine --memPoolSize=workspace:512M "
+     "--noDataTransfers --useCudaGraph --useSpinWait --verbose", "model_int8.engine.cache", "3 pictures", ""),
+    ("trtexec --onnx=resnet50.onnx --int8 --calib=calib_images --shapes=input:1x3x224x224 --saveEngine=r.engine "
+     "--precisionConstraints=obey --layerPrecisions=conv1:fp32 --layerOutputTypes=conv1:fp32", "r.engine",
+     "kept in float on request", ""),
+    ("polygraphy convert model.onnx --int8 --fp16 --data-loader-script data_loader.py --calibration-cache calib2.cache "
+     "--calib-base-cls IInt8MinMaxCalibrator -o model.engine", "calib2.cache", "", "b"),
+    ("polygraphy convert model.onnx --int8 --data-loader-script data_loader.py:load_data --calibration-cache calib3.cache "
+     "--calibration-base-class IInt8EntropyCalibrator2 --trt-min-shapes input:[1,3,224,224] "
+     "--trt-opt-shapes input:[1,3,224,224] --trt-max-shapes input:[1,3,224,224] -o model.plan --convert-to trt",
+     "model.plan", "", "b"),
+    ("polygraphy run model.onnx --trt --int8 --data-loader-script data_loader.py --calibration-cache calib4.cache "
+     "--save-engine run.engine --validate", "run.engine", "PASSED", "b"),
+    ("polygraphy run model_int8.engine --trt --data-loader-script data_loader.py --save-outputs outputs.json",
+     "outputs.json", "PASSED", "b"),
+    ("polygraphy inspect model model_int8.engine", "", "==== TensorRT Engine ====", ""),
 ]
 
 
