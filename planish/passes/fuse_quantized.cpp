@@ -3,13 +3,15 @@
 // channel at most. A dequantised residual joins as bytes, a bias of any kind as f32; without a QuantizeLinear behind,
 // or with other readers beside it, the result is f32. A global mean reads bytes, too. Lowering has put activations and
 // sums into the product before.
-// Unsigned weights around a zero point far from 128 become two signed ones (wide_weights.h).
+// Unsigned weights around a zero point far from 128 become two signed ones (wide_weights.h). Scales per channel in
+// front of a depthwise convolution go into its weights, those behind a convolution into the weights in front.
 
 #include <algorithm>
 #include <cmath>
 
 #include "planish/ops/op.h"
 #include "planish/ops/quantization.h"
+#include "planish/passes/channel_quantization.h"
 #include "planish/passes/pass.h"
 #include "planish/passes/quantization.h"
 #include "planish/passes/wide_weights.h"
@@ -121,11 +123,30 @@ bool saturation_clamps(const Node& node, const TensorQuantization& q) {
   return low <= high && step(low) <= range.low && step(high) >= range.high;
 }
 
+void drop_activation(Node& node) {
+  for (const char* attr : {"activation", "act_alpha", "act_beta"}) node.attrs.erase(attr);
+}
+
+/// The same for a quantiser with a scale per channel: afterwards the product makes its steps itself.
+std::optional<TensorQuantization> take_channel_scales(Edit& edit, const Product& product, int32_t reader, Node& node) {
+  const auto q = quantize_channels_node(edit, reader);
+  if (!q || !product.conv) return std::nullopt;
+  const std::string act = node.attr_string("activation", "");
+  const bool clamps = std::ranges::all_of(q->scale, [&](float scale) {
+    return saturation_clamps(node, {.scale = scale, .zero = q->zero, .type = q->type});
+  });
+  if (!act.empty() && act != "Relu" && !clamps) return std::nullopt;
+  if (!fold_output_scales(edit, node, *q)) return std::nullopt;
+  if (clamps) drop_activation(node);
+  return TensorQuantization{.scale = 1, .zero = q->zero, .type = q->type};
+}
+
 /// Takes the QuantizeLinear that alone reads the product, if there is one; returns its node or -1.
-int32_t take_quantizer(const Edit& edit, const Node& source, Fusion& f) {
+int32_t take_quantizer(Edit& edit, const Product& product, const Node& source, Fusion& f) {
   f.node.attrs.erase("y_type");
   const int32_t reader = edit.single_consumer(source.out(0));
-  const auto q = quantize_node(edit, reader);
+  auto q = quantize_node(edit, reader);
+  if (!q) q = take_channel_scales(edit, product, reader, f.node);
   if (!q) {
     f.node.attrs["y_type"] = std::string("f32");
     return -1;
@@ -133,8 +154,7 @@ int32_t take_quantizer(const Edit& edit, const Node& source, Fusion& f) {
   f.node.attrs["y_type"] = std::string(dtype_name(q->type));
   f.node.attrs["y_scale"] = q->scale;
   f.node.attrs["y_zero"] = q->zero;
-  if (saturation_clamps(f.node, *q))
-    for (const char* attr : {"activation", "act_alpha", "act_beta"}) f.node.attrs.erase(attr);
+  if (saturation_clamps(f.node, *q)) drop_activation(f.node);
   f.node.outputs = edit.node(reader).outputs;
   return reader;
 }
@@ -144,21 +164,23 @@ bool fuse(Edit& edit, int32_t n) {
   const auto product = product_of_node(source);
   if (!product || edit.dtype(source.out(0)) != DType::f32) return false;
   const int32_t maker = edit.producer(source.in(0));
-  const auto x = dequantize_node(edit, maker);
-  if (!x) return false;
+  auto x = dequantize_node(edit, maker);
+  const auto channels = x ? std::nullopt : dequantize_channels_node(edit, maker);
+  if (channels) x = TensorQuantization{.scale = 1, .zero = channels->zero, .type = channels->type};
+  if (!x || (channels && !product->conv)) return false;
   Fusion f{.at = n, .node = source, .swallowed = {maker}, .rest = {}};
   f.node.op = product->conv ? "QuantizedConv" : "QuantizedMatMul";
   f.node.inputs.assign(5, kNoValue);
   f.node.inputs[0] = edit.node(maker).in(0);
   f.node.attrs[product->x + "_scale"] = x->scale;
   f.node.attrs[product->x + "_zero"] = x->zero;
-  if (!take_second_operand(edit, *product, source, f) || !take_bias(edit, *product, source, f) ||
-      !take_residual(edit, source, f))
+  if (!take_second_operand(edit, *product, source, f) || (channels && !fold_input_scales(edit, f.node, *channels)) ||
+      !take_bias(edit, *product, source, f) || !take_residual(edit, source, f))
     return false;
   if (f.rest.defined() && !add_rest_of_weights(edit, n, f.node, f.rest)) return false;
-  const int32_t quantizer = take_quantizer(edit, source, f);
+  const int32_t quantizer = take_quantizer(edit, *product, source, f);
   while (f.node.inputs.back() == kNoValue) f.node.inputs.pop_back();
-  if (const auto low = lower_bound(edit, source.in(0)); low && x->type == DType::i8) {
+  if (const auto low = lower_bound(edit, source.in(0)); low && x->type == DType::i8 && !channels) {
     const auto step = x->zero + static_cast<int64_t>(std::nearbyint(*low / static_cast<double>(x->scale)));
     if (step > -128) f.node.attrs[product->x + "_low"] = std::min<int64_t>(step, 127);
   }

@@ -63,6 +63,33 @@ def test_unsigned_weights_around_any_zero_point(tmp_path, channels, group, zero)
     check(m, tmp_path)
 
 
+@pytest.mark.parametrize("activation", ["", "Relu", "Clip"])
+def test_scales_per_channel_around_depthwise_convolutions(tmp_path, activation):
+    """As NNCF quantises the input of depthwise convolutions; integers all the way."""
+    m = Maker(3)
+    x = m.input(m.floats((1, 8, 9, 9)))
+
+    def quantised(name, scale, zero, **axis):
+        q = m.node("QuantizeLinear", [name, scale, zero], domain="", **axis)
+        return m.node("DequantizeLinear", [q, scale, zero], domain="", **axis)
+
+    def weights(shape):
+        scale, zero = m.const(np.full(shape[0], 0.01, np.float32)), m.const(np.zeros(shape[0], np.int8))
+        return m.node("DequantizeLinear", [m.const(m.bytes(shape, np.int8)), scale, zero], domain="", axis=0)
+
+    x = quantised(x, m.const(np.float32(0.02)), m.const(np.int8(0)))
+    y = m.node("Conv", [x, weights((16, 8, 1, 1)), m.const(m.floats(16))], domain="")
+    if activation:
+        y = m.node(activation, [y, m.const(np.float32(0)), m.const(np.float32(6))][:3 if activation == "Clip" else 1],
+                   domain="")
+    kind = np.uint8 if activation else np.int8
+    scale = m.const(np.linspace(0.005, 0.02, 16).astype(np.float32))
+    y = quantised(y, scale, m.const(np.zeros(16, kind)), axis=1)
+    y = m.node("Conv", [y, weights((16, 1, 3, 3)), m.const(m.floats(16))], domain="", group=16, pads=[1, 1, 1, 1])
+    m.output(m.node("QuantizeLinear", [y, m.const(np.float32(0.05)), m.const(np.int8(0))], domain=""), np.int8)
+    check(m, tmp_path)
+
+
 @pytest.mark.parametrize("dtype,b_dtype", [(U8, U8), (U8, I8), (I8, I8)])
 def test_qlinear_matmul(tmp_path, dtype, b_dtype):
     m = Maker(2)

@@ -129,7 +129,7 @@ PictureList in_folder(const std::string& folder, std::vector<std::string> files)
 ReaderResult open_folder(const CalibrationPlace& place, const Inputs& inputs,
                          const std::vector<api::TensorInfo>& outputs) {
   FolderContent content = PLANISH_TRY(list_calibration_folder(place.path));
-  if (content.others > 0 && place.note && !(content.pictures.empty() && content.arrays.empty()))
+  if (!content.other.empty() && place.note && !(content.pictures.empty() && content.arrays.empty()))
     place.note(fmt::format("{}: {} other files are left out, such as {}", place.path, content.others,
                            fs::path(content.other).filename().string()));
   if (!content.pictures.empty()) {

@@ -14,6 +14,8 @@ namespace fs = std::filesystem;
 Result<FolderContent> list_calibration_folder(const std::string& folder) {
   constexpr int kDeepest = 8;  // ends circles of links
   constexpr std::array kArrays{".npy", ".npz", ".bin", ".raw"};
+  constexpr std::array kNoData{".txt", ".csv",   ".json", ".xml", ".yaml", ".yml",
+                               ".md",  ".cache", ".db",   ".py",  ".onnx"};
   FolderContent content;
   std::error_code error;
   fs::recursive_directory_iterator it(folder, fs::directory_options::follow_directory_symlink, error);
@@ -33,7 +35,7 @@ Result<FolderContent> list_calibration_folder(const std::string& folder) {
       content.arrays.push_back(it->path().string());
     } else {
       ++content.others;
-      content.other = it->path().string();
+      if (std::find(kNoData.begin(), kNoData.end(), extension) == kNoData.end()) content.other = it->path().string();
     }
   }
   if (error)

@@ -13,7 +13,7 @@ struct FolderContent {
   std::vector<std::string> pictures;
   std::vector<std::string> arrays;  ///< .npy, .npz, .bin, .raw
   size_t others = 0;
-  std::string other;  ///< the last of them
+  std::string other;  ///< one of them that might have been meant as data: no labels, lists or notes
 };
 
 /// Walks a folder and its sub-folders (hidden ones excepted). Error io when it cannot be read.
