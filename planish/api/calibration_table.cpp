@@ -6,7 +6,7 @@
 
 #include "planish/api/quantize.h"
 #include "planish/base/atomic_file.h"
-#include "planish/data/file.h"
+#include "planish/data/base64.h"
 #include "planish/quant/calibration_cache.h"
 
 namespace planish::api {

@@ -63,11 +63,27 @@ Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 Model::~Model() = default;
 
+/// Checksum of a model's file, and of the files with its tensors where there are any; 0 when one cannot be read again.
+static uint64_t checksum_of(const std::filesystem::path& file, std::span<const std::filesystem::path> external) {
+  const auto model = file_checksum(file);
+  if (!model.ok()) return 0;
+  if (external.empty()) return *model;
+  Checksum64 all;
+  const auto add = [&all](uint64_t sum) { all.update({reinterpret_cast<const uint8_t*>(&sum), sizeof(sum)}); };
+  add(*model);
+  for (const auto& path : external) {
+    const auto sum = file_checksum(path);
+    if (!sum.ok()) return 0;
+    add(*sum);
+  }
+  return all.value();
+}
+
 Result<Model> Model::read(const std::filesystem::path& onnx_file) {
   auto impl = std::make_unique<Impl>();
   impl->model = PLANISH_TRY(import_onnx(onnx_file));
   impl->file_name = onnx_file.filename().string();
-  if (auto hash = file_checksum(onnx_file); hash.ok()) impl->source_hash = *hash;
+  impl->source_hash = checksum_of(onnx_file, impl->model.external_files);
   Graph& graph = impl->model.graph;
   PLANISH_TRY(annotate_shapes(graph));
   impl->inputs = tensors_of(graph, graph.inputs);
@@ -157,7 +173,9 @@ Result<std::shared_ptr<const Engine::Impl>> Engine::Impl::create(planish::Engine
   const EngineInfo& info = impl->engine->info;
   // Without weights there is nothing to run; what it would run can still be looked at and refitted.
   if (!info.weights_stripped)
-    impl->executable = PLANISH_TRY(Executable::create(impl->engine, host_device(), cpu_tactics(), threads));
+    impl->executable =
+        PLANISH_TRY(Executable::create(impl->engine, host_device(), cpu_tactics(), threads,
+                                       {.release_makers = release_cpu_kernel_makers, .widen = widen_half}));
   impl->inputs = tensors_of(graph, graph.inputs);
   for (TensorInfo& tensor : tensors_of(graph, graph.outputs)) {
     const bool debug = std::ranges::find(info.debug_tensors, tensor.name) != info.debug_tensors.end();

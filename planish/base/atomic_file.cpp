@@ -51,39 +51,67 @@ Status write_file_atomically(const std::filesystem::path& path, std::span<const 
   return status;
 }
 
-Status write_file_atomically(const std::filesystem::path& path, std::string_view text) {
-  const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
-  return write_file_atomically(path, std::span<const std::span<const uint8_t>>(&bytes, 1));
+Status write_file_atomically(const std::filesystem::path& path, std::span<const uint8_t> bytes) {
+  return write_file_atomically(path, std::span(&bytes, 1));
 }
 
-Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return io_error(path, "cannot open");
+Status write_file_atomically(const std::filesystem::path& path, std::string_view text) {
+  return write_file_atomically(path, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+}
+
+namespace {
+
+template <typename Bytes>
+Status read_open_file(int fd, const std::filesystem::path& path, uint64_t max_bytes, Bytes& out) {
   struct stat info {};
-  std::string out;
-  Status status;
-  if (::fstat(fd, &info) != 0) {
-    status = io_error(path, "cannot read");
-  } else if (S_ISDIR(info.st_mode)) {
-    status = Error{.code = Code::io, .file = path.string(), .what = "is a folder", .fix = "name a file"};
-  } else if (static_cast<uint64_t>(info.st_size) > max_bytes) {
-    status = Error{
-        .code = Code::unsupported, .file = path.string(), .what = fmt::format("is larger than {} bytes", max_bytes)};
-  } else {
-    out.resize(static_cast<size_t>(info.st_size));
-    size_t done = 0;
-    while (done < out.size()) {
-      const ssize_t n = ::read(fd, out.data() + done, out.size() - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) status = io_error(path, "cannot read");
-      if (n <= 0) break;
-      done += static_cast<size_t>(n);
-    }
-    out.resize(done);
+  if (::fstat(fd, &info) != 0) return io_error(path, "cannot read");
+  if (!S_ISREG(info.st_mode))
+    return Error{.code = Code::io,
+                 .file = path.string(),
+                 .what = S_ISDIR(info.st_mode) ? "is a folder" : "is not a regular file",
+                 .fix = "name a file"};
+  const auto size = static_cast<uint64_t>(info.st_size);
+  if (size > max_bytes)
+    return Error{.code = Code::unsupported,
+                 .file = path.string(),
+                 .what = fmt::format("has {} bytes; the limit is {}", size, max_bytes),
+                 .fix = "use a smaller file"};
+  out.resize(size);
+  size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t n = ::read(fd, out.data() + done, out.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return io_error(path, "cannot read");
+    if (n == 0)
+      return Error{.code = Code::io,
+                   .file = path.string(),
+                   .what = "ended early while it was read",
+                   .fix = "check that nothing is writing the file"};
+    done += static_cast<size_t>(n);
   }
+  return {};
+}
+
+template <typename Bytes>
+Result<Bytes> read_whole(const std::filesystem::path& path, uint64_t max_bytes) {
+  // O_NONBLOCK: opening a pipe must not wait for a writer.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return io_error(path, "cannot open");
+  Bytes out;
+  Status status = read_open_file(fd, path, max_bytes, out);
   ::close(fd);
   if (!status.ok()) return std::move(status).take_error();
   return out;
+}
+
+}  // namespace
+
+Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes) {
+  return read_whole<std::string>(path, max_bytes);
+}
+
+Result<std::vector<uint8_t>> read_file_bytes(const std::filesystem::path& path, uint64_t max_bytes) {
+  return read_whole<std::vector<uint8_t>>(path, max_bytes);
 }
 
 namespace {

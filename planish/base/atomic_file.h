@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "planish/base/status.h"
 
@@ -16,10 +17,13 @@ namespace planish {
 /// readers (and a kill) see the old content or the new one, nothing between. Pieces are written one after the other.
 /// Error io names the file and the cause; the temporary file is removed.
 Status write_file_atomically(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces);
+Status write_file_atomically(const std::filesystem::path& path, std::span<const uint8_t> bytes);
 Status write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
-/// Reads a whole file. Errors: not_found, io, unsupported (larger than `max_bytes`).
+/// Reads a whole regular file as text. Errors: not_found, io, unsupported (larger than `max_bytes`).
 Result<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes = uint64_t{1} << 34);
+/// The same as bytes.
+Result<std::vector<uint8_t>> read_file_bytes(const std::filesystem::path& path, uint64_t max_bytes = uint64_t{1} << 36);
 
 /// 64-bit checksum of bytes; detects damage, not attacks. Four independent lanes of 8-byte words (multiply and mix), so
 /// that it runs at memory speed. Pieces of any size may be given one after the other.

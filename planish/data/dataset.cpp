@@ -11,8 +11,8 @@
 #include <map>
 #include <set>
 
+#include "planish/base/atomic_file.h"
 #include "planish/data/csv.h"
-#include "planish/data/file.h"
 #include "planish/data/npz.h"
 
 namespace planish {
@@ -33,10 +33,7 @@ std::optional<T> parse_number(std::string_view text) {
   return value;
 }
 
-Result<std::string> read_text(const fs::path& path) {
-  const auto bytes = PLANISH_TRY(read_file(path.string(), kMaxTextBytes));
-  return std::string(bytes.begin(), bytes.end());
-}
+Result<std::string> read_text(const fs::path& path) { return read_file(path, kMaxTextBytes); }
 
 /// Names of a folder's entries that `keep` accepts, sorted byte by byte; hidden ones are left out.
 template <typename Keep>

@@ -7,7 +7,7 @@
 #include <cctype>
 #include <cstring>
 
-#include "planish/data/file.h"
+#include "planish/base/atomic_file.h"
 #include "planish/data/image_codecs.h"
 
 namespace planish {
@@ -91,13 +91,13 @@ Result<Image> decode_image(std::span<const uint8_t> bytes, const std::string& na
 }
 
 Result<Image> load_image(const std::string& path) {
-  const auto bytes = PLANISH_TRY(read_file(path, kMaxImageFileBytes));
+  const auto bytes = PLANISH_TRY(read_file_bytes(path, kMaxImageFileBytes));
   return decode_image(bytes, path);
 }
 
 Status save_png(const std::string& path, const Image& image) {
   const auto bytes = PLANISH_TRY(encode_png(image));
-  return write_file(path, bytes);
+  return write_file_atomically(path, bytes);
 }
 
 }  // namespace planish

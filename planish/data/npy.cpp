@@ -8,7 +8,7 @@
 #include <cstring>
 #include <optional>
 
-#include "planish/data/file.h"
+#include "planish/base/atomic_file.h"
 
 namespace planish {
 namespace {
@@ -230,7 +230,7 @@ Result<NpyHeader> npy_header(std::span<const uint8_t> bytes, const std::string& 
 }
 
 Result<Tensor> read_npy(const std::string& path) {
-  const auto bytes = PLANISH_TRY(read_file(path));
+  const auto bytes = PLANISH_TRY(read_file_bytes(path));
   return npy_decode(bytes, path);
 }
 
@@ -286,7 +286,7 @@ Result<std::vector<uint8_t>> npy_encode(const Tensor& tensor) {
 
 Status write_npy(const std::string& path, const Tensor& tensor) {
   const auto bytes = PLANISH_TRY(npy_encode(tensor));
-  return write_file(path, bytes);
+  return write_file_atomically(path, bytes);
 }
 
 }  // namespace planish

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "planish/data/file.h"
+#include "planish/base/atomic_file.h"
 #include "planish/data/npy.h"
 
 namespace planish {
@@ -93,7 +93,7 @@ Error NpzFile::corrupt(std::string what) const {
 }
 
 Result<NpzFile> NpzFile::open(const std::string& path) {
-  auto bytes = PLANISH_TRY(read_file(path));
+  auto bytes = PLANISH_TRY(read_file_bytes(path));
   return from_bytes(std::move(bytes), path);
 }
 
@@ -312,7 +312,7 @@ Result<std::vector<uint8_t>> npz_encode(const NamedTensors& tensors, bool compre
 
 Status write_npz(const std::string& path, const NamedTensors& tensors, bool compress) {
   const auto bytes = PLANISH_TRY(npz_encode(tensors, compress));
-  return write_file(path, bytes);
+  return write_file_atomically(path, bytes);
 }
 
 }  // namespace planish

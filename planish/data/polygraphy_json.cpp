@@ -6,7 +6,8 @@
 #include <optional>
 #include <string_view>
 
-#include "planish/data/file.h"
+#include "planish/base/atomic_file.h"
+#include "planish/data/base64.h"
 #include "planish/data/npy.h"
 
 namespace planish {
@@ -148,11 +149,6 @@ Result<Json> parse(const std::string& text, const std::string& file) {
   return json;
 }
 
-Result<std::string> read_text(const std::string& path) {
-  const auto bytes = PLANISH_TRY(read_file(path));
-  return std::string(bytes.begin(), bytes.end());
-}
-
 }  // namespace
 
 Result<std::vector<NamedTensors>> polygraphy_inputs_from_json(const std::string& text, const std::string& file_name) {
@@ -172,7 +168,7 @@ Result<std::vector<NamedTensors>> polygraphy_inputs_from_json(const std::string&
 }
 
 Result<std::vector<NamedTensors>> read_polygraphy_inputs(const std::string& path) {
-  return polygraphy_inputs_from_json(PLANISH_TRY(read_text(path)), path);
+  return polygraphy_inputs_from_json(PLANISH_TRY(read_file(path)), path);
 }
 
 Result<std::string> polygraphy_inputs_to_json(const std::vector<NamedTensors>& iterations) {
@@ -186,11 +182,11 @@ Result<std::string> polygraphy_feed_to_json(const NamedTensors& tensors) {
 }
 
 Status write_polygraphy_inputs(const std::string& path, const std::vector<NamedTensors>& iterations) {
-  return write_text_file(path, PLANISH_TRY(polygraphy_inputs_to_json(iterations)));
+  return write_file_atomically(path, PLANISH_TRY(polygraphy_inputs_to_json(iterations)));
 }
 
 Result<bool> holds_polygraphy_results(const std::string& path) {
-  const std::string text = PLANISH_TRY(read_text(path));
+  const std::string text = PLANISH_TRY(read_file(path));
   return class_of(PLANISH_TRY(parse(text, path))) == "RunResults";
 }
 
@@ -201,7 +197,7 @@ Result<SavedRunResults> polygraphy_results_from_json(const std::string& text, co
 }
 
 Result<SavedRunResults> read_polygraphy_results(const std::string& path) {
-  return polygraphy_results_from_json(PLANISH_TRY(read_text(path)), path);
+  return polygraphy_results_from_json(PLANISH_TRY(read_file(path)), path);
 }
 
 Result<std::string> polygraphy_results_to_json(const SavedRunResults& results) {
@@ -232,7 +228,7 @@ Result<std::string> polygraphy_results_to_json(const SavedRunResults& results) {
 }
 
 Status write_polygraphy_results(const std::string& path, const SavedRunResults& results) {
-  return write_text_file(path, PLANISH_TRY(polygraphy_results_to_json(results)));
+  return write_file_atomically(path, PLANISH_TRY(polygraphy_results_to_json(results)));
 }
 
 }  // namespace planish

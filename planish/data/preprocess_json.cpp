@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "planish/data/file.h"
+#include "planish/base/atomic_file.h"
 #include "planish/data/preprocess.h"
 
 namespace planish {
@@ -212,12 +212,11 @@ Result<Preprocess> preprocess_from_json(const std::string& text, const std::stri
 
 Result<Preprocess> load_preprocess(const std::string& name_or_path) {
   if (name_or_path.find_first_of("./") == std::string::npos) return preprocess_preset(name_or_path);
-  const auto bytes = PLANISH_TRY(read_file(name_or_path, uint64_t{1} << 20));
-  return preprocess_from_json(std::string(bytes.begin(), bytes.end()), name_or_path);
+  return preprocess_from_json(PLANISH_TRY(read_file(name_or_path, uint64_t{1} << 20)), name_or_path);
 }
 
 Status save_preprocess(const std::string& path, const Preprocess& preprocess) {
-  return write_text_file(path, preprocess_to_json(preprocess));
+  return write_file_atomically(path, preprocess_to_json(preprocess));
 }
 
 }  // namespace planish

@@ -49,7 +49,7 @@ struct EngineInfo {
   std::string name;                  ///< of the network
   std::string producer;              ///< "planish 0.1.0"
   std::string source;                ///< file name (no folder) of the ONNX model
-  uint64_t source_hash = 0;          ///< of the ONNX file's bytes, external data left out; 0 when unknown
+  uint64_t source_hash = 0;          ///< of the ONNX file's bytes and its external data's; 0 when unknown
   std::string device;                ///< what it was tuned on, for people
   std::string device_fingerprint;    ///< Device::fingerprint()
   int32_t threads = 0;               ///< threads it was tuned with

@@ -87,6 +87,12 @@ Result<std::shared_ptr<MappedFile>> ExternalData::open(const std::string& locati
   return file;
 }
 
+std::vector<fs::path> ExternalData::files() const {
+  std::vector<fs::path> out;
+  for (const auto& [location, file] : files_) out.push_back(folder_ / location);
+  return out;
+}
+
 Result<ExternalBytes> ExternalData::read(const std::string& location, int64_t offset, int64_t length) {
   const auto file = PLANISH_TRY(open(location));
   const auto size = static_cast<int64_t>(file->bytes().size());

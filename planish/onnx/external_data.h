@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "planish/base/status.h"
 
@@ -44,6 +45,8 @@ class ExternalData {
   /// `location` is relative to the folder and must stay in it, also after symbolic links are followed.
   /// `length` < 0: up to the end of the file. Errors: invalid_model (location), not_found, corrupt (out of the file).
   Result<ExternalBytes> read(const std::string& location, int64_t offset, int64_t length);
+  /// The files opened so far, in order of name.
+  [[nodiscard]] std::vector<std::filesystem::path> files() const;
 
  private:
   Result<std::shared_ptr<MappedFile>> open(const std::string& location);

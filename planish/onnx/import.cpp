@@ -95,6 +95,7 @@ Result<ImportedModel> import_model(onnx::ModelProto& proto, const std::filesyste
   if (!state.unsupported.empty()) return unsupported_error(state.unsupported);
   model.graph = std::move(builder).take();
   PLANISH_TRY(verify(model.graph));
+  model.external_files = state.reader.external_files();
   return model;
 }
 

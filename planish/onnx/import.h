@@ -28,7 +28,8 @@ struct ImportedModel {
   int64_t model_version = 0;
   std::string doc;
   std::map<std::string, std::string> metadata;
-  std::vector<std::string> warnings;  ///< one sentence each: accepted, but worth telling the user
+  std::vector<std::filesystem::path> external_files;  ///< the other files that hold its tensors, in order of name
+  std::vector<std::string> warnings;                  ///< one sentence each: accepted, but worth telling the user
 };
 
 /// Reads an ONNX file. Every operator is adapted to its newest version, model-local functions are inlined, and the

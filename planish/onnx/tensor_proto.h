@@ -33,6 +33,8 @@ class TensorReader {
   Result<Tensor> take(onnx::TensorProto& proto);
   /// Writes the stored elements into a tensor of zeros.
   Result<Tensor> read_sparse(const onnx::SparseTensorProto& proto);
+  /// The files outside of the model that were read so far, in order of name.
+  [[nodiscard]] std::vector<std::filesystem::path> external_files() const { return external_.files(); }
 
  private:
   Result<Tensor> read_external(const onnx::TensorProto& proto, DType dtype, Shape shape);

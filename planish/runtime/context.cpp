@@ -306,6 +306,7 @@ Status Context::plan() {
     auto fresh = make_plan(*executable_, input_shapes_, input_values_, options_.memory_limit_bytes);
     if (!fresh.ok()) return std::move(fresh).take_error();
     plans_.insert(plans_.begin(), std::move(fresh).value());
+    if (const auto release = executable_->hooks().release_makers; release != nullptr && plans_.size() == 1) release();
     if (plans_.size() > kMaxPlans) plans_.pop_back();
   }
   const size_t bytes = plans_.front()->memory.arena_bytes;

@@ -6,7 +6,6 @@
 
 #include "planish/base/isa.h"
 #include "planish/ops/infer_graph.h"
-#include "planish/tactics/half_weights.h"
 #include "planish/tactics/node_view.h"
 
 namespace planish {
@@ -70,7 +69,8 @@ Result<std::string> Executable::describe_loss() const {
 }
 
 Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<const Engine> engine, Device& device,
-                                                             const TacticTable& table, int threads) {
+                                                             const TacticTable& table, int threads,
+                                                             const RuntimeHooks& hooks) {
   if (engine->info.weights_stripped)
     return Error{.code = Code::unsupported,
                  .file = engine->info.name,
@@ -80,6 +80,7 @@ Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<con
   e->engine_ = std::move(engine);
   e->device_ = &device;
   e->table_ = &table;
+  e->hooks_ = hooks;
   e->target_ = Target{.device = &device, .threads = threads > 0 ? threads : cpu_features().physical_cores};
   const Graph& graph = e->engine_->graph;
   if (e->engine_->layers.size() != graph.nodes.size())
@@ -101,12 +102,14 @@ Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<con
       }
     }
     for (const PackedConstant& p : plan.packed)
-      layer.packed.push_back(PLANISH_TRY(restore_half(layer.tactic, shape_of(graph, graph.nodes[n], p), p)));
+      layer.packed.push_back(
+          PLANISH_TRY(restore_half(layer.tactic, shape_of(graph, graph.nodes[n], p), p, hooks.widen)));
   }
   const std::string& tuned_for = e->engine_->info.device_fingerprint;
   if (replaced != 0 || (!tuned_for.empty() && tuned_for != device.fingerprint()))
     if (auto loss = e->describe_loss(); loss.ok()) e->warnings_.push_back(std::move(*loss));
   PLANISH_TRY(e->place_weights());
+  if (hooks.release_makers != nullptr) hooks.release_makers();
   return std::shared_ptr<const Executable>(std::move(e));
 }
 

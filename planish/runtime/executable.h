@@ -7,8 +7,18 @@
 #include <vector>
 
 #include "planish/engine/engine.h"
+#include "planish/tactics/half_weights.h"
 
 namespace planish {
+
+/// What a device's library can do for loading and planning beside its tactics; nullptr: nothing.
+struct RuntimeHooks {
+  /// Gives back memory that only making kernels needs. Called when an engine has been loaded and when a context has
+  /// made its first kernels.
+  void (*release_makers)() = nullptr;
+  /// Expands weights that are stored in 16 bits; without it portable loops do.
+  WidenHalf widen = nullptr;
+};
 
 /// An engine on a device, ready to make contexts: tactics looked up, weights in place. Immutable and shared by any
 /// number of threads.
@@ -25,12 +35,14 @@ class Executable {
   /// refuse) here are replaced by the first that accepts; `warnings` states the loss of an engine that was tuned on
   /// another processor.
   static Result<std::shared_ptr<const Executable>> create(std::shared_ptr<const Engine> engine, Device& device,
-                                                          const TacticTable& table, int threads);
+                                                          const TacticTable& table, int threads,
+                                                          const RuntimeHooks& hooks = {});
 
   [[nodiscard]] const Engine& engine() const { return *engine_; }
   [[nodiscard]] const Graph& graph() const { return engine_->graph; }
   [[nodiscard]] Device& device() const { return *device_; }
   [[nodiscard]] const TacticTable& table() const { return *table_; }
+  [[nodiscard]] const RuntimeHooks& hooks() const { return hooks_; }
   [[nodiscard]] const Target& target() const { return target_; }
   [[nodiscard]] const std::vector<Layer>& layers() const { return layers_; }
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
@@ -48,6 +60,7 @@ class Executable {
   std::shared_ptr<const Engine> engine_;
   Device* device_ = nullptr;
   const TacticTable* table_ = nullptr;
+  RuntimeHooks hooks_;
   Target target_;
   std::vector<Layer> layers_;
   std::vector<DevicePtr> constants_;

@@ -6,11 +6,8 @@
 #include <cstdlib>
 #include <new>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include "planish/base/half.h"
+#include "planish/base/huge_pages.h"
 #include "planish/base/parallel.h"
 
 namespace planish {
@@ -40,16 +37,9 @@ std::string_view suffix_of(DType type) { return type == DType::f16 ? kF16 : kBf1
 }  // namespace
 
 Tensor uninitialized_f32(int64_t count) {
-  const int64_t bytes = count * static_cast<int64_t>(sizeof(float));
-  constexpr size_t kLargePage = size_t{2} << 20;
-  const bool large = static_cast<size_t>(bytes) >= 4 * kLargePage;
-  const size_t alignment = large ? kLargePage : 64;
-  const size_t padded = (static_cast<size_t>(bytes) + alignment - 1) / alignment * alignment;
-  void* p = std::aligned_alloc(alignment, std::max(padded, alignment));
+  constexpr size_t kCacheLineBytes = 64;
+  void* p = allocate_pages(static_cast<size_t>(count) * sizeof(float), kCacheLineBytes);
   if (p == nullptr) throw std::bad_alloc();
-#ifdef __linux__
-  if (large) madvise(p, padded, MADV_HUGEPAGE);  // advice only: failing changes nothing
-#endif
   std::shared_ptr<const void> owner(p, [](const void* q) { std::free(const_cast<void*>(q)); });
   return Tensor::share(DType::f32, {count}, std::move(owner), p);
 }
@@ -74,7 +64,7 @@ std::optional<PackedConstant> store_half(const PackedConstant& packed, DType typ
   return out;
 }
 
-Result<PackedConstant> expand_half(const PackedConstant& packed) {
+Result<PackedConstant> expand_half(const PackedConstant& packed, WidenHalf widen) {
   const DType type = stored_type(packed);
   if (type == DType::f32) return packed;
   if (packed.data.bytes() % sizeof(uint16_t) != 0)
@@ -88,7 +78,9 @@ Result<PackedConstant> expand_half(const PackedConstant& packed) {
   auto* to = static_cast<float*>(out.data.raw());
   constexpr int64_t kElementsPerThread = 1 << 16;
   parallel_for(count, kElementsPerThread, [&](int64_t begin, int64_t end) {
-    if (type == DType::f16)
+    if (widen != nullptr)
+      widen(type, end - begin, from + begin, to + begin);
+    else if (type == DType::f16)
       for (int64_t i = begin; i < end; ++i) to[i] = widen_f16(from[i]);
     else
       for (int64_t i = begin; i < end; ++i) to[i] = widen_bf16(from[i]);
@@ -103,8 +95,9 @@ Result<std::optional<PackedConstant>> store_half(const Tactic& tactic, const Nod
   return store_half(form, type);
 }
 
-Result<PackedConstant> restore_half(const Tactic* tactic, const Shape& shape, const PackedConstant& packed) {
-  PackedConstant whole = PLANISH_TRY(expand_half(packed));
+Result<PackedConstant> restore_half(const Tactic* tactic, const Shape& shape, const PackedConstant& packed,
+                                    WidenHalf widen) {
+  PackedConstant whole = PLANISH_TRY(expand_half(packed, widen));
   if (!is_half_stored(packed) || tactic == nullptr || tactic->from_roundable == nullptr) return whole;
   return tactic->from_roundable(shape, whole);
 }

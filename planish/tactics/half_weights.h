@@ -21,11 +21,15 @@ std::optional<PackedConstant> store_half(const PackedConstant& packed, DType typ
 /// The same for what `tactic` packed for `view`, in the form that it wants rounded.
 Result<std::optional<PackedConstant>> store_half(const Tactic& tactic, const NodeView& view,
                                                  const PackedConstant& packed, DType type);
-/// In f32 again. Error corrupt: the data is no whole number of elements.
-Result<PackedConstant> expand_half(const PackedConstant& packed);
+/// A device's own conversion of n numbers of type `from`, f16 or bf16, to f32.
+using WidenHalf = void (*)(DType from, int64_t n, const uint16_t* x, float* y);
+
+/// In f32 again, by `widen` or, without it, portable loops. Error corrupt: the data is no whole number of elements.
+Result<PackedConstant> expand_half(const PackedConstant& packed, WidenHalf widen = nullptr);
 /// The constant as its tactic packed it; `shape` is its shape in the graph. `tactic` may be nullptr where it does not
 /// exist on this machine: then the form is one that unpack_constant() knows.
-Result<PackedConstant> restore_half(const Tactic* tactic, const Shape& shape, const PackedConstant& packed);
+Result<PackedConstant> restore_half(const Tactic* tactic, const Shape& shape, const PackedConstant& packed,
+                                    WidenHalf widen = nullptr);
 
 /// Memory for `count` f32 elements that several threads are about to fill, hence not cleared by one of them first.
 /// Large pages save most of the page faults, which would take longer than the filling. Throws std::bad_alloc.

@@ -4,7 +4,8 @@
 #include <filesystem>
 #include <random>
 
-#include "planish/data/file.h"
+#include "planish/base/atomic_file.h"
+#include "planish/data/base64.h"
 #include "planish/data/npy.h"
 #include "planish/data/npz.h"
 #include "planish/data/polygraphy_json.h"
@@ -188,13 +189,13 @@ TEST(PolygraphyJson, BadFilesAreRefused) {
 
 TEST(File, WritesWholeAndReportsMissing) {
   const std::string path = (std::filesystem::temp_directory_path() / "planish_file_test.bin").string();
-  ASSERT_TRUE(write_text_file(path, "abc").ok());
+  ASSERT_TRUE(write_file_atomically(path, "abc").ok());
   EXPECT_EQ(read_file(path)->size(), 3U);
   EXPECT_EQ(read_file(path, 2).error().code, Code::unsupported);
   std::filesystem::remove(path);
   EXPECT_EQ(read_file(path).error().code, Code::not_found);
   EXPECT_EQ(read_file(std::filesystem::temp_directory_path().string()).error().code, Code::io);
-  EXPECT_FALSE(write_text_file("/nonexistent-folder/x", "abc").ok());
+  EXPECT_FALSE(write_file_atomically("/nonexistent-folder/x", "abc").ok());
 }
 
 }  // namespace

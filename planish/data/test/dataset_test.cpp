@@ -4,8 +4,8 @@
 
 #include <filesystem>
 
+#include "planish/base/atomic_file.h"
 #include "planish/data/csv.h"
-#include "planish/data/file.h"
 #include "planish/data/npz.h"
 
 namespace planish {
@@ -28,7 +28,7 @@ class DatasetTest : public testing::Test {
   }
   void text(const std::string& name, const std::string& content) {
     fs::create_directories((root_ / name).parent_path());
-    ASSERT_TRUE(write_text_file((root_ / name).string(), content).ok());
+    ASSERT_TRUE(write_file_atomically((root_ / name).string(), content).ok());
   }
   Result<Dataset> open(const std::string& name = "") { return Dataset::open((root_ / name).string()); }
   static std::vector<int64_t> labels(const Dataset& data) {

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <random>
 
-#include "planish/data/file.h"
+#include "planish/base/atomic_file.h"
 #include "planish/data/resample.h"
 
 namespace planish {
@@ -113,7 +113,7 @@ TEST(Image, MutatedFilesNeverCrash) {
 TEST(Image, TruncatedJpegIsAnError) {
   const std::string path = "../shared/data/cifar10/calib_images/cat/0000.jpg";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "no ../shared";
-  auto bytes = read_file(path).take_value();
+  auto bytes = read_file_bytes(path).take_value();
   expect_survives_mutation(bytes, 4);
   const auto whole = decode_image(bytes, path);
   ASSERT_TRUE(whole.ok()) << whole.error().message();

@@ -1,6 +1,7 @@
 #include "planish/tactics/cpu/cpu_tactics.h"
 
 #include "planish/base/isa.h"
+#include "planish/kernels/cpu/convert/convert.h"
 #include "planish/tactics/cpu/onednn_tactics.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
@@ -46,6 +47,11 @@ const TacticTable& cpu_tactics() {
                                  },
                                  {Layout::row_major, Layout::channels_last, blocked}};
   return table;
+}
+
+void widen_half(DType from, int64_t n, const uint16_t* x, float* y) {
+  const kernels::ConvertKernels& convert = kernels::best_convert_kernels();
+  (from == DType::f16 ? convert.f16_to_f32 : convert.bf16_to_f32)(n, x, y);
 }
 
 }  // namespace planish

@@ -4,7 +4,9 @@
 #include <charconv>
 #include <cstring>
 
+#include "planish/base/code_pages.h"
 #include "planish/base/isa.h"
+#include "planish/tactics/cpu/cpu_tactics.h"
 #include "planish/tactics/cpu/onednn_internal.h"
 
 namespace planish::onednn {
@@ -218,3 +220,13 @@ Status PrimitiveKernel::run(const Bindings& b) {
 }
 
 }  // namespace planish::onednn
+
+namespace planish {
+
+void release_cpu_kernel_makers() {
+  // Making a primitive runs through most of oneDNN's 40 MiB of code, running one through code that was generated.
+  // Not the address of a function, which may be that of a stub in this program; the table of versions is oneDNN's own.
+  release_code_pages(dnnl_version());
+}
+
+}  // namespace planish
