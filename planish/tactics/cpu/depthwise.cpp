@@ -13,6 +13,7 @@
 #include "planish/ops/conv_geometry.h"
 #include "planish/tactics/cpu/float_conv.h"
 #include "planish/tactics/cpu/own_tactics.h"
+#include "planish/tactics/cpu/window.h"
 
 namespace planish {
 namespace {
@@ -25,20 +26,9 @@ Result<DepthwiseProblem> problem_of(const NodeView& view, int64_t width) {
   const TensorDesc& x = view.inputs[kConvX];
   const TensorDesc& y = view.outputs[0];
   const ConvShape conv = PLANISH_TRY(resolve_conv(*view.node, x.shape, view.inputs[kConvW].shape));
-  const WindowGeometry& g = conv.window;
-  DepthwiseProblem p{.in_h = g.in[0],
-                     .in_w = g.in[1],
-                     .out_h = g.out[0],
-                     .out_w = g.out[1],
-                     .kernel_h = g.kernel[0],
-                     .kernel_w = g.kernel[1],
-                     .stride_h = g.strides[0],
-                     .stride_w = g.strides[1],
-                     .dilation_h = g.dilations[0],
-                     .dilation_w = g.dilations[1],
-                     .pad_top = g.pads_begin[0],
-                     .pad_left = g.pads_begin[1],
-                     .channels = conv.c};
+  DepthwiseProblem p;
+  set_window(conv.window, p);
+  p.channels = conv.c;
   p.whole_vectors = layout_block(y.layout) > 1;
   p.x_pixel = p.y_pixel = p.whole_vectors ? width : conv.c;
   p.x_row = p.x_pixel * p.in_w;

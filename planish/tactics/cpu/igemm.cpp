@@ -12,6 +12,7 @@
 #include "planish/ops/matmul_shape.h"
 #include "planish/tactics/cpu/own_tactics.h"
 #include "planish/tactics/cpu/quantized_layer.h"
+#include "planish/tactics/cpu/window.h"
 
 namespace planish {
 namespace {

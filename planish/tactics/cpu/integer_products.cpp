@@ -19,6 +19,7 @@
 #include "planish/tactics/contiguous_parts.h"
 #include "planish/tactics/cpu/own_tactics.h"
 #include "planish/tactics/cpu/quantized_layer.h"
+#include "planish/tactics/cpu/window.h"
 
 namespace planish {
 namespace {

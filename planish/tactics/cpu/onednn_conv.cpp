@@ -126,12 +126,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
     }
     auto kernel = std::make_unique<PrimitiveKernel>(dnnl::convolution_forward(pd), pd.scratchpad_desc(), args,
                                                     pd.impl_info_str());
-    if (!as_stored) {
-      const Tensor* weights = packed.empty() ? view.constants[kW] : &packed[0].data;
-      if (weights == nullptr)
-        return Error{.code = Code::internal, .node = view.node->name, .what = "weights are missing"};
-      kernel->own(DNNL_ARG_WEIGHTS, pd.weights_desc(), reorder(*weights, stored, pd.weights_desc()));
-    }
+    if (!as_stored) PLANISH_TRY(own_weights(*kernel, view, packed, kW, stored, pd.weights_desc()));
     return std::unique_ptr<Kernel>(std::move(kernel));
   });
 }

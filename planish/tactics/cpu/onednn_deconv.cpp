@@ -195,12 +195,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
     if (view.has_input(kB)) args.push_back({DNNL_ARG_BIAS, d.pd.bias_desc(), false, kB});
     auto primitive = std::make_unique<PrimitiveKernel>(dnnl::deconvolution_forward(d.pd), d.pd.scratchpad_desc(), args,
                                                        d.pd.impl_info_str());
-    if (!as_stored) {
-      const Tensor* weights = packed.empty() ? view.constants[kW] : &packed[0].data;
-      if (weights == nullptr)
-        return Error{.code = Code::internal, .node = view.node->name, .what = "weights are missing"};
-      primitive->own(DNNL_ARG_WEIGHTS, d.pd.weights_desc(), reorder(*weights, stored, d.pd.weights_desc()));
-    }
+    if (!as_stored) PLANISH_TRY(own_weights(*primitive, view, packed, kW, stored, d.pd.weights_desc()));
     if (d.activates) return std::unique_ptr<Kernel>(std::move(primitive));
     const Activation activation = PLANISH_TRY(activation_of(view));
     return std::unique_ptr<Kernel>(new DeconvKernel(std::move(primitive), activation));

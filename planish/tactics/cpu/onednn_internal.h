@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,11 @@ class PrimitiveKernel final : public Kernel {
   size_t workspace_bytes_ = 0;
   std::string detail_;
 };
+
+/// Gives the kernel the weights of the node's input `index` in the form `wanted`: the packed ones where there are any,
+/// or else the network's constant, either of which lies in memory like `stored`.
+Status own_weights(PrimitiveKernel& kernel, const NodeView& view, std::span<const PackedConstant> packed, size_t index,
+                   const dnnl::memory::desc& stored, const dnnl::memory::desc& wanted);
 
 /// Attributes with the workspace under our control.
 inline dnnl::primitive_attr user_scratchpad() {

@@ -165,12 +165,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
     auto kernel =
         std::make_unique<PrimitiveKernel>(dnnl::matmul(d.pd), d.pd.scratchpad_desc(), args, d.pd.impl_info_str());
     own_quantization(*kernel, view, d.attrs);
-    if (!as_stored) {
-      const Tensor* weights = packed.empty() ? view.constants[kQuantW] : &packed[0].data;
-      if (weights == nullptr)
-        return Error{.code = Code::internal, .node = view.node->name, .what = "weights are missing"};
-      kernel->own(DNNL_ARG_WEIGHTS, d.pd.weights_desc(), reorder(*weights, stored, d.pd.weights_desc()));
-    }
+    if (!as_stored) PLANISH_TRY(own_weights(*kernel, view, packed, kQuantW, stored, d.pd.weights_desc()));
     return std::unique_ptr<Kernel>(std::move(kernel));
   });
 }

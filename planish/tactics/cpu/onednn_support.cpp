@@ -181,6 +181,14 @@ Tensor reorder(const Tensor& src, const dnnl::memory::desc& from, const dnnl::me
   return out;
 }
 
+Status own_weights(PrimitiveKernel& kernel, const NodeView& view, std::span<const PackedConstant> packed, size_t index,
+                   const dnnl::memory::desc& stored, const dnnl::memory::desc& wanted) {
+  const Tensor* weights = packed.empty() ? view.constants[index] : &packed[0].data;
+  if (weights == nullptr) return Error{.code = Code::internal, .node = view.node->name, .what = "weights are missing"};
+  kernel.own(DNNL_ARG_WEIGHTS, wanted, reorder(*weights, stored, wanted));
+  return {};
+}
+
 PrimitiveKernel::PrimitiveKernel(dnnl::primitive primitive, const dnnl::memory::desc& scratchpad,
                                  const std::vector<Arg>& args, std::string detail)
     : primitive_(std::move(primitive)),

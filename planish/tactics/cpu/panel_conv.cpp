@@ -13,6 +13,7 @@
 #include "planish/ops/conv_geometry.h"
 #include "planish/tactics/cpu/float_conv.h"
 #include "planish/tactics/cpu/own_tactics.h"
+#include "planish/tactics/cpu/window.h"
 
 namespace planish {
 namespace {
@@ -86,19 +87,8 @@ Result<PanelConvProblem> problem_of(const NodeView& view, int64_t width) {
   const TensorDesc& x = view.inputs[kConvX];
   const TensorDesc& y = view.outputs[0];
   const ConvShape conv = PLANISH_TRY(resolve_conv(*view.node, x.shape, view.inputs[kConvW].shape));
-  const WindowGeometry& g = conv.window;
-  PanelConvProblem p{.in_h = g.in[0],
-                     .in_w = g.in[1],
-                     .out_h = g.out[0],
-                     .out_w = g.out[1],
-                     .kernel_h = g.kernel[0],
-                     .kernel_w = g.kernel[1],
-                     .stride_h = g.strides[0],
-                     .stride_w = g.strides[1],
-                     .dilation_h = g.dilations[0],
-                     .dilation_w = g.dilations[1],
-                     .pad_top = g.pads_begin[0],
-                     .pad_left = g.pads_begin[1]};
+  PanelConvProblem p;
+  set_window(conv.window, p);
   const int64_t block = layout_block(x.layout);
   const int64_t plane = p.in_h * p.in_w;
   if (x.layout == Layout::channels_last) {
