@@ -23,12 +23,14 @@ if [ -t 1 ]; then
   cmake --build --preset "$preset" "${targets[@]}"
 else
   # Without a terminal ninja prints a line per file: keep about twenty of them, and everything that is not a step.
-  cmake --build --preset "$preset" "${targets[@]}" 2>&1 | awk '
-    /^\[[0-9]+\/[0-9]+\]/ {
-      split(substr($1, 2), n, "/")
-      step = int(20 * n[1] / n[2])
-      if (step == last) next
-      last = step
-    }
-    { print; fflush() }'
+  # (Read by the shell: mawk would hold its input back in blocks.)
+  last=
+  cmake --build --preset "$preset" "${targets[@]}" 2>&1 | while IFS= read -r line; do
+    if [[ $line =~ ^\[([0-9]+)/([0-9]+)\] ]]; then
+      step=$((20 * BASH_REMATCH[1] / BASH_REMATCH[2]))
+      [ "$step" != "$last" ] || continue
+      last=$step
+    fi
+    printf '%s\n' "$line"
+  done
 fi
