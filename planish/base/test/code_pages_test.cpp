@@ -41,7 +41,8 @@ TEST(CodePages, LeaveResidentMemoryAndComeBack) {
   release_code_pages(kConstants.data());
   EXPECT_LT(resident_kib(&kConstants[kBytes / 2]), full / 2);
   EXPECT_EQ(sum(), before);  // also this function had to come back
-  EXPECT_EQ(resident_kib(&kConstants[kBytes / 2]), full);
+  // Other constants of the program lie in the same mapping; they come back when somebody reads them.
+  EXPECT_GE(resident_kib(&kConstants[kBytes / 2]), static_cast<long>(kBytes >> 10) - 64);
 }
 
 TEST(CodePages, AddressesOfNoObjectDoNothing) {
