@@ -39,6 +39,7 @@ const TacticTable& cpu_tactics() {
                                      &kOneDnnLrn,
                                      &kCpuIgemm,
                                      &kCpuDepthwiseInt8,
+                                     &kCpuDepthwiseInteger,
                                      &kCpuIntegerProduct,
                                      &kCpuDynamicQuantize,
                                      &kCpuByteMean,

@@ -24,6 +24,7 @@ extern const Tactic kCpuGemm;
 extern const Tactic kCpuStrassen;
 extern const Tactic kCpuIgemm;
 extern const Tactic kCpuDepthwiseInt8;
+extern const Tactic kCpuDepthwiseInteger;
 extern const Tactic kCpuIntegerProduct;
 extern const Tactic kCpuDynamicQuantize;
 extern const Tactic kCpuByteMean;

@@ -33,6 +33,19 @@ const ConformanceCase kCases[] = {
      "graph \"g\" (x: u8[1,16,9,9], z: u8[]) -> (y) {\n const w: u8[16,1,3,3] = seed(1, 0, 256)\n"
      " const wz: u8[] = seed(2, 100, 150)\n y = ConvInteger(x, w, z, wz) {group = 16, pads = [1,1,1,1]} @q\n}",
      "cpu.igemm_integer", 0, 0, 256},
+    {"depthwise_u8_weights",
+     "graph \"g\" (x: u8[2,37,9,10], z: u8[]) -> (y) {\n const w: u8[37,1,3,3] = seed(1, 0, 256)\n"
+     " const wz: u8[] = seed(2, 0, 256)\n y = ConvInteger(x, w, z, wz) {group = 37, pads = [1,0,1,2], strides = [2,1]} "
+     "@q\n}",
+     "cpu.depthwise_integer", 0, 0, 256},
+    {"depthwise_zero_per_channel",
+     "graph \"g\" (x: u8[1,64,8,8], z: u8[]) -> (y) {\n const w: i8[64,1,5,5] = seed(1, -128, 128)\n"
+     " const wz: i8[64] = seed(2, -9, 9)\n y = ConvInteger(x, w, z, wz) {group = 64, pads = [2,2,2,2]} @q\n}",
+     "cpu.depthwise_integer", 0, 0, 256},
+    {"depthwise_signed_1d",
+     "graph \"g\" (x: i8[2,16,31], z: i8[]) -> (y) {\n const w: i8[16,1,5] = seed(1, -127, 128)\n"
+     " y = ConvInteger(x, w, z) {group = 16, pads = [2,2]} @q\n}",
+     "cpu.depthwise_integer", 0, -128, 128},
     {"conv_1d",
      "graph \"g\" (x: i8[2,16,31], z: i8[]) -> (y) {\n const w: i8[16,16,5] = seed(1, -127, 128)\n"
      " y = ConvInteger(x, w, z) {pads = [2,2], dilations = [1]} @q\n}",
