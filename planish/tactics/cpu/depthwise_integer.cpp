@@ -16,6 +16,7 @@
 #include "planish/ops/conv_geometry.h"
 #include "planish/tactics/cpu/own_tactics.h"
 #include "planish/tactics/cpu/quantized_layer.h"
+#include "planish/tactics/cpu/window.h"
 
 namespace planish {
 namespace {
