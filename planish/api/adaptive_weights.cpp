@@ -19,7 +19,7 @@ constexpr int64_t kMostRows = 8192;
 /// The quantised network is built and run this often at most; layers in between share a look at it.
 constexpr size_t kStages = 16;
 /// Rows that thresholds are tried on, and about how many are.
-constexpr int64_t kThresholdRows = 768;
+constexpr int64_t kThresholdRows = 1536;
 constexpr double kThresholdTrials = 11;
 
 double work_of(const LayerRows& layer) {

@@ -88,6 +88,8 @@ Result<CalibrationTable> measured_again(const Model& model, const Graph& graph, 
   CalibrationOptions calibration;
   calibration.full_range = options.full_range.value_or(false);
   calibration.narrow_weights = options.narrow_weights.value_or(false);
+  calibration.method = options.method;
+  calibration.percentile = options.percentile;
   calibration.adapt_weights = options.rounding == RoundingMethod::nearest;
   calibration.max_bad_share = 1;  // was judged when the data was walked first
   calibration.progress = options.progress;
@@ -116,6 +118,16 @@ void fill_report(const Graph& graph, const PlacementPlan& plan, QuantizeReport* 
 }
 
 }  // namespace
+
+QuantizeOptions int8_build_options() {
+  QuantizeOptions options;
+  set_build_defaults(options);
+  return options;
+}
+
+Result<bool> can_equalise(const Model& model) {
+  return planish::can_equalise(PLANISH_TRY(tidy_for_quantisation(ModelAccess::impl(model).model.graph)));
+}
 
 Result<Model> quantize(const Model& model, const CalibrationTable& measured, const QuantizeOptions& options,
                        QuantizeReport* report) {

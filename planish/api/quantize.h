@@ -154,8 +154,11 @@ struct QuantizeOptions {
   /// saturate nor lose speed. nullopt: an INT8 build does it there, quantize() does not.
   std::optional<bool> narrow_weights;
   /// Evens out the ranges of channels between convolutions first; ranges in the table are scaled along. Needs a table
-  /// with channel_maxima (from calibrate(), or a cache with its side file).
+  /// with channel_maxima (from calibrate(), or a cache with its side file). With `data` everything is measured again,
+  /// by `method` and `percentile`.
   bool equalization = false;
+  CalibrationMethod method = CalibrationMethod::automatic;
+  double percentile = 99.99;
   RoundingMethod rounding = RoundingMethod::nearest;
   /// Nodes to keep in float: name or pattern with one '*', by ONNX node name.
   std::vector<std::string> keep_float;
@@ -181,6 +184,13 @@ struct QuantizeReport {
 /// The model with Q/DQ around what is quantised: ONNX semantics, symmetric INT8, weights stored as INT8.
 Result<Model> quantize(const Model& model, const CalibrationTable& table, const QuantizeOptions& options,
                        QuantizeReport* report = nullptr);
+
+/// Options with the numbers that an INT8 build on this machine uses (UINT8 where it is finer, 7-bit weights without
+/// VNNI).
+QuantizeOptions int8_build_options();
+
+/// Whether QuantizeOptions::equalization would change the model.
+Result<bool> can_equalise(const Model& model);
 
 /// What dynamic_to_static() did.
 struct DynamicReport {

@@ -9,10 +9,9 @@
 namespace planish {
 namespace {
 
-/// Exponents of the range of a channel and of the weights that read it: their ratio becomes even, so that neither side
-/// of a product rounds much more coarsely than the other.
+/// Exponent of a channel's range. 1 would give every channel all steps of the tensor; but ranges are those of outliers,
+/// thresholds lie below them, and the weights behind must round what the channels no longer do.
 constexpr double kRangeExponent = 0.5;
-constexpr double kWeightExponent = 0.5;
 constexpr double kLargestDivisor = 64;
 
 constexpr std::array<std::string_view, 4> kTransparent{"Relu", "LeakyRelu", "MaxPool", "AveragePool"};
@@ -30,6 +29,13 @@ class Equaliser {
   Equalization run() {
     for (int32_t n = 0; n < static_cast<int32_t>(graph_.nodes.size()); ++n) equalise_outputs(n);
     return std::move(done_);
+  }
+
+  /// Whether run() would find something to do if it knew all ranges.
+  bool any() {
+    for (int32_t n = 0; n < static_cast<int32_t>(graph_.nodes.size()); ++n)
+      if (channels_of(n)) return true;
+    return false;
   }
 
  private:
@@ -79,66 +85,50 @@ class Equaliser {
     return true;
   }
 
-  /// By channel: the largest share that the weights reading it have of their output channel's largest weight.
-  std::vector<double> weight_shares(const std::vector<Reader>& readers, int64_t count) {
-    std::vector<double> shares(static_cast<size_t>(count), 0);
-    for (const Reader& r : readers) {
-      const Tensor& w = *own_weights(r.node);
-      const int64_t inputs = w.dim(1);
-      const int64_t taps = w.size() / (w.dim(0) * inputs);
-      const float* x = w.data<float>();
-      for (int64_t m = 0; m < w.dim(0); ++m) {
-        float row_max = 0;
-        for (int64_t i = 0; i < inputs * taps; ++i) row_max = std::max(row_max, std::fabs(x[m * inputs * taps + i]));
-        if (row_max == 0) continue;
-        for (int64_t c = 0; c < count; ++c)
-          for (int64_t t = 0; t < taps; ++t) {
-            const double share = std::fabs(x[(m * inputs + r.offset + c) * taps + t]) / row_max;
-            shares[static_cast<size_t>(c)] = std::max(shares[static_cast<size_t>(c)], share);
-          }
-      }
-    }
-    return shares;
+  /// The channels of a convolution that can be evened out.
+  struct Channels {
+    int64_t count = 0;
+    std::vector<Reader> readers;
+    std::vector<std::pair<ValueId, int64_t>> tensors;
+  };
+
+  std::optional<Channels> channels_of(int32_t n) {
+    const Tensor* w = own_weights(n);
+    if (w == nullptr) return std::nullopt;
+    Channels out{.count = w->dim(0)};
+    if (!follow(node(n).outputs[0], 0, out.readers, out.tensors) || out.readers.empty()) return std::nullopt;
+    for (const Reader& r : out.readers)
+      if (r.offset + out.count > own_weights(r.node)->dim(1)) return std::nullopt;
+    if (node(n).in(2) == kNoValue) return out;
+    const Tensor* bias = graph_.constant_of(node(n).in(2));
+    if (bias == nullptr || bias->size() != out.count || bias->dtype() != DType::f32) return std::nullopt;
+    return out;
   }
 
   void equalise_outputs(int32_t n) {
-    const Tensor* w = own_weights(n);
-    if (w == nullptr) return;
-    const int64_t count = w->dim(0);
-    std::vector<Reader> readers;
-    std::vector<std::pair<ValueId, int64_t>> tensors;
-    if (!follow(node(n).outputs[0], 0, readers, tensors) || readers.empty()) return;
-    for (const Reader& r : readers)
-      if (r.offset + count > own_weights(r.node)->dim(1)) return;
-    if (node(n).in(2) != kNoValue &&
-        (graph_.constant_of(node(n).in(2)) == nullptr || graph_.constant_of(node(n).in(2))->size() != count ||
-         graph_.constant_of(node(n).in(2))->dtype() != DType::f32))
-      return;
-    const auto divisors = divisors_for(readers, tensors, count);
+    const auto channels = channels_of(n);
+    if (!channels) return;
+    const auto divisors = divisors_for(*channels);
     if (!divisors) return;
-    apply(n, readers, *divisors);
-    remember(tensors, *divisors);
+    apply(n, channels->readers, *divisors);
+    remember(channels->tensors, *divisors);
     ++done_.layers;
   }
 
-  std::optional<std::vector<float>> divisors_for(const std::vector<Reader>& readers,
-                                                 const std::vector<std::pair<ValueId, int64_t>>& tensors,
-                                                 int64_t count) {
-    const ValueId read = node(readers.front().node).in(0);
+  std::optional<std::vector<float>> divisors_for(const Channels& channels) {
+    const ValueId read = node(channels.readers.front().node).in(0);
     const std::vector<float>* amax = maxima_(graph_.value(read).name);
-    const auto at = std::ranges::find(tensors, read, &std::pair<ValueId, int64_t>::first);
-    if (amax == nullptr || at == tensors.end() || at->second + count > static_cast<int64_t>(amax->size()))
+    const auto at = std::ranges::find(channels.tensors, read, &std::pair<ValueId, int64_t>::first);
+    if (amax == nullptr || at == channels.tensors.end() ||
+        at->second + channels.count > static_cast<int64_t>(amax->size()))
       return std::nullopt;
-    const std::vector<double> shares = weight_shares(readers, count);
     // Relative to the whole tensor, so that the branches of a concat are evened out with each other.
     const double largest = *std::ranges::max_element(*amax);
     if (!(largest > 0)) return std::nullopt;
-    std::vector<float> divisors(static_cast<size_t>(count), 1.0F);
+    std::vector<float> divisors(static_cast<size_t>(channels.count), 1.0F);
     for (size_t c = 0; c < divisors.size(); ++c) {
       const double range = (*amax)[static_cast<size_t>(at->second) + c] / largest;
-      const double share = std::max(shares[c], 1e-3);
-      const double d = std::pow(std::max(range, 0.0), kRangeExponent) / std::pow(share, kWeightExponent);
-      divisors[c] = static_cast<float>(std::clamp(d, 1 / kLargestDivisor, kLargestDivisor));
+      divisors[c] = static_cast<float>(std::max(std::pow(range, kRangeExponent), 1 / kLargestDivisor));
     }
     return divisors;
   }
@@ -179,12 +169,14 @@ class Equaliser {
   }
 
   Graph& graph_;
-  const ChannelMaxima& maxima_;
+  const ChannelMaxima maxima_;
   const Uses uses_;
   Equalization done_;
 };
 
 }  // namespace
+
+bool can_equalise(Graph graph) { return Equaliser(graph, {}).any(); }
 
 Equalization equalise(Graph& graph, const ChannelMaxima& maxima) { return Equaliser(graph, maxima).run(); }
 

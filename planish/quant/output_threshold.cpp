@@ -11,16 +11,21 @@ namespace planish {
 namespace {
 
 constexpr std::array kFactors{0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.1, 1.2, 1.35};
-/// What another threshold must bring: less is within the noise of the sample.
+/// What another threshold must bring in either half of the samples: less is within their noise, and a gain in one half
+/// alone is the luck of the rare large values.
 constexpr double kClearGain = 0.97;
+
+/// Errors of the samples with even and with odd numbers.
+using Halves = std::array<double, 2>;
 
 /// One group of a reader as matrices.
 struct Operands {
   int64_t n = 0;
   int64_t k = 0;
   int64_t m = 0;
-  std::vector<float> x;  // [K, n]
-  std::vector<float> w;  // [K, M]
+  std::vector<float> x;      // [K, n]
+  std::vector<float> w;      // [K, M]
+  std::vector<size_t> half;  // [n]: of the sample that a position belongs to
 };
 
 std::vector<Operands> operands_of(const Graph& graph, const TensorReader& reader) {
@@ -33,6 +38,7 @@ std::vector<Operands> operands_of(const Graph& graph, const TensorReader& reader
     Operands o{.n = rows.rows(), .k = rows.k(), .m = outputs / rows.groups()};
     o.x.resize(static_cast<size_t>(o.k * o.n));
     o.w.resize(static_cast<size_t>(o.k * o.m));
+    for (const int64_t sample : rows.samples()) o.half.push_back(static_cast<size_t>(sample % 2));
     for (int64_t i = 0; i < o.n; ++i)
       for (int64_t c = 0; c < o.k; ++c)
         o.x[static_cast<size_t>(c * o.n + i)] = rows.values()[static_cast<size_t>((i * rows.groups() + g) * o.k + c)];
@@ -47,7 +53,7 @@ std::vector<Operands> operands_of(const Graph& graph, const TensorReader& reader
 }
 
 /// Variance over the positions of what quantising adds to the results, summed over the outputs.
-double output_error(const Operands& o, const TensorQuantization& quantiser, const GramFunction& gram) {
+Halves output_error(const Operands& o, const TensorQuantization& quantiser, const GramFunction& gram) {
   std::vector<float> d(o.x.size());
   parallel_for(static_cast<int64_t>(d.size()), 4096, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -57,18 +63,30 @@ double output_error(const Operands& o, const TensorQuantization& quantiser, cons
   });
   std::vector<float> e(static_cast<size_t>(o.n * o.m));
   gram(o.k, o.n, o.m, d.data(), o.w.data(), e.data());
-  double error = 0;
+  Halves error{};
+  Halves rows{};
+  for (const size_t h : o.half) rows[h] += 1;
   for (int64_t m = 0; m < o.m; ++m) {
-    double sum = 0;
-    double squares = 0;
+    Halves sum{};
+    Halves squares{};
     for (int64_t i = 0; i < o.n; ++i) {
       const double v = e[static_cast<size_t>(i * o.m + m)];
-      sum += v;
-      squares += v * v;
+      const size_t h = o.half[static_cast<size_t>(i)];
+      sum[h] += v;
+      squares[h] += v * v;
     }
-    error += squares / static_cast<double>(o.n) - std::pow(sum / static_cast<double>(o.n), 2);
+    for (size_t h = 0; h < error.size(); ++h)
+      if (rows[h] > 0) error[h] += squares[h] / rows[h] - std::pow(sum[h] / rows[h], 2);
   }
   return error;
+}
+
+/// The larger of the shares that the halves have of their errors in `base`.
+double worse_share(const Halves& error, const Halves& base) {
+  double worse = 0;
+  for (size_t h = 0; h < error.size(); ++h)
+    if (base[h] > 0) worse = std::max(worse, error[h] / base[h]);
+  return worse;
 }
 
 TensorQuantization with_threshold(const TensorQuantization& first, double factor, float min, float max) {
@@ -94,18 +112,22 @@ TensorQuantization choose_by_output(const Graph& graph, const std::vector<Tensor
     for (Operands& o : operands_of(graph, reader))
       if (o.n > 1) operands.push_back(std::move(o));
   const auto error_of = [&](const TensorQuantization& q) {
-    double error = 0;
-    for (const Operands& o : operands) error += output_error(o, q, gram);
+    Halves error{};
+    for (const Operands& o : operands) {
+      const Halves e = output_error(o, q, gram);
+      for (size_t h = 0; h < error.size(); ++h) error[h] += e[h];
+    }
     return error;
   };
   if (operands.empty() || !(max > min)) return first;
+  const Halves base = error_of(first);
   TensorQuantization best = first;
-  double least = error_of(first) * kClearGain;
+  double least = worse_share(base, base) * kClearGain;
   for (const double factor : kFactors) {
     const TensorQuantization q = with_threshold(first, factor, min, max);
-    const double error = q == first ? INFINITY : error_of(q);
-    if (!(error < least)) continue;
-    least = error;
+    const double share = q == first ? INFINITY : worse_share(error_of(q), base);
+    if (!(share < least)) continue;
+    least = share;
     best = q;
   }
   return best;

@@ -28,8 +28,8 @@ struct QuantizeCommand {
   std::string path, output_path, report_path;
   std::string style = "tensorrt", rounding = "auto", max_drop, data_path;
   std::vector<std::string> keep_float, force_int8;
-  bool per_tensor = false, no_bias_correction = false, equalize = false, to_static = false, full_range = false,
-       symmetric = false;
+  bool per_tensor = false, no_bias_correction = false, equalize = false, no_equalize = false, to_static = false,
+       full_range = false, symmetric = false;
   double time_limit_s = kTimeLimitS;
   CalibrationArguments calibration;
   JudgeArguments judge;
@@ -60,7 +60,10 @@ struct QuantizeCommand {
               "UINT8 with 255 steps for tensors that lie on one side of zero: up to half the rounding error (default "
               "for the styles onnxruntime and openvino; TensorRT does not take it)");
     line.flag("--symmetric", symmetric, "Symmetric INT8 for all tensors (default for the style tensorrt)");
-    line.flag("--equalize", equalize, "Even out channels between layers before calibrating");
+    line.flag("--equalize", equalize,
+              "Even out channels between layers before calibrating (default for symmetric INT8 calibrated on data, "
+              "without --max-drop)");
+    line.flag("--no-equalize", no_equalize, "Leave channels as they are");
     line.texts("--keep-float", keep_float, "NODE[,...]", "Nodes that stay in float; one * allowed: /head/*");
     line.texts("--force-int8", force_int8, "NODE[,...]", "Nodes to quantise even where it is not thought worth it");
     line.text("--max-drop", max_drop, "POINTS",
@@ -91,6 +94,8 @@ Status check(const QuantizeCommand& command) {
                "add --eval=labels.csv, --eval=FOLDER or --eval=images.npz");
   if (command.full_range && command.symmetric)
     return bad("--full-range", "is the opposite of --symmetric", "give one of the two");
+  if (command.equalize && command.no_equalize)
+    return bad("--equalize", "is the opposite of --no-equalize", "give one of the two");
   if (command.full_range && command.style == "tensorrt")
     warn("quantize", "--full-range writes UINT8, which TensorRT does not take: add --style=onnxruntime or openvino");
   if (command.max_drop.empty() && !command.judge.data.empty())
@@ -102,6 +107,15 @@ bool full_range_of(const QuantizeCommand& command) {
   return command.full_range || (command.style != "tensorrt" && !command.symmetric);
 }
 
+/// Evening channels out gains most where 127 steps must do for all of them; adapting the weights makes up for its cost.
+Result<bool> equalises(const QuantizeCommand& command, const api::Model& model) {
+  if (command.equalize || command.no_equalize) return command.equalize;
+  if (full_range_of(command) || command.rounding != "auto" || command.per_tensor || command.no_bias_correction ||
+      !command.max_drop.empty())
+    return false;
+  return api::can_equalise(model);
+}
+
 api::QuantizeOptions options_of(const QuantizeCommand& command) {
   api::QuantizeOptions options;
   options.style = command.style == "onnxruntime" ? api::QuantizeStyle::onnxruntime
@@ -110,7 +124,8 @@ api::QuantizeOptions options_of(const QuantizeCommand& command) {
   options.rounding = command.rounding == "adaptive" ? api::RoundingMethod::adaptive : api::RoundingMethod::nearest;
   options.per_channel = !command.per_tensor;
   options.bias_correction = !command.no_bias_correction;
-  options.equalization = command.equalize;
+  options.method = api::find_calibration_method(command.calibration.method).value_or(options.method);
+  options.percentile = command.calibration.percentile;
   options.full_range = full_range_of(command);
   // ONNX Runtime adds two products in 16 bits where there is no VNNI, and saturates.
   options.narrow_weights = command.style == "onnxruntime" && *options.full_range;
@@ -259,12 +274,15 @@ Status quantize(QuantizeCommand& command) {
   api::QuantizeOptions options = options_of(command);
   command.calibration.full_range = options.full_range;
   command.calibration.narrow_weights = options.narrow_weights;
-  // Rounding anew for what --rounding=adaptive or --equalize ask is quantize()'s work.
-  command.calibration.adapt_weights = command.rounding == "auto" && !command.equalize;
+  // Rounding anew for what --rounding=adaptive or equalisation ask is quantize()'s work.
+  options.equalization = PLANISH_TRY(equalises(command, trials.model()));
+  command.calibration.adapt_weights =
+      command.rounding == "auto" && (!options.equalization || !command.calibration.cache_path.empty());
   Calibration calibration = PLANISH_TRY(
       calibrate_with_progress("quantize", trials.model(), command.calibration, shapes, command.build.threads));
   if (command.rounding == "nearest") calibration.table.adapted_weights.clear();
   options.data = calibration.source.get();
+  if (options.data == nullptr) options.equalization = command.equalize;
   if (!command.max_drop.empty()) PLANISH_TRY(search(command, trials, calibration, options));
   if (options.data != nullptr) PLANISH_TRY(options.data->rewind());
   Progress progress("Quantising");

@@ -14,7 +14,6 @@ namespace planish::tools {
 namespace {
 
 constexpr std::string_view kOnRequest = "kept in float on request";
-constexpr double kLevels = 127;
 
 /// Outputs of a run as one list of numbers per output.
 using Outputs = std::vector<std::vector<double>>;
@@ -174,13 +173,13 @@ Status add_times(const api::Engine& in_float, const api::Engine& in_int8, std::v
   return {};
 }
 
-std::optional<double> quantisation_snr_db(const api::RangeHistogram& histogram, double scale) {
+std::optional<double> quantisation_snr_db(const api::RangeHistogram& histogram, double scale, int32_t steps) {
   if (!(scale > 0) || !(histogram.bin_width > 0)) return std::nullopt;
   double signal = 0, noise = 0;
   for (size_t i = 0; i < histogram.counts.size(); ++i) {
     const double value = (static_cast<double>(i) + 0.5) * histogram.bin_width;
     const auto count = static_cast<double>(histogram.counts[i]);
-    const double beyond = value - kLevels * scale;
+    const double beyond = value - steps * scale;
     // Rounding: uniform within a step, but a value below half a step only loses itself.
     const double rounding = value < scale / 2 ? value * value : scale * scale / 12;
     noise += count * (beyond > 0 ? beyond * beyond : rounding);

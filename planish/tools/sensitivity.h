@@ -54,7 +54,7 @@ Status add_times(const api::Engine& in_float, const api::Engine& in_int8, std::v
 
 /// Signal to noise in dB when values of this histogram are rounded to `scale` and clipped at 127 of it; nullopt for an
 /// empty histogram.
-std::optional<double> quantisation_snr_db(const api::RangeHistogram& histogram, double scale);
+std::optional<double> quantisation_snr_db(const api::RangeHistogram& histogram, double scale, int32_t steps = 127);
 
 /// "node1:fp32,node2:fp32" for --layerPrecisions.
 std::string layer_precisions_text(const std::vector<std::string>& nodes);

@@ -85,7 +85,11 @@ void add_input_noise(const std::string& path, const api::CalibrationTable& table
     const auto histogram = histogram_of.find(input_of[node.node]);
     const auto range = table.ranges.find(input_of[node.node]);
     if (histogram == histogram_of.end() || range == table.ranges.end()) continue;
-    node.input_snr_db = quantisation_snr_db(*histogram->second, static_cast<double>(range->second.scale));
+    const api::TensorRange& r = range->second;
+    node.input_snr_db = r.unsigned_scale > 0
+                            ? quantisation_snr_db(*histogram->second, static_cast<double>(r.unsigned_scale),
+                                                  std::max(r.unsigned_zero, 255 - r.unsigned_zero))
+                            : quantisation_snr_db(*histogram->second, static_cast<double>(r.scale));
   }
 }
 
@@ -107,7 +111,7 @@ Status add_metric(const SensitivityCommand& command, Trials& trials, const api::
       break;
     }
     progress.update("nodes", static_cast<int64_t>(i), static_cast<int64_t>(nodes.size()));
-    api::QuantizeOptions alone;
+    api::QuantizeOptions alone = api::int8_build_options();
     alone.keep_float = all_but(names, {nodes[i].node});
     api::Model quantised = PLANISH_TRY(api::quantize(trials.model(), table, alone));
     const api::Engine engine = PLANISH_TRY(api::Engine::build(std::move(quantised), quick));
@@ -120,7 +124,7 @@ Status add_tuned_times(const SensitivityCommand& command, Trials& trials, const 
                        std::vector<NodeSensitivity>& nodes) {
   if (command.no_times || command.build.optimization_level == 0) return {};
   const api::Engine in_float = PLANISH_TRY(trials.build([](api::BuildConfig&) {}, "FP32"));
-  api::Model quantised = PLANISH_TRY(api::quantize(trials.model(), table, {}));
+  api::Model quantised = PLANISH_TRY(api::quantize(trials.model(), table, api::int8_build_options()));
   const api::Engine in_int8 = PLANISH_TRY(trials.build_model(std::move(quantised), trials.config(), "INT8"));
   return add_times(in_float, in_int8, nodes);
 }
@@ -212,10 +216,11 @@ Status sensitivity(SensitivityCommand& command) {
       warn("sensitivity", "a calibration cache holds no histograms: none were drawn");
   }
   const auto samples = PLANISH_TRY(samples_of(command, trials.model(), calibration, shapes));
-  const QuantisableNodes all = PLANISH_TRY(quantisable_nodes(trials.model(), calibration.table, {}));
+  const api::QuantizeOptions numbers = api::int8_build_options();
+  const QuantisableNodes all = PLANISH_TRY(quantisable_nodes(trials.model(), calibration.table, numbers));
   Progress progress("Measuring");
   auto nodes = PLANISH_TRY(measure_sensitivity(
-      trials, calibration.table, {}, all.nodes, samples, deadline,
+      trials, calibration.table, numbers, all.nodes, samples, deadline,
       [&progress](std::string_view stage, int64_t done, int64_t total) { progress.update(stage, done, total); }));
   progress.finish();
   if (nodes.size() < all.nodes.size())

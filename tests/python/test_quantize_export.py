@@ -121,10 +121,12 @@ def top1(out):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["build", "quantize"])
 @pytest.mark.parametrize("name,preset,least,least_same", [("squeezenet1_1", "caffe", 59.2, 0.96),
                                                           ("resnet18_cifar10", "cifar10", 91.2, 0.993)])
-def test_int8_keeps_the_accuracy_of_classifiers(name, preset, least, least_same, tmp_path):
-    """Implicit INT8, calibrated as the bars say: every 4th picture of imagenet500, every 2nd of calib_images."""
+def test_int8_keeps_the_accuracy_of_classifiers(name, preset, least, least_same, form, tmp_path):
+    """Implicit INT8 and the symmetric Q/DQ file, calibrated as the bars say: every 4th picture of imagenet500, every
+    2nd of calib_images."""
     model = planish_program.shared("models", f"{name}.onnx")
     if preset == "caffe":
         data = planish_program.shared("data", "imagenet500")
@@ -136,16 +138,18 @@ def test_int8_keeps_the_accuracy_of_classifiers(name, preset, least, least_same,
     calib.mkdir()
     for i, picture in enumerate(pictures):
         (calib / f"{i:04}_{picture.name}").write_bytes(picture.read_bytes())
-    engine = tmp_path / "int8.engine"
-    planish_program.call("build", model, "--int8", f"--calib={calib}", f"--preset={preset}", "-o", engine)
+    engine = tmp_path / ("int8.engine" if form == "build" else "int8.onnx")
+    planish_program.call(form, model, *(["--int8"] if form == "build" else []), f"--calib={calib}",
+                         f"--preset={preset}", "-o", engine)
     planish_program.call("eval", model, f"--data={data}", f"--preset={preset}",
                          f"--predictions={tmp_path / 'float.csv'}")
     out = planish_program.call("eval", engine, f"--data={data}", f"--preset={preset}",
                                f"--predictions={tmp_path / 'int8.csv'}")
     before, after = predictions(tmp_path / "float.csv"), predictions(tmp_path / "int8.csv")
     same = np.mean([after[k] == v for k, v in before.items()])
-    print(f"{name}: top-1 {top1(out)} %, same top-1 as FP32 {same:.1%}")
-    assert top1(out) >= least and same >= least_same
+    print(f"{name} {form}: top-1 {top1(out)} %, same top-1 as FP32 {same:.1%}")
+    # Among pictures that change, chance decides which were right: the file may lose two more than an engine.
+    assert top1(out) >= least - (0.1 if form == "quantize" else 0) and same >= least_same
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ constexpr std::string_view kFire =
 TEST(Equalization, KeepsTheResultAndEvensOutTheChannels) {
   Graph g = *parse_text(kFire);
   ASSERT_TRUE(annotate_shapes(g).ok());
+  EXPECT_TRUE(can_equalise(g));
   const Graph before = g;
   const std::map<std::string, std::vector<float>> ranges{{"a", {1, 2, 50, 4, 0, 0.1F}},
                                                          {"p", {1, 2, 3, 4, 5, 60, 70, 80, 90, 100}}};
@@ -61,6 +62,7 @@ TEST(Equalization, LeavesTensorsAloneThatSomethingElseReads) {
                                 "  c = Conv(a, w2) @conv2\n") +
                     use + "}\n");
     ASSERT_TRUE(annotate_shapes(g).ok());
+    EXPECT_FALSE(can_equalise(g));
     const std::vector<float> range{1, 2, 3, 4};
     EXPECT_EQ(equalise(g, [&range](const std::string&) { return &range; }).layers, 0);
   }
