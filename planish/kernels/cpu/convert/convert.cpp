@@ -30,12 +30,12 @@ std::span<const ConvertKernels> convert_kernels() {
 }
 
 const ConvertKernels& best_convert_kernels() {
-  static const ConvertKernels& best = []() -> const ConvertKernels& {
+  static const ConvertKernels* const best = [] {
     for (const ConvertKernels& k : convert_kernels())
-      if (cpu_features().has(k.isa)) return k;
-    return convert_kernels().back();
+      if (cpu_features().has(k.isa)) return &k;
+    return &convert_kernels().back();
   }();
-  return best;
+  return *best;
 }
 
 }  // namespace planish::kernels
