@@ -109,6 +109,17 @@ Result<KeptSamples> keep_samples(CalibrationSource& source) {
   }
 }
 
+/// ONNX Runtime makes UINT8 around 128 of symmetric INT8 itself, for its kernels, but cannot do so where it has put
+/// reshapes between quantisers first (MatMul with a bias as Gemm). The values are the same.
+PlacementPlan unsigned_quantisers(PlacementPlan plan) {
+  for (auto& [value, quantiser] : plan.quantisers) {
+    if (quantiser.type != DType::i8) continue;
+    quantiser.type = DType::u8;
+    quantiser.zero += 128;
+  }
+  return plan;
+}
+
 void fill_report(const Graph& graph, const PlacementPlan& plan, QuantizeReport* report) {
   if (report == nullptr) return;
   report->quantised_nodes = static_cast<int64_t>(plan.products.size());
@@ -164,7 +175,9 @@ Result<Model> quantize(const Model& model, const CalibrationTable& measured, con
                       others));
   }
   fill_report(graph, plan, report);
-  return ModelAccess::with_graph(model, PLANISH_TRY(place_qdq(graph, plan, weights)));
+  const bool for_ort = options.style == QuantizeStyle::onnxruntime && options.full_range.value_or(false);
+  return ModelAccess::with_graph(model,
+                                 PLANISH_TRY(place_qdq(graph, for_ort ? unsigned_quantisers(plan) : plan, weights)));
 }
 
 }  // namespace planish::api

@@ -65,6 +65,7 @@ def test_the_file_has_the_numbers_of_its_style(quantised, style):
             assert zero.dtype == np.uint8 if zero.dtype != np.int8 else not zero.any()
     activations = {weights[n.input[2]].dtype for n in nodes}
     assert activations == {np.dtype(np.int8)} if style == "tensorrt" else np.dtype(np.uint8) in activations
+    assert style != "onnxruntime" or activations == {np.dtype(np.uint8)}
     kernels = [v for k, v in weights.items() if v.dtype == np.int8 and v.ndim == 4]
     # ONNX Runtime without VNNI adds two products in 16 bits: 255 * 64 * 2 is what fits.
     assert len(kernels) == 20 and all(np.abs(v.astype(int)).max() <= 127 for v in kernels)
