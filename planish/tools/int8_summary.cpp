@@ -57,8 +57,8 @@ Int8Summary summarise_int8(const std::vector<api::LayerInfo>& layers, const api:
     for (const std::string& node : layer.onnx_nodes)
       if (const auto it = reason_of.find(node); it != reason_of.end()) reason = it->second;
     if (reason.empty() && is_product(layer) && report != nullptr && report->quantised_nodes > 0) {
-      summary.lost.push_back(layer.name);
-      reason = "float timed faster than INT8";
+      summary.not_fused.push_back(layer.name);
+      reason = "quantised, but no integer kernel takes it";
     }
     floats.push_back({ms, {layer.name, reason}});
   }
@@ -89,9 +89,6 @@ std::vector<std::string> int8_summary_lines(const Int8Summary& s) {
     lines.push_back(fmt::format("  in float: {} layers, {:.1f} % of the time", s.float_layers, share(s.float_ms, s)));
   for (const auto& [reason, names] : groups) lines.push_back(fmt::format("    {}: {}", reason, listed(names)));
   if (plain > 0 && !groups.empty()) lines.push_back(fmt::format("    between float layers: {}", plain));
-  lines.push_back(s.lost.empty() ? "  INT8 timed slower than float nowhere"
-                                 : fmt::format("  INT8 timed slower than float in {} layers, which run in float: {}",
-                                               s.lost.size(), listed(s.lost)));
   return lines;
 }
 

@@ -18,8 +18,8 @@ struct Int8Summary {
   double reformat_ms = 0;
   /// Float layers with the reason, longest first.
   std::vector<std::pair<std::string, std::string>> reasons;
-  /// Layers that were quantised and run in float because that timed faster.
-  std::vector<std::string> lost;
+  /// Products that were quantised and run in float all the same: their Q and DQ were not fused.
+  std::vector<std::string> not_fused;
 };
 
 /// `report`: why nodes were not quantised; nullptr for models that came with Q/DQ.
