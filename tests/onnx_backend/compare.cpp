@@ -1,6 +1,7 @@
 #include "compare.h"
 
 #include <fmt/format.h>
+#include <cstdint>
 
 #include <algorithm>
 #include <cmath>
