@@ -2,6 +2,8 @@
 
 // The loops behind every instruction set; included by one file per instruction set and nothing else.
 
+#include <xmmintrin.h>
+
 #include <cstdint>
 
 #include "planish/base/macros.h"
@@ -44,17 +46,13 @@ struct Attention {
 
   /// to[j][i] = from[i][j] for a square of numbers; rows of `to` are W apart.
   PLANISH_INLINE static void transpose(const float* from, int64_t row, float* to) {
-    typedef float Quad __attribute__((vector_size(kSquare * sizeof(float))));
-    Quad r[kSquare];
-    for (int i = 0; i < kSquare; ++i) __builtin_memcpy(&r[i], from + i * row, sizeof(Quad));
-    const Quad low01 = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
-    const Quad high01 = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-    const Quad low23 = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
-    const Quad high23 = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
-    const Quad columns[kSquare] = {
-        __builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
-        __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
-    for (int j = 0; j < kSquare; ++j) __builtin_memcpy(to + j * W, &columns[j], sizeof(Quad));
+    __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + row);
+    __m128 c = _mm_loadu_ps(from + 2 * row), d = _mm_loadu_ps(from + 3 * row);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(to, a);
+    _mm_storeu_ps(to + W, b);
+    _mm_storeu_ps(to + 2 * W, c);
+    _mm_storeu_ps(to + 3 * W, d);
   }
 
   /// scores[r][p..] = Q[r] . K for `kRows` rows and `kCols` panels.
