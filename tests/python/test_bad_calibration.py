@@ -316,8 +316,10 @@ def test_an_interrupted_calibration_leaves_nothing(tool, folder):
     (folder / "loader.py").write_text("import numpy as np\nimport pathlib\nimport time\ndef load_data():\n"
                                       "    while True:\n        pathlib.Path('running').touch()\n"
                                       f"        time.sleep(0.1)\n        yield {{'x': {ROW}}}\n")
+    # A shell that runs the tests in the background has them ignore the signal, and they would hand that down.
     child = subprocess.Popen(command(tool, "loader.py"), cwd=folder, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL, env=environment())
+                             stderr=subprocess.DEVNULL, env=environment(),
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     for _ in range(600):
         if (folder / "running").exists() or child.poll() is not None:
             break

@@ -2,7 +2,7 @@
 
 // The loops behind every instruction set; included by one file per instruction set and nothing else.
 
-#include <xmmintrin.h>
+#include <immintrin.h>
 
 #include <cstdint>
 
