@@ -72,3 +72,23 @@ def relative_l2(actual, expected):
     """|actual - expected| / |expected| over all elements."""
     actual, expected = (np.asarray(a, np.float64).ravel() for a in (actual, expected))
     return float(np.linalg.norm(actual - expected) / max(np.linalg.norm(expected), 1e-30))
+
+
+def in_order_of(expected, actual, score_noise=1e-5):
+    """`actual` with its detections (boxes, scores, labels of one picture) put in the order of `expected`.
+
+    Scores closer together than rounding come out of a TopK or of non-maximum suppression in either order. Each expected
+    detection takes the nearest box that is not taken, has its label, and whose score differs by `score_noise` of its
+    own at most; one without such a partner leaves the order as it was. Other outputs stay as they are.
+    """
+    if not {"boxes", "scores", "labels"} <= set(expected) or any(
+            actual[k].shape != expected[k].shape for k in ("boxes", "scores", "labels")):
+        return actual
+    order, taken = [], np.zeros(len(expected["labels"]), bool)
+    for box, score, label in zip(expected["boxes"], expected["scores"], expected["labels"]):
+        may = ~taken & (actual["labels"] == label) & (np.abs(actual["scores"] - score) <= score_noise * abs(score))
+        if not may.any():
+            return actual
+        order.append(np.where(may, np.abs(actual["boxes"] - box).max(axis=1), np.inf).argmin())
+        taken[order[-1]] = True
+    return actual | {k: actual[k][order] for k in ("boxes", "scores", "labels")}
