@@ -80,19 +80,20 @@ struct Grid {
   }
 };
 
-/// A part without its place: what a thread keeps in its second-level cache are the weights of a panel and the rows of
-/// A (or the sums of their quadrants), to one `depth`.
+/// A part without its place: what a thread keeps in its second-level cache are, to one `depth`, the weights of a panel
+/// and the rows of A; with seven products the quadrants of a pair of panels and the sums of them, while the sums of A
+/// stream by.
 GemmPart cut(const GemmKernel& kernel, int64_t k, int64_t rows) {
-  constexpr int64_t kMostRows = 96;
   constexpr int64_t kLeastDepth = 64;
-  const int64_t depth = kernel.products == kDirect ? k : k / 2;
-  const int64_t rows_of_sums = kernel.products == kDirect ? kMostRows : kMostRows / 2;
-  const int64_t cached =
-      cpu_features().l2_bytes / static_cast<int64_t>(sizeof(float)) / kernel.products / (kernel.width + rows_of_sums);
+  const bool direct = kernel.products == kDirect;
+  const int64_t most_rows = direct ? 96 : 128;
+  const int64_t depth = direct ? k : k / 2;
+  const int64_t cached = cpu_features().l2_bytes / static_cast<int64_t>(sizeof(float)) /
+                         (direct ? 2 * (kernel.width + most_rows) : (4 + kernel.products) * kernel.width);
+  const int64_t most = std::max(kLeastDepth, cached);
   GemmPart part;
-  const int64_t most = std::max(kLeastDepth, kernel.products == kDirect ? cached / 2 : cached);
   part.depth = std::min(depth, (parts(depth, parts(depth, most)) + 15) / 16 * 16);
-  part.chunk = even(parts(rows, parts(rows, kMostRows)));
+  part.chunk = even(parts(rows, parts(rows, most_rows)));
   return part;
 }
 
@@ -213,7 +214,7 @@ WhyNot supports(const NodeView& view, const Target&) {
 }
 
 std::string format_of(const GemmKernel& kernel) {
-  return fmt::format("{}:{}", kernel.products == kDirect ? "columns" : "strassen", kernel.width);
+  return fmt::format("{}:{}", kernel.products == kDirect ? "columns" : "pairs", kernel.width);
 }
 
 template <int kProducts>
@@ -272,13 +273,13 @@ constinit const Tactic kCpuGemm{.id = "cpu.gemm",
                                 .pack = pack<kDirect>,
                                 .prepare = prepare<kDirect>,
                                 .unpack = unpack,
-                                .version = 2};
+                                .version = 3};
 constinit const Tactic kCpuStrassen{.id = "cpu.strassen",
                                     .ops = kOps,
                                     .supports = supports<kStrassen>,
                                     .pack = pack<kStrassen>,
                                     .prepare = prepare<kStrassen>,
                                     .unpack = unpack,
-                                    .version = 2};
+                                    .version = 4};
 
 }  // namespace planish

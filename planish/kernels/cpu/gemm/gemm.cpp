@@ -1,6 +1,7 @@
 #include "planish/kernels/cpu/gemm/gemm.h"
 
 #include <algorithm>
+#include <array>
 
 #include "planish/kernels/cpu/gemm/generic.h"
 #include "planish/kernels/cpu/gemm/variants.h"
@@ -8,32 +9,10 @@
 namespace planish::kernels {
 namespace {
 
-/// Where the numbers of B lie in its packed form.
-class PackedPlaces {
- public:
-  PackedPlaces(const GemmKernel& kernel, int64_t k, int64_t n)
-      : products_(kernel.products),
-        width_(kernel.width),
-        depth_(kernel.products == 1 ? k : k / 2),
-        panels_((n + kernel.panel - 1) / kernel.panel) {}
-
-  [[nodiscard]] int64_t panels() const { return panels_; }
-  [[nodiscard]] int64_t depth() const { return depth_; }
-  [[nodiscard]] int64_t size() const { return panels_ * products_ * depth_ * width_; }
-  [[nodiscard]] int64_t at(int64_t panel, int64_t product, int64_t k, int64_t column) const {
-    return ((panel * products_ + product) * depth_ + k) * width_ + column;
-  }
-
- private:
-  int64_t products_;
-  int64_t width_;
-  int64_t depth_;
-  int64_t panels_;
-};
-
-/// The factors of the seven products that B contributes, by quadrant 11, 12, 21, 22.
-constexpr std::array<std::array<int, 4>, 7> kFactors{
-    {{1, 0, 0, 1}, {1, 0, 0, 0}, {0, 1, 0, -1}, {-1, 0, 1, 0}, {0, 0, 0, 1}, {1, 1, 0, 0}, {0, 0, 1, 1}}};
+/// Panels of `width` columns, as many as whole panels of C have.
+int64_t packed_panels(const GemmKernel& kernel, int64_t n) {
+  return (n + kernel.panel - 1) / kernel.panel * (kernel.panel / kernel.width);
+}
 
 }  // namespace
 
@@ -53,56 +32,29 @@ const GemmKernel& best_gemm_kernel(int products) {
 
 int64_t gemm_scratch_size(const GemmKernel& kernel, const GemmPart& part) {
   if (kernel.products == 1) return 0;
-  return (part.chunk + 1) / 2 * kernel.products * Gemm<4, 4, 3>::sum_stride(part.depth);
+  using Sizes = Gemm<4, 4, 3>;
+  return kernel.products *
+         ((part.chunk + 1) / 2 * Sizes::sum_stride(part.depth) + Sizes::factor_stride(kernel.width, part.depth));
 }
 
-int64_t gemm_weights_size(const GemmKernel& kernel, int64_t k, int64_t n) { return PackedPlaces(kernel, k, n).size(); }
+int64_t gemm_weights_size(const GemmKernel& kernel, int64_t k, int64_t n) {
+  return packed_panels(kernel, n) * k * kernel.width;
+}
 
 void pack_gemm_weights(const GemmKernel& kernel, int64_t k, int64_t n, const float* b, int64_t k_stride,
                        int64_t n_stride, float* packed) {
-  const PackedPlaces places(kernel, k, n);
-  const auto number = [&](int64_t i, int64_t j) { return j < n ? b[i * k_stride + j * n_stride] : 0.0F; };
-  for (int64_t panel = 0; panel < places.panels(); ++panel)
-    for (int64_t i = 0; i < places.depth(); ++i)
-      for (int64_t j = 0; j < kernel.width; ++j) {
-        const int64_t column = panel * kernel.panel + j;
-        if (kernel.products == 1) {
-          packed[places.at(panel, 0, i, j)] = number(i, column);
-          continue;
-        }
-        const std::array<float, 4> quadrants{number(i, column), number(i, column + kernel.width),
-                                             number(places.depth() + i, column),
-                                             number(places.depth() + i, column + kernel.width)};
-        for (size_t q = 0; q < kFactors.size(); ++q) {
-          float sum = 0;
-          for (size_t f = 0; f < quadrants.size(); ++f) sum += static_cast<float>(kFactors[q][f]) * quadrants[f];
-          packed[places.at(panel, static_cast<int64_t>(q), i, j)] = sum;
-        }
-      }
+  for (int64_t panel = 0; panel < packed_panels(kernel, n); ++panel)
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t j = panel * kernel.width; j < (panel + 1) * kernel.width; ++j)
+        *packed++ = j < n ? b[i * k_stride + j * n_stride] : 0.0F;
 }
 
 void unpack_gemm_weights(const GemmKernel& kernel, int64_t k, int64_t n, const float* packed, float* b,
                          int64_t k_stride, int64_t n_stride) {
-  const PackedPlaces places(kernel, k, n);
-  const auto put = [&](int64_t i, int64_t j, float value) {
-    if (j < n) b[i * k_stride + j * n_stride] = value;
-  };
-  for (int64_t panel = 0; panel < places.panels(); ++panel)
-    for (int64_t i = 0; i < places.depth(); ++i)
-      for (int64_t j = 0; j < kernel.width; ++j) {
-        const int64_t column = panel * kernel.panel + j;
-        const auto product = [&](int64_t q) { return packed[places.at(panel, q, i, j)]; };
-        if (kernel.products == 1) {
-          put(i, column, product(0));
-          continue;
-        }
-        const float b11 = product(1);
-        const float b22 = product(4);
-        put(i, column, b11);
-        put(i, column + kernel.width, product(2) + b22);
-        put(places.depth() + i, column, product(3) + b11);
-        put(places.depth() + i, column + kernel.width, b22);
-      }
+  for (int64_t panel = 0; panel * kernel.width < n; ++panel)
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t j = panel * kernel.width; j < (panel + 1) * kernel.width; ++j, ++packed)
+        if (j < n) b[i * k_stride + j * n_stride] = *packed;
 }
 
 }  // namespace planish::kernels

@@ -48,10 +48,11 @@ struct GemmPart {
 
 /// A matrix product with packed weights, in one of two algorithms. `products` is 1 for the direct one. It is 7 for one
 /// step of fast multiplication: rows, columns and the summed dimension are each paired, and seven products of sums of
-/// quadrants replace eight of quadrants. Sums of B's quadrants are made while packing, sums of A's in passing, and C's
-/// quadrants are summed while they are in the first-level cache. Source: Strassen 1969; Huang, Smith, Henry and van de
-/// Geijn 2016 ("Strassen's Algorithm Reloaded") for making the sums inside the blocking. One step multiplies the bound
-/// of the rounding error by about four (Higham 2002, section 23.2.2), far from what float kernels are allowed.
+/// quadrants replace eight of quadrants. Sums of B's quadrants are made one panel and depth at a time, because reading
+/// seven quarters of the weights from memory costs more than making them; sums of A's likewise, and C's quadrants are
+/// summed while they are in the first-level cache. Source: Strassen 1969; Huang, Smith, Henry and van de Geijn 2016
+/// ("Strassen's Algorithm Reloaded") for making the sums inside the blocking. One step multiplies the bound of the
+/// rounding error by about four (Higham 2002, section 23.2.2), far from what float kernels are allowed.
 struct GemmKernel {
   std::string_view name;
   Isa isa;
@@ -69,12 +70,12 @@ const GemmKernel& best_gemm_kernel(int products);
 /// Floats of GemmPart::scratch.
 int64_t gemm_scratch_size(const GemmKernel& kernel, const GemmPart& part);
 
-/// Floats that pack_gemm_weights writes: panels of [products][k or k/2][width], the last padded with zeros.
+/// Floats that pack_gemm_weights writes: panels of [k][width], padded with zeros to whole panels of C.
 int64_t gemm_weights_size(const GemmKernel& kernel, int64_t k, int64_t n);
-/// B as b[i * k_stride + j * n_stride]. With seven products k must be even.
+/// B as b[i * k_stride + j * n_stride]. A product by seven products needs an even k.
 void pack_gemm_weights(const GemmKernel& kernel, int64_t k, int64_t n, const float* b, int64_t k_stride,
                        int64_t n_stride, float* packed);
-/// The inverse of pack_gemm_weights: exact for one product, up to rounding for seven.
+/// The inverse of pack_gemm_weights.
 void unpack_gemm_weights(const GemmKernel& kernel, int64_t k, int64_t n, const float* packed, float* b,
                          int64_t k_stride, int64_t n_stride);
 

@@ -37,13 +37,31 @@ struct Gemm {
     if (count > 0) __builtin_memcpy(p, &v, static_cast<size_t>(count) * sizeof(float));
   }
 
+  /// Where a product finds the panel's numbers: [depth][kWidth] at `at`. While the first tile is computed they are
+  /// still to be made of two quadrants, at + `other` or at - `other`, and left in `sums` for the other tiles.
+  struct Factor {
+    const float* at;
+    const float* other = nullptr;
+    float* sums = nullptr;
+    bool negate = false;
+  };
+
+  typedef int32_t Bits __attribute__((vector_size(W * sizeof(float))));
+
   /// One number of each of kRows rows times one row of the panel. Rows are reached from every third row's pointer, so
   /// that three pointers and one stride are enough.
-  template <int kRows>
-  PLANISH_INLINE static void step(const float* const (&a)[3], int64_t a_row, const float* b, Vec (&acc)[kRows][C]) {
+  template <int kRows, bool kSum>
+  PLANISH_INLINE static void step(const float* const (&a)[3], int64_t a_row, const Factor& b, int64_t at, Bits sign,
+                                  Vec (&acc)[kRows][C]) {
     Vec w[C];
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) w[c] = load(b + c * W);
+    for (int c = 0; c < C; ++c) {
+      w[c] = load(b.at + at + c * W);
+      if constexpr (kSum) {
+        w[c] += reinterpret_cast<Vec>(reinterpret_cast<Bits>(load(b.other + at + c * W)) ^ sign);
+        store(b.sums + at + c * W, w[c]);
+      }
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const float x = a[r / 3][r % 3 * a_row];
@@ -58,39 +76,52 @@ struct Gemm {
     int64_t lines;
   };
 
-  /// tile[r] += sums of kRows rows of A over `depth` numbers, times sign; a second tile likewise when there is one.
-  template <int kRows>
-  static void product(int64_t depth, const float* a, int64_t a_row, const float* b, Ahead ahead, float* first,
-                      float first_sign, float* second, float second_sign) {
+  /// A tile of sums that a product is added to, times a sign.
+  struct Into {
+    float* tile = nullptr;
+    float sign = 1.0F;
+  };
+
+  /// The sums of kRows rows of A over `depth` numbers, added to one or two tiles.
+  template <int kRows, bool kSum>
+  static void product(int64_t depth, const float* a, int64_t a_row, const Factor& factor, Ahead ahead, Into first,
+                      Into second) {
     Vec acc[kRows][C] = {};
+    Factor b = factor;
+    const Bits sign = Bits{} + (b.negate ? INT32_MIN : 0);
     const float* from[3] = {a, kRows > 3 ? a + 3 * a_row : a, kRows > 6 ? a + 6 * a_row : a};
-    const auto advance = [&from](int64_t n) {
+    const auto advance = [&from, &b](int64_t n) {
       from[0] += n;
       from[1] += n;
       from[2] += n;
+      b.at += n * kWidth;
+      if constexpr (kSum) {
+        b.other += n * kWidth;
+        b.sums += n * kWidth;
+      }
     };
     int64_t k = 0;
-    for (; k + 4 <= depth; k += 4, b += 4 * kWidth, advance(4)) {
-      for (int64_t i = 0; i < ahead.lines; ++i, ahead.from += kLine) __builtin_prefetch(ahead.from, 0, 2);
+    for (; k + 4 <= depth; k += 4, advance(4)) {
+      for (int64_t i = 0; i < ahead.lines; ++i, ahead.from += kLine) __builtin_prefetch(ahead.from);
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         const float* const at[3] = {from[0] + i, from[1] + i, from[2] + i};
-        step<kRows>(at, a_row, b + i * kWidth, acc);
+        step<kRows, kSum>(at, a_row, b, i * kWidth, sign, acc);
       }
     }
-    for (; k < depth; ++k, b += kWidth, advance(1)) step<kRows>(from, a_row, b, acc);
-    const auto add_to = [&acc](float* tile, float sign) {
+    for (; k < depth; ++k, advance(1)) step<kRows, kSum>(from, a_row, b, 0, sign, acc);
+    const auto add_to = [&acc](const Into& to) {
       for (int r = 0; r < kRows; ++r)
         for (int c = 0; c < C; ++c) {
-          float* at = tile + r * kWidth + c * W;
-          store(at, load(at) + acc[r][c] * sign);
+          float* at = to.tile + r * kWidth + c * W;
+          store(at, load(at) + acc[r][c] * to.sign);
         }
     };
-    add_to(first, first_sign);
-    if (second != nullptr) add_to(second, second_sign);
+    add_to(first);
+    if (second.tile != nullptr) add_to(second);
   }
 
-  using Product = void (*)(int64_t, const float*, int64_t, const float*, Ahead, float*, float, float*, float);
+  using Product = void (*)(int64_t, const float*, int64_t, const Factor&, Ahead, Into, Into);
 
   /// The share of tile `i` of `tiles` in fetching [depth][kWidth] floats from `weights`; nothing when that is null.
   PLANISH_INLINE static Ahead share_of(const float* weights, int64_t depth, int64_t i, int64_t tiles) {
@@ -101,11 +132,11 @@ struct Gemm {
     return begin < depth * kWidth ? Ahead{weights + begin, lines} : Ahead{nullptr, 0};
   }
 
-  template <int kRows>
+  template <int kRows, bool kSum>
   static Product product_of(int64_t rows) {
     if constexpr (kRows > 1)
-      if (rows < kRows) return product_of<kRows - 1>(rows);
-    return product<kRows>;
+      if (rows < kRows) return product_of<kRows - 1, kSum>(rows);
+    return product<kRows, kSum>;
   }
 
   /// A tile of C: `rows` rows from `row`, kWidth columns from `column` of which some may not exist.
@@ -187,23 +218,22 @@ struct Gemm {
 
   /// Calls f(slice) for the panels of all depths, in the order in which they are read.
   template <typename F>
-  PLANISH_INLINE static void for_each_slice(const GemmProblem& p, const GemmPart& part, int64_t products, F f) {
-    const int64_t depth = p.k / products;
-    const int64_t floats = (products == 1 ? 1 : 7) * depth * kWidth;
-    for (int64_t k = 0; k < depth; k += part.depth) {
-      const bool last = k + part.depth >= depth;
+  PLANISH_INLINE static void for_each_slice(const GemmProblem& p, const GemmPart& part, F f) {
+    const int64_t floats = p.k * kWidth;
+    for (int64_t k = 0; k < p.k; k += part.depth) {
+      const bool last = k + part.depth >= p.k;
       for (int64_t panel = part.panel; panel < part.panel + part.panels; ++panel) {
         const float* next = p.weights + (panel + 1) * floats + k * kWidth;
         if (panel + 1 == part.panel + part.panels)
           next = last ? nullptr : p.weights + part.panel * floats + (k + part.depth) * kWidth;
-        f(Slice{panel, k, last ? depth - k : part.depth, next, last});
+        f(Slice{panel, k, last ? p.k - k : part.depth, next, last});
       }
     }
   }
 
   static void run_direct(const GemmProblem& p, const GemmPart& part) {
     for (int64_t row = 0; row < part.rows; row += part.chunk)
-      for_each_slice(p, part, 1, [&](const Slice& s) {
+      for_each_slice(p, part, [&](const Slice& s) {
         direct_panel(p, part.row + row, part.rows - row < part.chunk ? part.rows - row : part.chunk, s);
       });
   }
@@ -216,21 +246,27 @@ struct Gemm {
       const int64_t row = row_begin + rows * i / tiles;
       const Tile t{row, row_begin + rows * (i + 1) / tiles - row, s.panel * kWidth, sums};
       begin(p, t, s.k == 0);
-      product_of<R>(t.rows)(s.depth, p.a + row * p.a_row + s.k, p.a_row, b, share_of(s.next, s.depth, i, tiles), sums,
-                            1.0F, nullptr, 0.0F);
+      product_of<R, false>(t.rows)(s.depth, p.a + row * p.a_row + s.k, p.a_row, {b},
+                                   share_of(s.next, s.depth, i, tiles), {sums}, {});
       finish(p, t, s.last);
     }
   }
 
-  /// The seven products: what to take of A's quadrants is in sum_rows, where the result goes is here.
-  struct Target {
-    int first;
-    float first_sign;
-    int second;  ///< -1: none
+  /// The seven products: the quadrants of B that make a factor (the second added, subtracted or none), and those of C
+  /// that the product is added to. What to take of A's quadrants is in sum_rows.
+  struct Recipe {
+    int b, other;
+    bool negate;
+    int c;
+    float sign;
+    int second;
     float second_sign;
   };
-  static constexpr Target kTargets[7] = {{0, 1, 3, 1},  {2, 1, 3, -1}, {1, 1, 3, 1}, {0, 1, 2, 1},
-                                         {0, -1, 1, 1}, {3, 1, -1, 0}, {0, 1, -1, 0}};
+  static constexpr int kNone = -1;
+  static constexpr Recipe kRecipes[7] = {{0, 3, false, 0, 1, 3, 1},      {0, kNone, false, 2, 1, 3, -1},
+                                         {1, 3, true, 1, 1, 3, 1},       {2, 0, true, 0, 1, 2, 1},
+                                         {3, kNone, false, 0, -1, 1, 1}, {0, 1, false, 3, 1, kNone, 0},
+                                         {2, 3, false, 0, 1, kNone, 0}};
 
   /// Sums of A's quadrants for one row of the upper and one of the lower half (null: zeros), `stride` apart.
   PLANISH_INLINE static void sum_rows(int64_t depth, int64_t half, const float* upper, const float* lower, float* to,
@@ -263,32 +299,63 @@ struct Gemm {
     [[nodiscard]] int64_t upper(int64_t i) const { return row + 2 * first(i); }
   };
 
-  static void sum_quadrants(const GemmProblem& p, const Pairs& pairs, int64_t k, int64_t depth, float* to,
-                            int64_t stride) {
+  /// A pair of panels of weights to one depth: its quadrants, each [depth][kWidth].
+  struct Quadrants {
+    const float* at[kQuadrants];
+  };
+
+  PLANISH_INLINE static Quadrants quadrants(const GemmProblem& p, int64_t pair, int64_t k) {
+    const float* left = p.weights + (2 * pair * p.k + k) * kWidth;
+    const float* right = left + p.k * kWidth;
+    const int64_t lower = p.k / 2 * kWidth;
+    return {{left, right, left + lower, right + lower}};
+  }
+
+  /// Sums of A's quadrants, and meanwhile the first panel of B on its way to the cache.
+  static void sum_quadrants(const GemmProblem& p, const Pairs& pairs, int64_t k, int64_t depth, const Quadrants& first,
+                            float* to, int64_t stride) {
+    const int64_t floats = depth * kWidth;
+    const int64_t share = (floats / pairs.half + kLine) / kLine * kLine;
+    int64_t fetched = 0;
     for (int64_t i = 0; i < pairs.count; ++i) {
       const int64_t upper_rows = pairs.upper_rows(i);
       const float* upper = p.a + pairs.upper(i) * p.a_row + k;
       const float* lower = upper + upper_rows * p.a_row;
       float* sums = to + pairs.first(i) * 7 * stride;
-      for (int64_t r = 0; r < upper_rows; ++r)
+      for (int64_t r = 0; r < upper_rows; ++r, fetched += share) {
+        for (int64_t at = fetched; at < fetched + share && at < floats; at += kLine)
+          for (const float* quadrant : first.at) __builtin_prefetch(quadrant + at);
         sum_rows(depth, p.k / 2, upper + r * p.a_row, r < pairs.lower_rows(i) ? lower + r * p.a_row : nullptr,
                  sums + r * stride, upper_rows * stride);
+      }
     }
   }
 
   static void run_strassen(const GemmProblem& p, const GemmPart& part) {
     const int64_t stride = sum_stride(part.depth);
+    const int64_t half = p.k / 2;
+    float* factors = part.scratch + (part.chunk + 1) / 2 * 7 * stride;
     for (int64_t row = 0; row < part.rows; row += part.chunk) {
       const Pairs pairs(part.row + row, part.rows - row < part.chunk ? part.rows - row : part.chunk);
-      for_each_slice(p, part, 2, [&](const Slice& s) {
-        if (s.panel == part.panel) sum_quadrants(p, pairs, s.k, s.depth, part.scratch, stride);
-        for (int64_t i = 0; i < pairs.count; ++i) pair_of_tiles(p, part, pairs, i, s, stride);
-      });
+      for (int64_t k = 0; k < half; k += part.depth) {
+        const bool last = k + part.depth >= half;
+        Slice s{part.panel, k, last ? half - k : part.depth, nullptr, last};
+        sum_quadrants(p, pairs, k, s.depth, quadrants(p, s.panel, k), part.scratch, stride);
+        for (; s.panel < part.panel + part.panels; ++s.panel) {
+          const Quadrants b = quadrants(p, s.panel, k);
+          const bool more = s.panel + 1 < part.panel + part.panels;
+          const bool end = !more && last && row + part.chunk >= part.rows;
+          const Quadrants next =
+              more ? quadrants(p, s.panel + 1, k) : quadrants(p, part.panel, last ? 0 : k + part.depth);
+          for (int64_t i = 0; i < pairs.count; ++i)
+            pair_of_tiles(p, part, pairs, i, s, b, factors, end ? nullptr : &next);
+        }
+      }
     }
   }
 
   static void pair_of_tiles(const GemmProblem& p, const GemmPart& part, const Pairs& pairs, int64_t i, const Slice& s,
-                            int64_t stride) {
+                            const Quadrants& b, float* factors, const Quadrants* next) {
     alignas(64) float sums[kQuadrants][R * kWidth];
     const int64_t rows = pairs.upper_rows(i);
     const int64_t column = s.panel * 2 * kWidth;
@@ -299,21 +366,32 @@ struct Gemm {
                                     {upper + rows, lower_rows, column, sums[2]},
                                     {upper + rows, lower_rows, column + kWidth, sums[3]}};
     for (const Tile& t : tiles) begin(p, t, s.k == 0);
-    const Product multiply = product_of<R>(rows);
+    const Product multiply = product_of<R, false>(rows);
+    const Product multiply_sum = product_of<R, true>(rows);
+    const int64_t stride = sum_stride(part.depth);
     const float* a = part.scratch + pairs.first(i) * 7 * stride;
-    const int64_t factor = p.k / 2 * kWidth;
-    const float* b = p.weights + s.panel * 7 * factor + s.k * kWidth;
-    for (int q = 0; q < 7; ++q) {
-      const Target& to = kTargets[q];
-      const float* next = s.next != nullptr ? s.next + q * factor : nullptr;
-      multiply(s.depth, a + q * rows * stride, stride, b + q * factor, share_of(next, s.depth, i, pairs.count),
-               sums[to.first], to.first_sign, to.second < 0 ? nullptr : sums[to.second], to.second_sign);
+    for (int q = 0; q < 7; ++q, a += rows * stride) {
+      const Recipe& recipe = kRecipes[q];
+      const bool plain = recipe.other == kNone;
+      float* made = factors + q * factor_stride(kWidth, part.depth);
+      Factor factor{plain ? b.at[recipe.b] : made};
+      if (i == 0 && !plain) factor = {b.at[recipe.b], b.at[recipe.other], made, recipe.negate};
+      const Ahead ahead = share_of(next != nullptr && q < kQuadrants ? next->at[q] : nullptr, s.depth, i, pairs.count);
+      (factor.sums != nullptr ? multiply_sum : multiply)(
+          s.depth, a, stride, factor, ahead, {sums[recipe.c], recipe.sign},
+          {recipe.second == kNone ? nullptr : sums[recipe.second], recipe.second_sign});
     }
     for (const Tile& t : tiles) finish(p, t, s.last);
   }
 
   /// Rows of sums lie an odd number of cache lines apart, so that a column of them does not fall into one set.
   static constexpr int64_t sum_stride(int64_t depth) { return ((depth + 15) / 16 | 1) * 16; }
+
+  /// Sums of B's quadrants lie an odd number of cache lines apart, so that writing seven at a time does not fill one
+  /// set.
+  static constexpr int64_t factor_stride(int64_t width, int64_t depth) {
+    return (((depth * width + 15) / 16 + 4) | 1) * 16;
+  }
 
   static constexpr GemmKernel direct(std::string_view name, Isa isa) {
     return {name, isa, 1, R, kWidth, kWidth, run_direct};
