@@ -4,6 +4,6 @@
 namespace planish::kernels {
 
 constinit const GemmKernel kGemmAvx2 = Gemm<8, 4, 3>::direct("gemm_f32_avx2", Isa::avx2);
-constinit const GemmKernel kStrassenAvx2 = Gemm<8, 4, 3>::strassen("strassen_f32_avx2", Isa::avx2);
+constinit const GemmKernel kStrassenAvx2 = Gemm<8, 6, 2>::strassen("strassen_f32_avx2", Isa::avx2);
 
 }  // namespace planish::kernels
