@@ -11,6 +11,8 @@
 #include <cstring>
 #include <vector>
 
+#include "planish/base/output_path.h"
+
 namespace planish {
 namespace {
 
@@ -32,21 +34,35 @@ Status write_all(int fd, std::span<const uint8_t> bytes, const std::filesystem::
   return {};
 }
 
+Status write_pieces(int fd, std::span<const std::span<const uint8_t>> pieces, const std::filesystem::path& path) {
+  for (const auto& piece : pieces) PLANISH_TRY(write_all(fd, piece, path));
+  return {};
+}
+
+/// For pipes and devices, in whose place a rename would put a file.
+Status write_into(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return io_error(path, "cannot open");
+  Status status = write_pieces(fd, pieces, path);
+  if (::close(fd) != 0 && status.ok()) status = io_error(path, "cannot close");
+  return status;
+}
+
 }  // namespace
 
 Status write_file_atomically(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces) {
+  if (is_special_file(path)) return write_into(path, pieces);
   static std::atomic<int> counter{0};
-  const std::filesystem::path temporary = path.string() + fmt::format(".{}.{}.tmp", ::getpid(), counter++);
+  const std::filesystem::path target = follow_links(path);
+  const std::filesystem::path temporary = target.string() + fmt::format(".{}.{}.tmp", ::getpid(), counter++);
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) return io_error(path, "cannot create");
-  Status status;
-  for (const auto& piece : pieces) {
-    status = write_all(fd, piece, path);
-    if (!status.ok()) break;
-  }
+  struct stat old {};
+  if (::stat(target.c_str(), &old) == 0) (void)::fchmod(fd, old.st_mode & 07777);  // a private file stays private
+  Status status = write_pieces(fd, pieces, path);
   if (status.ok() && ::fsync(fd) != 0) status = io_error(path, "cannot flush to disk");
   if (::close(fd) != 0 && status.ok()) status = io_error(path, "cannot close");
-  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) status = io_error(path, "cannot rename");
+  if (status.ok() && ::rename(temporary.c_str(), target.c_str()) != 0) status = io_error(path, "cannot rename");
   if (!status.ok()) ::unlink(temporary.c_str());
   return status;
 }

@@ -14,7 +14,8 @@
 namespace planish {
 
 /// Writes a whole file through a temporary one in the same folder that is flushed to disk and then renamed, so that
-/// readers (and a kill) see the old content or the new one, nothing between. Pieces are written one after the other.
+/// readers (and a kill) see the old content or the new one, nothing between. Pieces are written one after the other. A
+/// link is followed, an old file's permissions stay; pipes and devices are written to directly.
 /// Error io names the file and the cause; the temporary file is removed.
 Status write_file_atomically(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces);
 Status write_file_atomically(const std::filesystem::path& path, std::span<const uint8_t> bytes);

@@ -9,11 +9,38 @@
 
 namespace planish {
 
+std::filesystem::path follow_links(const std::filesystem::path& path) {
+  constexpr int kMostLinks = 40;  // as many as the kernel follows
+  std::error_code error;
+  std::filesystem::path target = path;
+  for (int i = 0; i < kMostLinks && std::filesystem::is_symlink(target, error); ++i) {
+    const std::filesystem::path next = std::filesystem::read_symlink(target, error);
+    if (error) break;
+    target = next.is_absolute() ? next : target.parent_path() / next;
+  }
+  return target;
+}
+
+bool is_special_file(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  return std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
+         !std::filesystem::is_directory(status);
+}
+
 Status check_output_path(const std::filesystem::path& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored))
     return Error{.code = Code::io, .file = path.string(), .what = "is a folder", .fix = "name the file to write"};
-  const std::filesystem::path parent = path.parent_path().empty() ? "." : path.parent_path();
+  if (is_special_file(path)) {
+    if (::access(path.c_str(), W_OK) == 0) return {};
+    return Error{.code = Code::io,
+                 .file = path.string(),
+                 .what = fmt::format("cannot be written: {}", std::strerror(errno)),
+                 .fix = "check its permissions, or name another file"};
+  }
+  const std::filesystem::path folder = follow_links(path).parent_path();
+  const std::filesystem::path parent = folder.empty() ? "." : folder;
   if (!std::filesystem::is_directory(parent, ignored))
     return Error{.code = Code::not_found,
                  .file = path.string(),

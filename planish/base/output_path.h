@@ -10,4 +10,10 @@ namespace planish {
 /// folder), io (a folder, or no permission).
 Status check_output_path(const std::filesystem::path& path);
 
+/// The file that writing to `path` changes: what a symbolic link stands for, whether that exists or not.
+std::filesystem::path follow_links(const std::filesystem::path& path);
+
+/// Whether `path` is a pipe, a device or a socket: such a thing is written to and never replaced by a file.
+bool is_special_file(const std::filesystem::path& path);
+
 }  // namespace planish

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "planish/base/atomic_file.h"
+#include "planish/base/output_path.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
 #include "planish/tools/measurement.h"
@@ -50,6 +51,7 @@ int64_t batch_of(const InputTensors& inputs) {
 }
 
 Status bench(const BenchCommand& command) {
+  if (!command.json_path.empty()) PLANISH_TRY(check_output_path(command.json_path));
   const api::Engine engine = PLANISH_TRY(open_engine("bench", command.path, command.build));
   const InputTensors inputs = PLANISH_TRY(random_inputs(engine, command.build.shapes, 1));
   LatencyOptions options = command.options;

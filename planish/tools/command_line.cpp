@@ -141,7 +141,23 @@ Error CommandLine::unknown_argument(const std::string& argument) const {
   return error;
 }
 
+Status CommandLine::check_flags(const std::vector<std::string>& arguments) const {
+  for (const std::string& argument : arguments) {
+    const std::string name = argument.substr(0, argument.find('='));
+    if (argument == "--") break;
+    if (name.size() == argument.size()) continue;
+    for (const Row& row : rows_)
+      if (row.value_name.empty() && std::find(row.names.begin(), row.names.end(), name) != row.names.end())
+        return Error{.code = Code::invalid_argument,
+                     .file = name,
+                     .what = fmt::format("takes no value, got '{}'", argument.substr(name.size() + 1)),
+                     .fix = fmt::format("write {} alone", name)};
+  }
+  return {};
+}
+
 Status CommandLine::read(const std::vector<std::string>& arguments) {
+  PLANISH_TRY(check_flags(arguments));
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
   Status missing;
   try {
@@ -156,6 +172,10 @@ Status CommandLine::read(const std::vector<std::string>& arguments) {
   } catch (const CLI::ParseError& error) {
     missing = Error{.code = Code::invalid_argument,
                     .what = error.what(),
+                    .fix = fmt::format("planish {} --help shows an example", name_)};
+  } catch (const std::exception& error) {  // the library's own conversions of flags
+    missing = Error{.code = Code::invalid_argument,
+                    .what = fmt::format("the arguments cannot be read: {}", error.what()),
                     .fix = fmt::format("planish {} --help shows an example", name_)};
   }
   const bool asks_help =

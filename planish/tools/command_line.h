@@ -57,6 +57,8 @@ class CommandLine {
   void add(const std::string& names, const std::string& value_name, const std::string& help,
            std::function<Status(const std::string&)> set, std::vector<std::string> choices = {});
   [[nodiscard]] Error unknown_argument(const std::string& argument) const;
+  /// Refuses `--flag=value`.
+  [[nodiscard]] Status check_flags(const std::vector<std::string>& arguments) const;
 
   std::string name_;
   std::string summary_;

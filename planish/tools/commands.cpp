@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "planish/api/engine.h"
 #include "planish/tools/planish_commands.h"
 #include "planish/tools/polygraphy/polygraphy.h"
 #include "planish/tools/trtexec/flags.h"
@@ -84,6 +85,10 @@ int dispatch(int argc, char** argv) {
   const std::string_view name = argc > 1 ? argv[1] : "";
   if (name.empty() || name == "--help" || name == "-h" || name == "help") {
     fmt::print("{}", command_listing());
+    return 0;
+  }
+  if (name == "--version" || name == "-V" || name == "version") {
+    fmt::print("planish {}\n", api::version());
     return 0;
   }
   if (const Command* command = find_command(name)) return command->run(argc - 1, argv + 1);

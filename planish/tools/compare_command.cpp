@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "planish/base/atomic_file.h"
+#include "planish/base/output_path.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
 #include "planish/tools/layer_join.h"
@@ -123,6 +124,7 @@ Json comparison_json(const CompareCommand& command, const std::vector<LayerGroup
 }
 
 Status compare(const CompareCommand& command) {
+  if (!command.json_path.empty()) PLANISH_TRY(check_output_path(command.json_path));
   const api::Engine first = PLANISH_TRY(open_engine("compare", command.first_path, command.build));
   const api::Engine second = PLANISH_TRY(open_engine("compare", command.second_path, command.build));
   std::vector<InputTensors> inputs;

@@ -5,6 +5,7 @@
 
 #include "planish/api/data.h"
 #include "planish/base/atomic_file.h"
+#include "planish/base/output_path.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
 #include "planish/tools/evaluation.h"
@@ -147,6 +148,7 @@ Status write_reports(const EvalCommand& command, const Evaluation& e, const Prep
 }
 
 Status eval(EvalCommand& command) {
+  if (!command.json_path.empty()) PLANISH_TRY(check_output_path(command.json_path));
   if (command.data_path.empty())
     return Error{.code = Code::invalid_argument,
                  .file = "--data",

@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <numeric>
+#include <sstream>
 
 #include "planish/api/file_kind.h"
+#include "planish/base/atomic_file.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
 #include "planish/tools/measurement.h"
@@ -89,9 +90,10 @@ std::string statistics_text(const Tensor& tensor) {
                      odd > 0 ? fmt::format(", {} values are not finite", odd) : "");
 }
 
-std::vector<std::string> read_labels(const std::string& path) {
+Result<std::vector<std::string>> read_labels(const std::string& path) {
   std::vector<std::string> labels;
-  std::ifstream file(path);
+  if (path.empty()) return labels;
+  std::istringstream file(PLANISH_TRY(read_file(path)));
   for (std::string text; std::getline(file, text);) labels.push_back(text);
   return labels;
 }
@@ -138,6 +140,8 @@ void print_output(const std::string& name, const Tensor& output, const std::vect
 }
 
 Status run(RunCommand& command) {
+  const std::vector<std::string> labels = PLANISH_TRY(read_labels(command.labels_path));
+  if (!command.output_path.empty()) PLANISH_TRY(check_outputs_path(command.output_path));
   const GivenInputs given = PLANISH_TRY(read_given_inputs(command.inputs));
   const api::Engine engine = PLANISH_TRY(open_for(command, given));
   std::vector<std::string> notes;
@@ -152,7 +156,6 @@ Status run(RunCommand& command) {
   NamedTensors outputs;
   for (const api::TensorInfo& info : engine.outputs())
     outputs.emplace_back(info.name, borrowed(PLANISH_TRY(context->output(info.name))));
-  const std::vector<std::string> labels = read_labels(command.labels_path);
   for (const auto& [name, tensor] : outputs) print_output(name, tensor, labels);
   fmt::print("First run took {} (planish bench measures latency)\n", milliseconds_text(seconds.count() * 1000));
   return command.output_path.empty() ? ok_status() : write_outputs(command.output_path, outputs, seconds.count());

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <filesystem>
 
+#include "planish/base/output_path.h"
 #include "planish/tools/console.h"
 #include "planish/tools/measurement.h"
 #include "planish/tools/picture_input.h"
@@ -185,15 +186,21 @@ Result<NamedTensors> assign_inputs(const api::Engine& engine, const GivenInputs&
   return inputs;
 }
 
+Status check_outputs_path(const std::string& path) {
+  const std::string extension = lower_extension(path);
+  if (extension == ".npz" || extension == ".json") return check_output_path(path);
+  if (extension.empty() || fs::is_directory(path)) return {};
+  return Error{.code = Code::invalid_argument,
+               .file = path,
+               .what = fmt::format("outputs cannot be written as '{}'", extension),
+               .fix = "give a .npz file, a .json file or a folder"};
+}
+
 Status write_outputs(const std::string& path, const NamedTensors& outputs, double runtime_s) {
+  PLANISH_TRY(check_outputs_path(path));
   const std::string extension = lower_extension(path);
   if (extension == ".npz") return write_npz(path, outputs);
   if (extension == ".json") return write_polygraphy_results(path, {{"planish", {{outputs, runtime_s, "planish"}}}});
-  if (!extension.empty() && !fs::is_directory(path))
-    return Error{.code = Code::invalid_argument,
-                 .file = path,
-                 .what = fmt::format("outputs cannot be written as '{}'", extension),
-                 .fix = "give a .npz file, a .json file or a folder"};
   std::error_code error;
   fs::create_directories(path, error);
   if (error) return Error{.code = Code::io, .file = path, .what = error.message(), .fix = "check the path"};

@@ -25,6 +25,9 @@ Result<GivenInputs> read_given_inputs(const std::vector<std::string>& specs);
 Result<NamedTensors> assign_inputs(const api::Engine& engine, const GivenInputs& given, const std::string& preprocess,
                                    const std::string& shapes, std::vector<std::string>& notes);
 
+/// Whether write_outputs() can write there, asked before the run.
+Status check_outputs_path(const std::string& path);
+
 /// Writes outputs by the extension of `path`: .npz, .json (RunResults as polygraphy reads them), else a folder with one
 /// .npy file per output. Files are replaced as a whole.
 Status write_outputs(const std::string& path, const NamedTensors& outputs, double runtime_s);

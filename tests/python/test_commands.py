@@ -137,6 +137,11 @@ def test_retune_in_place(tmp_path, engine):
     (["bench", MODEL, "--streams=0"], "out of range"),
     (["compare", MODEL], "B is missing"),
     (["inspect", MODEL, "--profile"], "needs an engine"),
+    (["inspect", MODEL, "--json=x.json"], "takes no value"),
+    (["run", MODEL, "-o", "no_such_folder/o.npz"], "no_such_folder"),
+    (["run", MODEL, "--labels=no_such.txt"], "no_such.txt"),
+    (["bench", MODEL, "--json=no_such_folder/b.json"], "no_such_folder"),
+    (["eval", MODEL, "--data=.", "--json=no_such_folder/e.json"], "no_such_folder"),
 ])
 def test_errors_say_what_to_do(tmp_path, monkeypatch, arguments, text):
     monkeypatch.chdir(tmp_path)

@@ -1,9 +1,14 @@
 #include "planish/base/output_path.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <fstream>
 
+#include "planish/base/atomic_file.h"
 #include "planish/base/temporary_folder.h"
 
 namespace planish {
@@ -24,6 +29,54 @@ TEST(OutputPath, SaysBeforehandWhereNoFileCanBeWritten) {
     EXPECT_EQ(check_output_path(made / "old.engine" / "new.engine").error().code, Code::not_found);
   }
   EXPECT_FALSE(std::filesystem::exists(made)) << "the temporary folder stayed";
+}
+
+std::string content(const std::filesystem::path& path) { return read_file(path).take_value(); }
+
+TEST(OutputPath, LinksStayLinksAndTheirTargetIsWritten) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder.path() / "deep");
+  std::filesystem::create_symlink("deep/target", folder.path() / "link");
+  std::filesystem::create_symlink("link", folder.path() / "link_to_link");
+  ASSERT_TRUE(check_output_path(folder.path() / "link_to_link").ok());
+  ASSERT_TRUE(write_file_atomically(folder.path() / "link_to_link", "text").ok());
+  EXPECT_TRUE(std::filesystem::is_symlink(folder.path() / "link_to_link"));
+  EXPECT_TRUE(std::filesystem::is_symlink(folder.path() / "link"));
+  EXPECT_EQ(content(folder.path() / "deep" / "target"), "text");
+  std::filesystem::create_symlink("absent/target", folder.path() / "broken");
+  EXPECT_EQ(check_output_path(folder.path() / "broken").error().code, Code::not_found);
+  std::filesystem::create_symlink("loop", folder.path() / "loop");
+  EXPECT_FALSE(write_file_atomically(folder.path() / "loop" / "x", "text").ok());
+}
+
+TEST(OutputPath, PermissionsOfAnOldFileStay) {
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "private";
+  ASSERT_TRUE(write_file_atomically(file, "old").ok());
+  std::filesystem::permissions(file, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  ASSERT_TRUE(write_file_atomically(file, "new").ok());
+  EXPECT_EQ(content(file), "new");
+  EXPECT_EQ(std::filesystem::status(file).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+TEST(OutputPath, PipesAndDevicesAreWrittenAndNotReplaced) {
+  const TemporaryFolder folder;
+  const std::filesystem::path pipe = folder.path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  ASSERT_TRUE(check_output_path(pipe).ok());
+  const int reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK);  // waits for nobody
+  ASSERT_GE(reader, 0);
+  ASSERT_TRUE(write_file_atomically(pipe, "through").ok());
+  std::array<char, 16> text{};
+  EXPECT_EQ(::read(reader, text.data(), text.size()), 7);
+  ::close(reader);
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  std::filesystem::create_symlink("/dev/full", folder.path() / "full");  // not named itself: a fault would replace it
+  const Status status = write_file_atomically(folder.path() / "full", "text");
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.error().what.find("No space left"), std::string::npos) << status.error().message();
+  EXPECT_TRUE(std::filesystem::is_symlink(folder.path() / "full"));
 }
 
 }  // namespace

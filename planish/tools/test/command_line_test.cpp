@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 namespace planish::tools {
 namespace {
 
@@ -49,6 +51,15 @@ TEST(CommandLine, NamesTheNearestOption) {
   EXPECT_EQ(Sample().error({"--lod"}), "option '--lod': there is no such option. Fix: did you mean --loud?");
   EXPECT_EQ(Sample().error({"in.txt", "--qqqqqqqq"}),
             "option '--qqqqqqqq': there is no such option. Fix: planish sample --help lists the options");
+}
+
+TEST(CommandLine, FlagsTakeNoValue) {
+  for (const char* argument : {"--loud=out.json", "--loud=", "--loud=1", "--loud=false", "--loud=99999999999999999999"})
+    EXPECT_EQ(Sample().error({"in.txt", argument}), std::string("option '--loud': takes no value, got '") +
+                                                        (std::strchr(argument, '=') + 1) +
+                                                        "'. Fix: write --loud alone");
+  for (const char* argument : {"-h=1", "-hx", "-c=", "-c=x", "--=", "-", "--", "---loud", "--count=1e3"})
+    (void)Sample().error({"in.txt", argument});  // nothing that can be typed ends the process
 }
 
 TEST(CommandLine, SaysWhatIsMissingOrTooMuch) {

@@ -117,7 +117,8 @@ TEST(Flow, FailuresEndWithOneSentence) {
       {{"--loadEngine=e", "--shapes=input:9x3x2x2"}, "axis 0: 9 was asked for, profile 0 allows 1 to 8"},
       {{"--loadEngine=e", "--useProfile=3"}, "profile 3 does not exist, the engine has 1"},
       {{"--loadEngine=e", "--loadInputs=input:/nowhere/x"}, "file '/nowhere/x', tensor 'input': cannot be read"},
-      {{"--loadEngine=e", "--duration=0", "--exportTimes=/nowhere/x"}, "file '/nowhere/x': cannot be written"},
+      {{"--loadEngine=e", "--duration=0", "--exportTimes=/nowhere/x"},
+       "file '/nowhere/x': there is no folder '/nowhere' to write it to"},
       {{"--onnx=m.onnx", "--timeDeserialize"}, "needs an engine file"},
       {{"--onnx=m.onnx", "--tuneBuildRoutes=-fp61=[on|off]"}, "'fp61' is not a knob. Fix: did you mean 'fp16'?"},
   };

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "planish/api/data.h"
-#include "planish/tools/trtexec/json_text.h"
+#include "planish/base/atomic_file.h"
 #include "planish/tools/trtexec/text.h"
 
 namespace planish::tools {
@@ -58,9 +58,9 @@ Status save_in_format(const HostTensor& tensor, const std::string& format, Log& 
   if (format == "numpy")
     PLANISH_TRY(write_npy_file(path, tensor));
   else if (format == "string")
-    PLANISH_TRY(write_text_file(path, values_text(tensor, " ", false) + "\n"));
+    PLANISH_TRY(write_file_atomically(path, values_text(tensor, " ", false) + "\n"));
   else
-    PLANISH_TRY(write_text_file(path, raw_bytes(tensor)));
+    PLANISH_TRY(write_file_atomically(path, raw_bytes(tensor)));
   log.info(fmt::format("Debug tensor {} written to {}", tensor.record.name, path));
   return {};
 }
@@ -83,7 +83,7 @@ Status save_debug_tensors(std::span<const HostTensor> tensors, const InferenceOp
     if (path.ends_with(".npy"))
       PLANISH_TRY(write_npy_file(path, *it));
     else
-      PLANISH_TRY(write_text_file(path, raw_bytes(*it)));
+      PLANISH_TRY(write_file_atomically(path, raw_bytes(*it)));
     log.info(fmt::format("Debug tensor {} written to {}", name, path));
   }
   for (const HostTensor& tensor : tensors)

@@ -24,7 +24,9 @@ extern "C" void stop_measuring(int) {
 /// While alive, the first Ctrl-C ends the measurement instead of the program, so that the report still comes.
 class InterruptEndsMeasuring {
  public:
-  InterruptEndsMeasuring() : previous_(std::signal(SIGINT, stop_measuring)) {}
+  InterruptEndsMeasuring() : previous_(std::signal(SIGINT, stop_measuring)) {
+    if (previous_ == SIG_IGN) std::signal(SIGINT, SIG_IGN);  // nohup and background jobs of scripts mean it
+  }
   ~InterruptEndsMeasuring() { std::signal(SIGINT, previous_); }
   InterruptEndsMeasuring(const InterruptEndsMeasuring&) = delete;
   InterruptEndsMeasuring& operator=(const InterruptEndsMeasuring&) = delete;

@@ -1,9 +1,6 @@
 #include "planish/tools/trtexec/json_text.h"
 
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace planish::tools {
@@ -89,21 +86,6 @@ std::string indent_json(std::string_view compact) {
 
 std::string json_string(std::string_view text) {
   return nlohmann::json(std::string(text)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-Status write_text_file(const std::string& path, std::string_view text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  file.close();
-  if (!file) {
-    Error error;
-    error.code = Code::io;
-    error.file = path;
-    error.what = std::string("cannot be written: ") + std::strerror(errno);
-    error.fix = "give a path in a folder that exists and may be written";
-    return error;
-  }
-  return {};
 }
 
 }  // namespace planish::tools

@@ -20,7 +20,4 @@ std::string indent_json(std::string_view compact);
 /// Text as a JSON string with its quotes; invalid UTF-8 becomes U+FFFD.
 std::string json_string(std::string_view text);
 
-/// Writes a whole file; the error names path and cause.
-Status write_text_file(const std::string& path, std::string_view text);
-
 }  // namespace planish::tools

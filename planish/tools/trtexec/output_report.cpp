@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "planish/base/atomic_file.h"
 #include "planish/tools/trtexec/json_text.h"
 #include "planish/tools/trtexec/text.h"
 
@@ -87,7 +88,8 @@ std::string raw_file_name(const HostTensor& tensor) {
 Status write_raw_files(Log& log, std::span<const HostTensor> tensors) {
   for (const HostTensor& tensor : tensors) {
     const std::string path = raw_file_name(tensor);
-    PLANISH_TRY(write_text_file(path, {reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size()}));
+    PLANISH_TRY(write_file_atomically(
+        path, std::string_view(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size())));
     log.info(fmt::format("Wrote {} ({} bytes)", path, tensor.data.size()));
   }
   return {};

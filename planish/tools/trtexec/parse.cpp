@@ -79,6 +79,10 @@ class Reader {
       if (!near.empty()) remark = fmt::format("did you mean {}?", near);
     } else if (!previous_.empty()) {
       remark = fmt::format("a stray word: {} takes no value", previous_);
+    } else if (word.key.ends_with(".onnx")) {
+      remark = fmt::format("did you mean --onnx={}?", word.key);
+    } else if (word.key.ends_with(".engine") || word.key.ends_with(".plan") || word.key.ends_with(".trt")) {
+      remark = fmt::format("did you mean --loadEngine={}?", word.key);
     }
     out_.unknown.push_back(unknown_line(word, remark));
   }

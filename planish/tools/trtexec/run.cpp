@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "planish/base/atomic_file.h"
+#include "planish/base/output_path.h"
 #include "planish/tools/trtexec/accuracy.h"
 #include "planish/tools/trtexec/capabilities.h"
 #include "planish/tools/trtexec/debug_tensors.h"
@@ -31,6 +33,15 @@ std::string Run::verbosity() const {
   return session_.engine().verbosity;
 }
 
+Status Run::check_output_paths() const {
+  const ReportingOptions& r = options_.reporting;
+  for (const std::string* path :
+       {&options_.build.engine.save_path, &r.times_path, &r.output_path, &r.profile_path, &r.layer_info_path}) {
+    if (!path->empty()) PLANISH_TRY(check_output_path(*path));
+  }
+  return {};
+}
+
 Status Run::introduce() {
   report_options(log_, options_);
   const CapabilityReport report = PLANISH_TRY(check_system_capabilities(options_));
@@ -40,6 +51,7 @@ Status Run::introduce() {
 }
 
 Status Run::obtain_engine() {
+  PLANISH_TRY(check_output_paths());
   if (options_.build.engine.load_path.empty()) return build();
   PLANISH_TRY(load());
   return partition();
@@ -193,7 +205,7 @@ Status Run::describe_engine() {
                           verbosity()));
   }
   if (!r.layer_info_path.empty()) {
-    PLANISH_TRY(write_text_file(r.layer_info_path, layer_info_json(engine, verbosity())));
+    PLANISH_TRY(write_file_atomically(r.layer_info_path, layer_info_json(engine, verbosity())));
     log_.info(fmt::format("Layer information written to {}", r.layer_info_path));
   }
   if (r.dump_optimization_profile) report_optimization_profiles(log_, engine);
@@ -232,7 +244,7 @@ Status Run::infer() {
   for (const QueryTrace& query : timed) compute_ms.push_back(query.compute_ms());
   median_ms_ = time_statistics(std::move(compute_ms), {}).median;
   if (!options_.reporting.times_path.empty()) {
-    PLANISH_TRY(write_text_file(options_.reporting.times_path, times_json(timed)));
+    PLANISH_TRY(write_file_atomically(options_.reporting.times_path, times_json(timed)));
     log_.info(fmt::format("Times written to {}", options_.reporting.times_path));
   }
   PLANISH_TRY(report_results(inference));
@@ -250,7 +262,7 @@ Status Run::report_results(Inference& inference) {
   const std::vector<HostTensor> tensors = PLANISH_TRY(inference.tensors());
   if (r.dump_output) report_outputs(log_, tensors);
   if (!r.output_path.empty()) {
-    PLANISH_TRY(write_text_file(r.output_path, outputs_json(tensors)));
+    PLANISH_TRY(write_file_atomically(r.output_path, outputs_json(tensors)));
     log_.info(fmt::format("Outputs written to {}", r.output_path));
   }
   if (r.dump_raw_bindings) PLANISH_TRY(write_raw_files(log_, tensors));
@@ -265,7 +277,7 @@ Status Run::report_layers_profile(Inference& inference) {
   const auto records = profile_records(layers, runs, r.extra_profile_columns);
   if (r.dump_profile) report_profile(log_, records);
   if (!r.profile_path.empty()) {
-    PLANISH_TRY(write_text_file(r.profile_path, profile_json(records)));
+    PLANISH_TRY(write_file_atomically(r.profile_path, profile_json(records)));
     log_.info(fmt::format("Profile written to {}", r.profile_path));
   }
   return {};

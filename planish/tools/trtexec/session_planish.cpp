@@ -9,7 +9,6 @@
 #include <tuple>
 
 #include "planish/api/engine.h"
-#include "planish/base/output_path.h"
 #include "planish/tools/calibration/obtain.h"
 #include "planish/tools/int8_summary.h"
 #include "planish/tools/trtexec/io_format.h"
@@ -264,8 +263,6 @@ class PlanishSession final : public Session {
 
   Result<BuildResult> build(const BuildRequest& request) override {
     if (!model_) return unsupported("--onnx", "no model was read", "give --onnx=FILE");
-    const std::string& save_path = request.options.build.engine.save_path;
-    if (!save_path.empty()) PLANISH_TRY(check_output_path(save_path));
     BuildResult result;
     result.warnings = model_->warnings();
     api::BuildStats stats;
