@@ -38,6 +38,8 @@ class Peer:
         self.process = subprocess.Popen(
             [sys.executable, __file__, name, model, feeds_file, precision, str(threads), str(streams)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        # Not before the peer is done with compiling: it would slow down whoever is measured meanwhile.
+        self.process.stdout.readline()
 
     def round(self, seconds):
         self.process.stdin.write(f"{seconds}\n")
@@ -111,6 +113,7 @@ def main():
         answer = onnxruntime_round(model, feeds, int(threads), int(streams))
     else:
         answer = openvino_round(model, feeds, precision, int(threads), int(streams))
+    print("ready", flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(float(line))), flush=True)
 
