@@ -141,6 +141,7 @@ Entry own_entry(const Layer& l, const IgemmKernel& kernel, const IgemmInputType&
   s->epilogue.y_row = l.outputs;
   s->epilogue.low = 0;
   s->epilogue.high = 127;
+  s->epilogue.within_32_bits = true;
   const std::string name = fmt::format("{}{}", kernel.name.substr(6), type.never_negative ? "+" : "");
   return {name, [s] { run_igemm(s->plan, s->x.data(), s->packed.data(), s->epilogue, s->scratch.data()); }};
 }
@@ -172,6 +173,7 @@ Entry depthwise_entry(const Layer& l, const DepthwiseInt8Kernel& kernel, bool ne
   s->epilogue.y_row = l.channels;
   s->epilogue.low = 0;
   s->epilogue.high = 127;
+  s->epilogue.within_32_bits = true;
   const std::string name = fmt::format("{}{}", kernel.name.substr(10), never_negative ? "+" : "");
   return {name, [s] { run_depthwise_int8(s->plan, s->x.data(), s->packed.data(), s->epilogue); }};
 }

@@ -69,23 +69,51 @@ struct Avx512Floats {
   }
   /// kRow vectors as bytes in one store. Values must lie within the range of i8 or of u8, as `is_signed` says.
   PLANISH_INLINE static void store_row(uint8_t* p, const F* x, int32_t zero, bool is_signed) {
-    const auto words = [](F a, F b) {
-      return _mm512_packs_epi32(_mm512_maskz_cvtps_epi32(kAll, a), _mm512_maskz_cvtps_epi32(kAll, b));
-    };
     const __m512i offset = _mm512_set1_epi16(static_cast<int16_t>(zero));
     const __m512i low = _mm512_adds_epi16(words(x[0], x[1]), offset);
     const __m512i high = _mm512_adds_epi16(words(x[2], x[3]), offset);
-    const __m512i bytes = is_signed ? _mm512_packs_epi16(low, high) : _mm512_packus_epi16(low, high);
-    // Packing works within 128 bits: four bytes of each vector in turn.
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    _mm512_storeu_si512(p, _mm512_maskz_permutexvar_epi32(kAll, order, bytes));
+    _mm512_storeu_si512(p, in_order(is_signed ? _mm512_packs_epi16(low, high) : _mm512_packus_epi16(low, high)));
   }
+
+  /// What bytes_of does behind rounding, all in i8: adds, clamps, and then flips the highest bit where bytes are u8.
+  struct ByteRange {
+    __m512i offset;
+    __m512i low;
+    __m512i high;
+    __m512i flip;
+  };
+  /// For values that become x + zero, clamped to q_low + zero .. q_high + zero.
+  PLANISH_INLINE static ByteRange byte_range(float q_low, float q_high, int32_t zero, bool is_signed) {
+    const int32_t shift = is_signed ? zero : zero - 128;
+    const auto byte = [&](float q) { return _mm512_set1_epi8(static_cast<char>(__builtin_nearbyintf(q) + shift)); };
+    return {_mm512_set1_epi16(static_cast<int16_t>(shift)), byte(q_low), byte(q_high),
+            _mm512_set1_epi8(static_cast<char>(is_signed ? 0 : 0x80))};
+  }
+  /// V <= kRow vectors of 32-bit integers, rounded and clamped as bytes: four of each vector in turn, as packing leaves
+  /// them. Values must be those of 32-bit integers.
+  template <int V>
+  PLANISH_INLINE static __m512i bytes_of(const F* x, const ByteRange& range) {
+    const __m512i low = _mm512_adds_epi16(words(x[0], x[V > 1 ? 1 : 0]), range.offset);
+    const __m512i high = V > 2 ? _mm512_adds_epi16(words(x[V > 2 ? 2 : 0], x[V > 3 ? 3 : 2 % V]), range.offset) : low;
+    const __m512i bytes = _mm512_maskz_max_epi8(kAllBytes, _mm512_packs_epi16(low, high), range.low);
+    return _mm512_xor_si512(_mm512_maskz_min_epi8(kAllBytes, bytes, range.high), range.flip);
+  }
+  /// Bytes of bytes_of, one vector behind the other.
+  PLANISH_INLINE static __m512i in_order(__m512i bytes) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_maskz_permutexvar_epi32(kAll, order, bytes);
+  }
+  PLANISH_INLINE static F from_int(__m512i x) { return to_float(x); }
 
  private:
   // The unmasked intrinsics start from an undefined register, which g++ 12 warns about.
   static constexpr __mmask16 kAll = 0xffff;
   PLANISH_INLINE static __mmask16 mask(int n) { return static_cast<__mmask16>((1U << n) - 1U); }
   PLANISH_INLINE static F to_float(__m512i x) { return _mm512_maskz_cvtepi32_ps(kAll, x); }
+  static constexpr __mmask64 kAllBytes = ~__mmask64{0};
+  PLANISH_INLINE static __m512i words(F a, F b) {
+    return _mm512_packs_epi32(_mm512_maskz_cvtps_epi32(kAll, a), _mm512_maskz_cvtps_epi32(kAll, b));
+  }
   PLANISH_INLINE static __m128i to_bytes(F x, int32_t zero) {
     return _mm512_maskz_cvtepi32_epi8(kAll,
                                       _mm512_add_epi32(_mm512_maskz_cvtps_epi32(kAll, x), _mm512_set1_epi32(zero)));

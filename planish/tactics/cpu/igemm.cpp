@@ -238,6 +238,6 @@ constinit const Tactic kCpuIgemm{.id = "cpu.igemm",
                                  .pack = pack,
                                  .prepare = prepare,
                                  .unpack = unpack,
-                                 .version = 2};
+                                 .version = 3};
 
 }  // namespace planish

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "planish/tactics/contiguous_parts.h"
@@ -49,6 +50,16 @@ Result<std::vector<float>> per_channel(const NodeView& view, size_t input, int64
                  .what = fmt::format("input {} is not one constant per channel", input)};
   for (int64_t c = 0; c < channels; ++c) out[static_cast<size_t>(c)] = t->data<float>()[t->size() == 1 ? 0 : c];
   return out;
+}
+
+/// True when no scaled sum of a layer with `inner` products per sum is beyond 32 bits.
+bool is_within_32_bits(const QuantizedLayer& layer, int64_t inner) {
+  constexpr float kLargestProduct = 256.0F * 128.0F;
+  constexpr float kLimit = 2e9F;
+  const float sum = kLargestProduct * static_cast<float>(inner);
+  for (size_t c = 0; c < layer.scale.size(); ++c)
+    if (!(sum * std::fabs(layer.scale[c]) + std::fabs(layer.bias[c]) < kLimit)) return false;
+  return true;
 }
 
 }  // namespace
@@ -98,6 +109,7 @@ Result<QuantizedLayer> make_quantized_layer(const NodeView& view, int64_t channe
   const float folded = e.folded ? factor : 1.0F;
   for (float& s : layer.scale) s *= attrs.x.scale * alpha * folded;
   for (float& b : layer.bias) b *= folded;
+  e.within_32_bits = is_within_32_bits(layer, view.inputs[kQuantW].size() / std::max<int64_t>(1, channels));
   if (residual) {
     e.r_type = *type_of(view.inputs[kQuantResidual].dtype);
     const bool is_float = e.r_type == QuantizedType::f32;

@@ -14,8 +14,12 @@ namespace {
 /// T names an instruction set's inner loop:
 ///   Elem: uint8_t or int16_t, the input as it is read; Floats: vectors for the epilogue;
 ///   kDepth, kLanes, kVectors: see IgemmFormat (a block has kVectors * kLanes columns);
+///   kFinishesBytes: see below;
 ///   rows(vectors): rows of a tile with that many vectors of columns;
 ///   micro<R, V>(rows, runs, run_count, steps, weights, start, sums): R x V vectors of sums, kBlock columns per row.
+///   Where kFinishesBytes, also bytes<R, V>(rows, runs, run_count, steps, weights, start, e, tile): the same, but
+///   the sums become the bytes of the output before they leave the registers: for epilogues that are folded and have no
+///   residual. Sums of few products would else take longer to store and to load again than to compute.
 template <typename T>
 struct Igemm {
   using Elem = typename T::Elem;
@@ -25,12 +29,19 @@ struct Igemm {
   using Micro = void (*)(const Elem* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
                          const int8_t* weights, const int32_t* start, int32_t* sums);
 
+  /// Where the rows of a tile go: element of the output, its channel, and how many columns there are.
+  using Bytes = void (*)(const Elem* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
+                         const int8_t* weights, const int32_t* start, const QuantizedEpilogue& e, int64_t at,
+                         int64_t channel, int64_t cols);
+
   struct Table {
     Micro fn[T::kVectors + 1][kMaxRows + 1] = {};
+    Bytes bytes[T::kVectors + 1][kMaxRows + 1] = {};
   };
   template <int V, int R>
   static constexpr void fill_rows(Table& t) {
     t.fn[V][R] = &T::template micro<R, V>;
+    if constexpr (T::kFinishesBytes) t.bytes[V][R] = &T::template bytes<R, V>;
     if constexpr (R > 1) fill_rows<V, R - 1>(t);
   }
   template <int V>
@@ -101,6 +112,7 @@ struct Igemm {
     int64_t end;
   };
 
+  /// `finish` is nullptr where the inner loop makes bytes.
   static void run_block(const IgemmTask& t, const Band& band, int64_t block, Finish finish) {
     const IgemmShape& s = t.shape;
     const int64_t blocks = (s.outputs + kBlock - 1) / kBlock;
@@ -137,15 +149,25 @@ struct Igemm {
           line += step_y;
         }
       }
-      kTable.fn[vectors][n](rows, t.runs, t.run_count, t.run_steps, weights, t.start + channel, sums);
-      finish(*t.epilogue, {sums, kBlock, n, cols, at * t.epilogue->y_row + channel, channel});
+      const int64_t to = at * t.epilogue->y_row + channel;
+      if (finish == nullptr) {
+        kTable.bytes[vectors][n](rows, t.runs, t.run_count, t.run_steps, weights, t.start + channel, *t.epilogue, to,
+                                 channel, cols);
+      } else {
+        kTable.fn[vectors][n](rows, t.runs, t.run_count, t.run_steps, weights, t.start + channel, sums);
+        finish(*t.epilogue, {sums, kBlock, n, cols, to, channel});
+      }
       at += n;
     }
   }
 
   static void run(const IgemmTask& t) {
     const IgemmShape& s = t.shape;
-    const Finish finish = Epilogue<typename T::Floats>::finish_of(*t.epilogue);
+    const QuantizedEpilogue& e = *t.epilogue;
+    const bool is_byte = e.y_type == QuantizedType::i8 || e.y_type == QuantizedType::u8;
+    const bool in_registers =
+        T::kFinishesBytes && is_byte && e.folded && e.within_32_bits && e.r_type == QuantizedType::none;
+    const Finish finish = in_registers ? nullptr : Epilogue<typename T::Floats>::finish_of(e);
     const int64_t extent = (s.kernel_h - 1) * s.dilation_h + 1;
     const int64_t pitch = t.padded_w * s.groups * s.channels;
     for (int64_t at = t.pixel_begin; at < t.pixel_end;) {

@@ -16,6 +16,7 @@ namespace {
 struct Baseline {
   using Elem = int16_t;
   using Floats = simd::PortableFloats;
+  static constexpr bool kFinishesBytes = false;
   static constexpr int kDepth = 1;
   static constexpr int kLanes = 8;
   static constexpr int kVectors = 1;

@@ -22,6 +22,7 @@ PLANISH_INLINE __m256i broadcast4(const void* p) {
 struct Avx2Bytes {
   using Elem = uint8_t;
   using Floats = simd::Avx2Floats;
+  static constexpr bool kFinishesBytes = false;
   static constexpr int kDepth = 4;
   static constexpr int kLanes = 8;
   static constexpr int kVectors = 2;
@@ -56,6 +57,7 @@ struct Avx2Bytes {
 struct Avx2Words {
   using Elem = int16_t;
   using Floats = simd::Avx2Floats;
+  static constexpr bool kFinishesBytes = false;
   static constexpr int kDepth = 2;
   static constexpr int kLanes = 8;
   static constexpr int kVectors = 2;

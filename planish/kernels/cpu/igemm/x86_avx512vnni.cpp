@@ -11,14 +11,24 @@ namespace {
 struct Avx512Vnni {
   using Elem = uint8_t;
   using Floats = simd::Avx512Floats;
+  static constexpr bool kFinishesBytes = true;
   static constexpr int kDepth = 4;
   static constexpr int kLanes = 16;
   static constexpr int kVectors = 4;
   static constexpr int rows(int vectors) { return vectors == 4 ? 6 : 8; }
 
-  template <int R, int V>
-  static void micro(const uint8_t* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
-                    const int8_t* weights, const int32_t* start, int32_t* sums) {
+  /// Where the bytes of a tile go.
+  struct Bytes {
+    const QuantizedEpilogue& e;
+    int64_t at;
+    int64_t channel;
+    int64_t cols;
+  };
+
+  /// Sums of a tile as they are, or as bytes.
+  template <int R, int V, typename To>
+  PLANISH_INLINE static void product(const uint8_t* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
+                                     const int8_t* weights, const int32_t* start, To to) {
     using simd::unroll;
     __m512i acc[R][V];
     unroll<V>([&](auto v) {
@@ -40,8 +50,41 @@ struct Avx512Vnni {
         });
       }
     }
-    unroll<R>(
-        [&](auto r) { unroll<V>([&](auto v) { _mm512_store_si512(sums + (r * kVectors + v) * kLanes, acc[r][v]); }); });
+    if constexpr (__is_same(To, int32_t*)) {
+      unroll<R>(
+          [&](auto r) { unroll<V>([&](auto v) { _mm512_store_si512(to + (r * kVectors + v) * kLanes, acc[r][v]); }); });
+    } else {
+      // Ends the life of the loops' variables: g++ would else spill them in every step for the vectors needed here.
+      unroll<R>([&](auto r) { unroll<V>([&](auto v) { asm("" : "+v"(acc[r][v])); }); });
+      const QuantizedEpilogue& e = to.e;
+      const float* scale = e.scale + to.channel;
+      const float* bias = e.bias + to.channel;
+      const int64_t y_row = e.y_row;
+      auto* y = static_cast<uint8_t*>(e.y) + to.at;
+      const __mmask64 columns = ~__mmask64{0} >> (64 - to.cols);
+      const Floats::ByteRange range = Floats::byte_range(e.low, e.high, e.y_zero, e.y_type == QuantizedType::i8);
+      unroll<R>([&](auto r) __attribute__((always_inline)) {
+        __m512 x[V];
+        unroll<V>([&](auto v) {
+          x[v] = Floats::fma(Floats::from_int(acc[r][v]), Floats::load(scale + v * kLanes),
+                             Floats::load(bias + v * kLanes));
+        });
+        _mm512_mask_storeu_epi8(y + r * y_row, columns, Floats::in_order(Floats::bytes_of<V>(x, range)));
+      });
+    }
+  }
+
+  template <int R, int V>
+  static void micro(const uint8_t* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
+                    const int8_t* weights, const int32_t* start, int32_t* sums) {
+    product<R, V>(rows, runs, run_count, steps, weights, start, sums);
+  }
+
+  template <int R, int V>
+  static void bytes(const uint8_t* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
+                    const int8_t* weights, const int32_t* start, const QuantizedEpilogue& e, int64_t at,
+                    int64_t channel, int64_t cols) {
+    product<R, V>(rows, runs, run_count, steps, weights, start, Bytes{e, at, channel, cols});
   }
 };
 

@@ -11,6 +11,7 @@ namespace {
 struct AvxVnni {
   using Elem = uint8_t;
   using Floats = simd::Avx2Floats;
+  static constexpr bool kFinishesBytes = false;
   static constexpr int kDepth = 4;
   static constexpr int kLanes = 8;
   static constexpr int kVectors = 2;

@@ -41,6 +41,8 @@ struct QuantizedEpilogue {
   float q_low = 0;  ///< smallest and largest value of the output type, less y_zero
   float q_high = 0;
   int32_t y_zero = 0;
+  /// No sum that is scaled and has its bias is beyond 32 bits, whatever the input: vectors may clamp after rounding.
+  bool within_32_bits = false;
 };
 
 }  // namespace planish::kernels

@@ -323,8 +323,10 @@ TEST_P(IgemmVariants, EpilogueIsWithinOneStep) {
     r_bytes[i] = static_cast<uint8_t>(random());
     r_floats[i] = static_cast<float>(random() % 1000) / 250.0F - 2.0F;
   }
-  for (const Finish& f : kFinishes) {
-    SCOPED_TRACE(f.name);
+  for (size_t i = 0; i < 2 * std::size(kFinishes); ++i) {
+    const Finish& f = kFinishes[i / 2];
+    const bool within_32_bits = i % 2 == 1;
+    SCOPED_TRACE(std::string(f.name) + (within_32_bits ? ", within 32 bits" : ""));
     const bool bytes = f.y_type != QuantizedType::f32;
     const int q_min = f.y_type == QuantizedType::u8 ? 0 : -128;
     const int q_max = f.y_type == QuantizedType::u8 ? 255 : 127;
@@ -360,26 +362,27 @@ TEST_P(IgemmVariants, EpilogueIsWithinOneStep) {
     }
     e.y_factor = bytes ? static_cast<float>(1 / kYScale) : 1.0F;
     e.y_zero = f.y_zero;
+    e.within_32_bits = within_32_bits;
     std::vector<double> got;
     if (bytes)
       for (const uint8_t b : run<uint8_t>(s, t, d, e, 2))
         got.push_back(f.y_type == QuantizedType::u8 ? b : static_cast<int8_t>(b));
     else
       for (const float v : run<float>(s, t, d, e, 2)) got.push_back(v);
-    for (size_t i = 0; i < sums.size(); ++i) {
-      const size_t k = i % static_cast<size_t>(s.outputs);
-      double v = static_cast<double>(sums[i]) * scale[k] / factor + bias[k] / factor;
-      const double byte = f.r_type == QuantizedType::i8 ? static_cast<int8_t>(r_bytes[i]) : r_bytes[i];
-      const double r = f.r_type == QuantizedType::none ? 0 : r_is_float ? r_floats[i] : (byte - kRZero) * kRScale;
+    for (size_t j = 0; j < sums.size(); ++j) {
+      const size_t k = j % static_cast<size_t>(s.outputs);
+      double v = static_cast<double>(sums[j]) * scale[k] / factor + bias[k] / factor;
+      const double byte = f.r_type == QuantizedType::i8 ? static_cast<int8_t>(r_bytes[j]) : r_bytes[j];
+      const double r = f.r_type == QuantizedType::none ? 0 : r_is_float ? r_floats[j] : (byte - kRZero) * kRScale;
       v = std::clamp<double>(activate(f.act, f.residual_last ? v : v + r), f.low, f.high) + (f.residual_last ? r : 0);
       if (!bytes) {
-        ASSERT_NEAR(got[i], v, 1e-5 * (1 + std::fabs(v))) << "element " << i;
+        ASSERT_NEAR(got[j], v, 1e-5 * (1 + std::fabs(v))) << "element " << j;
         continue;
       }
       const double exact = std::clamp<double>(v / kYScale + f.y_zero, q_min, q_max);
       // Activations that become bytes may be wrong by 2e-4 of their magnitude.
       const double slack = f.act == PointwiseOp::identity ? 1e-3 : 1e-3 + 2e-4 * std::fabs(v / kYScale);
-      ASSERT_NEAR(got[i], exact, 0.5 + slack) << "element " << i;
+      ASSERT_NEAR(got[j], exact, 0.5 + slack) << "element " << j;
     }
   }
 }
