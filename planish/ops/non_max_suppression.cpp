@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "planish/base/parallel.h"
 #include "planish/ops/checks.h"
 #include "planish/ops/registry.h"
 
@@ -33,11 +34,8 @@ struct Box {
   [[nodiscard]] double area() const { return (x1 - x0) * (y1 - y0); }
 };
 
-Box box_at(const Tensor& boxes, int64_t i, bool centred) {
-  const double a = boxes.at(i * 4);
-  const double b = boxes.at(i * 4 + 1);
-  const double c = boxes.at(i * 4 + 2);
-  const double d = boxes.at(i * 4 + 3);
+Box box_at(std::span<const double, 4> corners, bool centred) {
+  const auto [a, b, c, d] = std::array{corners[0], corners[1], corners[2], corners[3]};
   if (centred) return {a - c / 2, b - d / 2, a + c / 2, b + d / 2};
   // Corners [y1, x1, y2, x2] of any diagonal.
   return {std::min(b, d), std::min(a, c), std::max(b, d), std::max(a, c)};
@@ -69,21 +67,36 @@ Result<Limits> limits_of(const RefContext& ctx) {
   return out;
 }
 
-/// Appends [batch, cls, box] for the boxes of one class that survive.
-void suppress(const std::vector<Box>& boxes, std::span<const double> scores, const Limits& limits, int64_t batch,
-              int64_t cls, std::vector<int64_t>& selected) {
-  std::vector<size_t> order;
+/// Boxes of one class that survive, the best score first; the smaller index where scores are equal.
+std::vector<int64_t> survivors(const std::vector<Box>& boxes, std::span<const double> scores, const Limits& limits) {
+  std::vector<int64_t> heap;
   for (size_t i = 0; i < scores.size(); ++i)
-    if (!limits.score ? scores[i] == scores[i] : scores[i] > *limits.score) order.push_back(i);
-  std::ranges::stable_sort(order, std::ranges::greater{}, [&](size_t i) { return scores[i]; });
-  std::vector<size_t> kept;
-  for (const size_t i : order) {
-    if (static_cast<int64_t>(kept.size()) >= limits.per_class) return;
-    const auto covers = [&](size_t k) { return intersection_over_union(boxes[i], boxes[k]) > limits.iou; };
-    if (std::ranges::any_of(kept, covers)) continue;
-    kept.push_back(i);
-    selected.insert(selected.end(), {batch, cls, static_cast<int64_t>(i)});
+    if (!limits.score ? scores[i] == scores[i] : scores[i] > *limits.score) heap.push_back(static_cast<int64_t>(i));
+  const auto worse = [scores](int64_t a, int64_t b) {
+    const double p = scores[static_cast<size_t>(a)];
+    const double q = scores[static_cast<size_t>(b)];
+    return p != q ? p < q : a > b;
+  };
+  std::ranges::make_heap(heap, worse);  // few of many candidates are looked at as a rule
+  std::vector<int64_t> kept;
+  for (; !heap.empty() && static_cast<int64_t>(kept.size()) < limits.per_class; heap.pop_back()) {
+    std::ranges::pop_heap(heap, worse);
+    const Box& box = boxes[static_cast<size_t>(heap.back())];
+    const auto covers = [&](int64_t k) {
+      return intersection_over_union(box, boxes[static_cast<size_t>(k)]) > limits.iou;
+    };
+    if (std::ranges::none_of(kept, covers)) kept.push_back(heap.back());
   }
+  return kept;
+}
+
+/// Elements [first, first + out.size()) as doubles.
+void read_doubles(const Tensor& t, int64_t first, std::span<double> out) {
+  if (t.dtype() == DType::f32) {
+    std::copy_n(t.data<float>() + first, out.size(), out.begin());
+    return;
+  }
+  for (size_t i = 0; i < out.size(); ++i) out[i] = t.at(first + static_cast<int64_t>(i));
 }
 
 Status reference(RefContext& ctx) {
@@ -95,16 +108,26 @@ Status reference(RefContext& ctx) {
   const Limits limits = PLANISH_TRY(limits_of(ctx));
   const bool centred = ctx.node().attr_int("center_point_box", 0) != 0;
   const int64_t count = boxes.dim(1);
+  const int64_t classes = scores.dim(1);
   std::vector<int64_t> selected;
   std::vector<Box> batch_boxes(static_cast<size_t>(count));
-  std::vector<double> class_scores(static_cast<size_t>(count));
+  std::vector<std::vector<int64_t>> kept(static_cast<size_t>(classes));
   for (int64_t b = 0; b < boxes.dim(0); ++b) {
-    for (int64_t i = 0; i < count; ++i) batch_boxes[static_cast<size_t>(i)] = box_at(boxes, b * count + i, centred);
-    for (int64_t c = 0; c < scores.dim(1); ++c) {
-      for (int64_t i = 0; i < count; ++i)
-        class_scores[static_cast<size_t>(i)] = scores.at((b * scores.dim(1) + c) * count + i);
-      suppress(batch_boxes, class_scores, limits, b, c, selected);
+    for (int64_t i = 0; i < count; ++i) {
+      std::array<double, 4> corners{};
+      read_doubles(boxes, (b * count + i) * 4, corners);
+      batch_boxes[static_cast<size_t>(i)] = box_at(corners, centred);
     }
+    constexpr int64_t kGrain = 8192;  // scores that make a thread worth waking
+    parallel_for(classes, std::max<int64_t>(1, kGrain / std::max<int64_t>(count, 1)), [&](int64_t begin, int64_t end) {
+      std::vector<double> class_scores(static_cast<size_t>(count));
+      for (int64_t c = begin; c < end; ++c) {
+        read_doubles(scores, (b * classes + c) * count, class_scores);
+        kept[static_cast<size_t>(c)] = survivors(batch_boxes, class_scores, limits);
+      }
+    });
+    for (int64_t c = 0; c < classes; ++c)
+      for (const int64_t i : kept[static_cast<size_t>(c)]) selected.insert(selected.end(), {b, c, i});
   }
   Tensor* y = PLANISH_TRY(ctx.output(0, DType::i64, Shape{static_cast<int64_t>(selected.size()) / 3, 3}));
   std::ranges::copy(selected, y->data<int64_t>());

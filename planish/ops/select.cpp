@@ -22,19 +22,49 @@ Status infer_non_zero(InferContext& ctx) {
   return {};
 }
 
+template <typename T>
+std::vector<int64_t> non_zero_elements(std::span<const T> x) {
+  std::vector<int64_t> found;
+  for (size_t i = 0; i < x.size(); ++i)
+    if (x[i] != T{}) found.push_back(static_cast<int64_t>(i));
+  return found;
+}
+
+std::vector<int64_t> non_zero_elements(const Tensor& x) {
+  switch (x.dtype()) {
+    case DType::f32: return non_zero_elements(x.span<float>());
+    case DType::i64: return non_zero_elements(x.span<int64_t>());
+    case DType::i32: return non_zero_elements(x.span<int32_t>());
+    case DType::boolean: return non_zero_elements(std::span(static_cast<const uint8_t*>(x.raw()), x.bytes()));
+    default: break;
+  }
+  std::vector<int64_t> found;
+  for (int64_t i = 0; i < x.size(); ++i)
+    if (x.at(i) != 0) found.push_back(i);
+  return found;
+}
+
 Status non_zero(RefContext& ctx) {
   PLANISH_TRY(require_inputs(ctx, 1));
   PLANISH_TRY(require_real(ctx));
   const Tensor& x = ctx.in(0);
-  std::vector<int64_t> found;
-  for (int64_t i = 0; i < x.size(); ++i)
-    if (x.at(i) != 0) found.push_back(i);
+  const std::vector<int64_t> found = non_zero_elements(x);
   const auto count = static_cast<int64_t>(found.size());
   Tensor* y = PLANISH_TRY(ctx.output(0, DType::i64, Shape{x.rank(), count}));
-  const auto strides = row_major_strides(x.shape());
-  for (int64_t d = 0; d < x.rank(); ++d)
-    for (int64_t i = 0; i < count; ++i)
-      y->data<int64_t>()[d * count + i] = found[static_cast<size_t>(i)] / strides[static_cast<size_t>(d)] % x.dim(d);
+  auto* out = y->data<int64_t>();
+  const int64_t last = x.rank() == 0 ? 1 : x.dim(-1);
+  std::vector<int64_t> position(static_cast<size_t>(x.rank()), 0);
+  int64_t row = 0;  // that `position` is in: most neighbours share one
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t at = found[static_cast<size_t>(i)];
+    if (at < row || at >= row + last) {
+      int64_t rest = at / last;
+      row = rest * last;
+      for (int64_t d = x.rank() - 1; d-- > 0; rest /= x.dim(d)) position[static_cast<size_t>(d)] = rest % x.dim(d);
+    }
+    for (int64_t d = 0; d + 1 < x.rank(); ++d) out[d * count + i] = position[static_cast<size_t>(d)];
+    if (x.rank() > 0) out[(x.rank() - 1) * count + i] = at - row;
+  }
   return {};
 }
 

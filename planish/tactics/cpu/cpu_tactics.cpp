@@ -44,6 +44,13 @@ const TacticTable& cpu_tactics() {
                                      &kCpuDynamicQuantize,
                                      &kCpuByteMean,
                                      &kCpuByteMaxPool,
+                                     &kCpuLogSoftmax,
+                                     &kCpuTopK,
+                                     &kCpuArgReduce,
+                                     &kCpuGatherElements,
+                                     &kCpuScatterElements,
+                                     &kCpuScatterNd,
+                                     &kCpuDeformConv,
                                      &kHostReferenceTactic,
                                  },
                                  {Layout::row_major, Layout::channels_last, blocked}};

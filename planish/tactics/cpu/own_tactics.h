@@ -29,5 +29,12 @@ extern const Tactic kCpuIntegerProduct;
 extern const Tactic kCpuDynamicQuantize;
 extern const Tactic kCpuByteMean;
 extern const Tactic kCpuByteMaxPool;
+extern const Tactic kCpuLogSoftmax;
+extern const Tactic kCpuTopK;
+extern const Tactic kCpuArgReduce;
+extern const Tactic kCpuGatherElements;
+extern const Tactic kCpuScatterElements;
+extern const Tactic kCpuScatterNd;
+extern const Tactic kCpuDeformConv;
 
 }  // namespace planish

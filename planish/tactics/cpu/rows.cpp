@@ -1,8 +1,9 @@
-// LayerNormalization, RMSNormalization and Softmax by our own vector loops, one row (or a strip of columns) at a time.
-// Rows in 16-bit types are widened into a buffer: the arithmetic is f32.
+// LayerNormalization, RMSNormalization, Softmax and LogSoftmax by our own vector loops, one row (or a strip of columns)
+// at a time. Rows in 16-bit types are widened into a buffer: the arithmetic is f32.
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -181,8 +182,53 @@ Result<std::unique_ptr<Kernel>> prepare_softmax(const NodeView& view, std::span<
                                                    product(s, 0, axis), s[axis], product(s, axis + 1, s.size())));
 }
 
+class LogSoftmaxKernel final : public Kernel {
+ public:
+  LogSoftmaxKernel(RowAccess access, int64_t rows, int64_t n) : access_(access), rows_(rows), n_(n) {}
+  Status run(const Bindings& b) override {
+    parallel_for(rows_, row_grain(n_), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r)
+        access_.visit(b, r, [this](const float* x, float* y) { log_softmax(x, y); });
+    });
+    return {};
+  }
+  [[nodiscard]] std::string detail() const override { return std::string(kernels_.name); }
+
+ private:
+  /// x - max - log(sum of exp(x - max)); the sum is the inverse of the largest softmax, whose numerator is exp(0).
+  void log_softmax(const float* x, float* y) const {
+    thread_local std::vector<float> shares;  // x may be y
+    if (shares.size() < static_cast<size_t>(n_)) shares.resize(static_cast<size_t>(n_));
+    const float top = kernels_.max(n_, x);
+    kernels_.softmax(n_, x, shares.data());
+    kernels_.affine(n_, x, top, 1.0F, std::log(kernels_.max(n_, shares.data())), y);
+  }
+
+  const kernels::RowKernels& kernels_ = kernels::best_row_kernels();
+  RowAccess access_;
+  int64_t rows_;
+  int64_t n_;
+};
+
+WhyNot supports_log_softmax(const NodeView& view, const Target&) {
+  if (WhyNot why = plain_floats(view)) return why;
+  const auto& s = view.inputs[0].shape;
+  if (product(s, axis_of(view) + 1, s.size()) != 1) return "needs the last axis";
+  if (s[axis_of(view)] == 0) return "the axis is empty";
+  return std::nullopt;
+}
+
+Result<std::unique_ptr<Kernel>> prepare_log_softmax(const NodeView& view, std::span<const PackedConstant>,
+                                                    const Target&) {
+  const auto& s = view.inputs[0].shape;
+  const int64_t n = s[axis_of(view)];
+  return std::unique_ptr<Kernel>(
+      new LogSoftmaxKernel(RowAccess(view.inputs[0], view.outputs[0], n), product(s, 0, axis_of(view)), n));
+}
+
 constexpr std::array<std::string_view, 2> kNormalizeOps{"LayerNormalization", "RMSNormalization"};
 constexpr std::array<std::string_view, 1> kSoftmaxOps{"Softmax"};
+constexpr std::array<std::string_view, 1> kLogSoftmaxOps{"LogSoftmax"};
 
 }  // namespace
 
@@ -198,5 +244,11 @@ constinit const Tactic kCpuSoftmax{.id = "cpu.softmax",
                                    .pack = nullptr,
                                    .prepare = prepare_softmax,
                                    .unpack = nullptr};
+constinit const Tactic kCpuLogSoftmax{.id = "cpu.log_softmax",
+                                      .ops = kLogSoftmaxOps,
+                                      .supports = supports_log_softmax,
+                                      .pack = nullptr,
+                                      .prepare = prepare_log_softmax,
+                                      .unpack = nullptr};
 
 }  // namespace planish

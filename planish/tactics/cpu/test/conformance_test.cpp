@@ -442,6 +442,83 @@ const ConformanceCase kRows[] = {
      "cpu.reference"},
 };
 
+const ConformanceCase kIndexed[] = {
+    {"log_softmax_last", "graph \"g\" (x: f32[2,5,33]) -> (y) {\n y = LogSoftmax(x) @n\n}", "cpu.log_softmax", 5e-5,
+     -30, 30},
+    {"log_softmax_half", "graph \"g\" (x: f16[2,5,33]) -> (y) {\n y = LogSoftmax(x) @n\n}", "cpu.log_softmax", 2e-3, -9,
+     9},
+    {"log_softmax_channels", "graph \"g\" (x: f32[2,5,33]) -> (y) {\n y = LogSoftmax(x) {axis = 1} @n\n}",
+     "cpu.reference"},
+    {"top_k_rows", "graph \"g\" (x: f32[7,301]) -> (y, i) {\n const k: i64[1] = [9]\n y, i = TopK(x, k) @n\n}",
+     "cpu.top_k"},
+    {"top_k_all",
+     "graph \"g\" (x: f32[3,40]) -> (y, i) {\n const k: i64[1] = [40]\n y, i = TopK(x, k) {largest = 0} "
+     "@n\n}",
+     "cpu.top_k"},
+    {"top_k_long", "graph \"g\" (x: f32[1,150001]) -> (y, i) {\n const k: i64[1] = [300]\n y, i = TopK(x, k) @n\n}",
+     "cpu.top_k"},
+    {"top_k_ties",
+     "graph \"g\" (x: f32[2,8]) -> (y, i) {\n const z: f32[2,8] = [0.0, -0.0, 1.0, 1.0, inf, -1.0, nan, 0.0, -inf, "
+     "2.0, nan, "
+     "2.0, nan, 2.0, -inf, 2.0]\n const k: i64[1] = [6]\n y, i = TopK(z, k) @n\n}",
+     "cpu.top_k"},
+    {"top_k_smallest_with_nan",
+     "graph \"g\" (x: f32[2,8]) -> (y, i) {\n const z: f32[2,8] = [0.0, -0.0, 1.0, 1.0, inf, -1.0, nan, 0.0, nan, nan, "
+     "nan, "
+     "nan, nan, 2.0, -inf, 2.0]\n const k: i64[1] = [4]\n y, i = TopK(z, k) {largest = 0} @n\n}",
+     "cpu.top_k"},
+    {"arg_max_last", "graph \"g\" (x: f32[5,301]) -> (y) {\n y = ArgMax(x) {axis = -1} @n\n}", "cpu.arg_reduce"},
+    {"arg_min_classes",
+     "graph \"g\" (x: f32[2,21,150]) -> (y) {\n y = ArgMin(x) {axis = 1, keepdims = 0, select_last_index = 1} @n\n}",
+     "cpu.arg_reduce"},
+    {"arg_max_with_nan",
+     "graph \"g\" (x: f32[3,4]) -> (y) {\n const z: f32[3,4] = [1.0, nan, 2.0, nan, 3.0, 3.0, -inf, 3.0, nan, inf, "
+     "nan, 0.0]\n y = ArgMax(z) {axis = 1} @n\n}",
+     "cpu.arg_reduce"},
+    {"arg_max_last_with_nan",
+     "graph \"g\" (x: f32[3,4]) -> (y) {\n const z: f32[3,4] = [1.0, nan, 2.0, nan, 3.0, 3.0, -inf, 3.0, nan, inf, "
+     "nan, 0.0]\n y = ArgMax(z) {axis = 0, select_last_index = 1} @n\n}",
+     "cpu.arg_reduce"},
+    {"gather_elements_middle",
+     "graph \"g\" (x: f32[4,9,7], i: i64[3,20,6]) -> (y) {\n y = GatherElements(x, i) {axis = 1} @n\n}",
+     "cpu.gather_elements", 0, -9, 9},
+    {"gather_elements_last",
+     "graph \"g\" (x: i64[4,9,7], i: i32[4,8,20]) -> (y) {\n y = GatherElements(x, i) {axis = -1} @n\n}",
+     "cpu.gather_elements", 0, -7, 7},
+    {"gather_elements_first", "graph \"g\" (x: u8[7], i: i64[50]) -> (y) {\n y = GatherElements(x, i) @n\n}",
+     "cpu.gather_elements", 0, 0, 7},
+    {"scatter_elements_last",
+     "graph \"g\" (x: f32[4,9,7], i: i64[3,8,6], u: f32[3,8,6]) -> (y) {\n y = ScatterElements(x, i, u) {axis = 2} "
+     "@n\n}",
+     "cpu.scatter_elements", 0, -7, 7},
+    {"scatter_elements_first",
+     "graph \"g\" (x: f16[9,7], i: i32[8,6], u: f16[8,6]) -> (y) {\n y = ScatterElements(x, i, u) @n\n}",
+     "cpu.scatter_elements", 0, -9, 9},
+    {"scatter_elements_add",
+     "graph \"g\" (x: f32[4,9,7], i: i64[4,20,6], u: f32[4,20,6]) -> (y) {\n y = ScatterElements(x, i, u) {axis = 1, "
+     "reduction = \"add\"} @n\n}",
+     "cpu.scatter_elements", 1e-6, -9, 9},
+    {"scatter_elements_max",
+     "graph \"g\" (x: f32[4,9,7], i: i32[4,20,6], u: f32[4,20,6]) -> (y) {\n y = ScatterElements(x, i, u) {axis = 1, "
+     "reduction = \"max\"} @n\n}",
+     "cpu.scatter_elements", 0, -9, 9},
+    {"scatter_nd_elements",
+     "graph \"g\" (x: f32[6,6,6], i: i64[50,3], u: f32[50]) -> (y) {\n y = ScatterND(x, i, u) @n\n}", "cpu.scatter_nd",
+     0, -6, 6},
+    {"scatter_nd_rows",
+     "graph \"g\" (x: i32[6,5,4], i: i64[3,2,1], u: i32[3,2,5,4]) -> (y) {\n y = ScatterND(x, i, u) @n\n}",
+     "cpu.scatter_nd", 0, -6, 6},
+    {"deform_conv",
+     "graph \"g\" (x: f32[2,6,13,11], o: f32[2,18,13,11]) -> (y) {\n const w: f32[7,6,3,3] = seed(1)\n y = "
+     "DeformConv(x, w, o) {pads = [1,1,1,1]} @n\n}",
+     "cpu.deform_conv", 5e-5, -3, 3},
+    {"deform_conv_groups",
+     "graph \"g\" (x: f32[1,6,13,11], o: f32[1,36,7,6], m: f32[1,18,7,6]) -> (y) {\n const w: f32[4,3,3,3] = seed(1)\n "
+     "const b: f32[4] = seed(2)\n y = DeformConv(x, w, o, b, m) {pads = [1,1,1,1], strides = [2,2], group = 2, "
+     "offset_group = 2} @n\n}",
+     "cpu.deform_conv", 5e-5, -20, 20},
+};
+
 const ConformanceCase kSample[] = {
     {"grid_sample_linear", "graph \"g\" (x: f32[2,5,7,6], g: f32[2,9,11,2]) -> (y) {\n y = GridSample(x, g) @s\n}",
      "cpu.grid_sample", 5e-5, -1.5, 1.5},
@@ -581,6 +658,7 @@ INSTANTIATE_TEST_SUITE_P(Pool, CpuTactics, testing::ValuesIn(kPool), kName);
 INSTANTIATE_TEST_SUITE_P(Pointwise, CpuTactics, testing::ValuesIn(kPointwise), kName);
 INSTANTIATE_TEST_SUITE_P(Move, CpuTactics, testing::ValuesIn(kMove), kName);
 INSTANTIATE_TEST_SUITE_P(Rows, CpuTactics, testing::ValuesIn(kRows), kName);
+INSTANTIATE_TEST_SUITE_P(Indexed, CpuTactics, testing::ValuesIn(kIndexed), kName);
 INSTANTIATE_TEST_SUITE_P(Sample, CpuTactics, testing::ValuesIn(kSample), kName);
 INSTANTIATE_TEST_SUITE_P(Attention, CpuTactics, testing::ValuesIn(kAttention), kName);
 INSTANTIATE_TEST_SUITE_P(Recurrent, CpuTactics, testing::ValuesIn(kRecurrent), kName);
