@@ -44,14 +44,22 @@ def serve(model, feeds_file, threads):
     print(json.dumps(resident_mib("VmHWM") - before))
 
 
+# A process inherits the peak of the one that started it, so a small interpreter starts the program. Its last line on
+# standard output is the peak in KiB.
+STARTER = """import os, sys
+null = os.open(os.devnull, os.O_WRONLY)
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1)])
+_, status, usage = os.wait4(child, 0)
+print(usage.ru_maxrss)
+sys.exit(0 if status == 0 else 1)"""
+
+
 def peak_of(command):
-    """Peak resident MiB of a finished child process."""
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    message = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    if status != 0:
-        sys.exit(f"memory.py: {' '.join(map(str, command))} failed:\n{message}")
-    return usage.ru_maxrss / 1024
+    """Peak resident MiB of a program run to its end."""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", STARTER, *map(str, command)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"memory.py: {' '.join(map(str, command))} failed:\n{done.stderr}")
+    return int(done.stdout) / 1024
 
 
 def measure(name, args, folder):
