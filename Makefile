@@ -39,7 +39,7 @@ test-models:  ## whole networks against ONNX Runtime, in several batch sizes and
 	@scripts/setup_venv.sh requirements.txt
 	@.venv/bin/python -m pytest -q -p no:cacheprovider -m models tests
 
-bench-peers:  ## speed beside ONNX Runtime and OpenVINO (PRECISION="fp32 bf16 int8" MODE="latency batch8 throughput"); tables, JSON, chart
+bench-peers:  ## speed beside ONNX Runtime and OpenVINO (PRECISION="fp32 bf16 int8" MODE="latency batch8 batch16 throughput"); tables, JSON, chart
 	@scripts/build.sh release planish bench_machine
 	@scripts/setup_venv.sh requirements.txt requirements-bench.txt
 	@.venv/bin/python bench/peers.py $(if $(PRECISION),--precision $(PRECISION)) $(if $(MODE),--mode $(MODE))

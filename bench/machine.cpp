@@ -5,7 +5,8 @@
 // Arithmetic: independent multiply-adds on registers, the widest that the processor has (PLANISH_MAX_ISA lowers it);
 // with AMX, whose tiles are no registers of the compiler's, oneDNN's product of two large matrices. bf16_gflops is null
 // where there is no instruction for it; AVX2's int8 form is the product of bytes that adds pairs in 16 bits and then
-// widens them. Memory: reading an array of eight times the last cache.
+// widens them. Memory: reading an array of eight times the last cache. region_us: what it takes to hand work to all
+// threads and wait for them, which every layer pays.
 
 #include <fmt/format.h>
 #include <immintrin.h>
@@ -20,6 +21,7 @@
 
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
+#include "planish/base/thread_team.h"
 
 namespace {
 
@@ -144,6 +146,19 @@ double read_bytes_per_second(double seconds) {
   return best;
 }
 
+// Microseconds of an empty parallel region, the median.
+double region_us() {
+  std::vector<double> times(2001);
+  for (double& us : times) {
+    const auto begin = Clock::now();
+    planish::team_start([](void*) {}, nullptr, 0);
+    planish::team_end();
+    us = std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
+  }
+  std::nth_element(times.begin(), times.begin() + 1000, times.end());
+  return times[1000];
+}
+
 std::string giga(double rate) { return rate > 0 ? fmt::format("{:.1f}", rate / 1e9) : "null"; }
 
 }  // namespace
@@ -167,7 +182,8 @@ int main(int argc, char** argv) {
   if (cpu.amx_int8) int8 = std::max(int8, product_rate(Type::u8, Type::s8, seconds));
   fmt::print(
       "{{\"cpu\": \"{}\", \"threads\": {}, \"fp32_gflops\": {}, \"bf16_gflops\": {}, \"int8_gops\": {}, "
-      "\"read_gb_s\": {}}}\n",
-      cpu.fingerprint(), threads, giga(fp32), giga(bf16), giga(int8), giga(read_bytes_per_second(seconds)));
+      "\"read_gb_s\": {}, \"region_us\": {:.2f}}}\n",
+      cpu.fingerprint(), threads, giga(fp32), giga(bf16), giga(int8), giga(read_bytes_per_second(seconds)),
+      region_us());
   return 0;
 }

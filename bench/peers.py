@@ -2,7 +2,7 @@
 """Speed of planish beside ONNX Runtime and OpenVINO, all cores.
 
   --mode latency      batch 1, one query at a time
-         batch8       the same with eight samples in a query
+         batchN       the same with N samples in a query, for example batch8
          throughput   batch 1, as many queries at a time as there are threads, one thread each
   --precision fp32    bf16 (where a peer has no such mode it runs its FP32), int8
 
@@ -22,6 +22,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
@@ -92,12 +93,18 @@ def build_all(name, model, shapes, case, args, folder):
     return {"planish": engine, "planish_qdq": same_file}, quantized, seconds
 
 
+def mode_name(text):
+    if re.fullmatch("latency|throughput|batch[1-9][0-9]*", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text}: give latency, throughput or batchN, for example batch8")
+
+
 class Case:
     """One precision in one mode."""
 
     def __init__(self, precision, mode, threads):
         self.precision, self.mode, self.threads = precision, mode, threads
-        self.batch = 8 if mode == "batch8" else 1
+        self.batch = int(mode[5:]) if mode.startswith("batch") else 1
         self.streams = threads if mode == "throughput" else 1
         self.threads_each = threads // self.streams
 
@@ -182,7 +189,7 @@ def main():
     ap.add_argument("--models", nargs="*", default=MODELS)
     ap.add_argument("--peers", nargs="*", default=["onnxruntime", "openvino"], choices=["onnxruntime", "openvino"])
     ap.add_argument("--precision", nargs="*", default=["fp32"], choices=["fp32", "bf16", "int8"])
-    ap.add_argument("--mode", nargs="*", default=["latency"], choices=["latency", "batch8", "throughput"])
+    ap.add_argument("--mode", nargs="*", default=["latency"], type=mode_name)
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--seconds", type=float, default=1.5, help="per engine and round")
     ap.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 #include "planish/api/half_check.h"
 #include "planish/api/layer_info.h"
@@ -16,6 +17,7 @@
 #include "planish/base/atomic_file.h"
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
+#include "planish/base/thread_team.h"
 #include "planish/builder/builder.h"
 #include "planish/builder/refit.h"
 #include "planish/onnx/export.h"
@@ -386,6 +388,7 @@ struct ExecutionContext::Impl {
   std::shared_ptr<const Engine::Impl> engine;
   std::unique_ptr<Context> context;
   int threads = 0;
+  int first_core = -1;  // to be pinned to by the next run
   std::map<std::string, std::pair<std::byte*, size_t>, std::less<>> given_outputs;
 
   [[nodiscard]] const Graph& graph() const { return engine->engine->graph; }
@@ -464,7 +467,10 @@ Status ExecutionContext::set_output(std::string_view name, std::span<std::byte> 
   return impl_->context->bind(name, DevicePtr{reinterpret_cast<uintptr_t>(data.data())});
 }
 
+void ExecutionContext::pin(int first) { impl_->first_core = first; }
+
 Status ExecutionContext::run() {
+  if (impl_->first_core >= 0) pin_team(std::exchange(impl_->first_core, -1));
   set_num_threads(impl_->threads);
   return impl_->context->run();
 }

@@ -264,6 +264,9 @@ class ExecutionContext {
   Status set_input(std::string_view name, std::span<const int64_t> dims, std::span<const std::byte> data);
   /// Memory for an output; optional. Ignored for outputs whose shape depends on data.
   Status set_output(std::string_view name, std::span<std::byte> data);
+  /// Keeps the thread that runs, and its helpers, on cores of their own from the next run on: the `first`-th core that
+  /// the process may use and the following ones. A thread's contexts share its cores: the last call counts.
+  void pin(int first);
   /// Runs once; returns when the outputs are there.
   Status run();
   /// Runs once and times every layer: layer_ms[i] belongs to layers()[i] of the engine at these shapes.

@@ -28,7 +28,8 @@ struct Loop {
   Share* shares;
 
   void work_off(Share& share) {
-    for (;;) {
+    // Looking before taking: threads that are done only read the lines of those which still work.
+    while (share.next.load(std::memory_order_relaxed) < share.end) {
       const int64_t first = share.next.fetch_add(share.part, std::memory_order_relaxed);
       if (first >= share.end) return;
       body(first * grain, std::min(n, std::min(share.end, first + share.part) * grain));

@@ -2,6 +2,8 @@
 
 #include <immintrin.h>
 #include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,52 +31,72 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kCallerSpins = std::chrono::microseconds(30);
 constexpr auto kWorkerSpins = std::chrono::microseconds(100);
 constexpr int kMaxThreads = 1 << 12;
+constexpr int kSizeShift = 48;  // of a region's size, above the region's number
 
-using Word = std::atomic<uint32_t>;
-static_assert(sizeof(Word) == 4 && Word::is_always_lock_free, "a futex is four bytes");
+static_assert(std::atomic<uint64_t>::is_always_lock_free, "a futex is the lower half of a number");
 
-void sleep_while(Word& word, uint32_t value) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
+void sleep_while(uint32_t* word, uint32_t value) {
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
 }
-void wake(Word& word, int threads) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
+void wake(uint32_t* word, int threads) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0); }
+
+// Returns the first value of load() that is accepted: spins for a while, then sleeps on `word`, the lower half of that
+// value. Whoever changes the word wakes the sleepers when `asleep` counts any.
+template <typename Load, typename Accept>
+auto wait_for(std::chrono::nanoseconds spin, Load load, Accept accept, uint32_t* word, std::atomic<int>& asleep) {
+  auto value = load();
+  if (accept(value)) return value;
+  const auto until = Clock::now() + spin;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      _mm_pause();
+      if (accept(value = load())) return value;
+    }
+  } while (Clock::now() < until);
+  asleep.fetch_add(1, std::memory_order_seq_cst);
+  while (!accept(value = load())) sleep_while(word, static_cast<uint32_t>(value));
+  asleep.fetch_sub(1, std::memory_order_relaxed);
+  return value;
 }
 
-// A value that one thread sets and others wait for: they spin, then sleep.
+// A number that one thread changes and others wait for.
 class Signal {
  public:
-  uint32_t load() const { return word_.load(std::memory_order_acquire); }
-  void store_quietly(uint32_t value) { word_.store(value, std::memory_order_relaxed); }
+  uint64_t load() const { return value_.load(std::memory_order_seq_cst); }
 
-  // Adds and wakes whoever sleeps, where `wanted` says that the new value is one they wait for.
-  template <typename Wanted>
-  void add(uint32_t n, int sleepers, Wanted wanted) {
-    const uint32_t now = word_.fetch_add(n, std::memory_order_seq_cst) + n;
-    if (wanted(now) && asleep_.load(std::memory_order_seq_cst) > 0) wake(word_, sleepers);
+  void increment() {
+    value_.fetch_add(1, std::memory_order_seq_cst);
+    if (asleep_.load(std::memory_order_seq_cst) > 0) wake(word(), INT_MAX);
   }
 
-  // Returns the first value seen that is accepted.
+  // Raises the number to `value`; false when it is there already, or beyond.
+  bool raise(uint64_t value) {
+    uint64_t now = value_.load(std::memory_order_relaxed);
+    return now < value && value_.compare_exchange_strong(now, value, std::memory_order_acq_rel);
+  }
+
   template <typename Accept>
-  uint32_t wait(std::chrono::nanoseconds spin, Accept accept) {
-    uint32_t value = load();
-    if (accept(value)) return value;
-    const auto until = Clock::now() + spin;
-    do {
-      for (int i = 0; i < 32; ++i) {
-        _mm_pause();
-        if (accept(value = load())) return value;
-      }
-    } while (Clock::now() < until);
-    asleep_.fetch_add(1, std::memory_order_seq_cst);
-    while (!accept(value = word_.load(std::memory_order_seq_cst))) sleep_while(word_, value);
-    asleep_.fetch_sub(1, std::memory_order_relaxed);
-    return value;
+  void wait(std::chrono::nanoseconds spin, Accept accept) {
+    wait_for(
+        spin, [this] { return load(); }, accept, word(), asleep_);
   }
 
  private:
-  Word word_{0};
+  uint32_t* word() { return reinterpret_cast<uint32_t*>(&value_); }
+
+  std::atomic<uint64_t> value_{0};
   std::atomic<int> asleep_{0};
 };
+
+// Cores that the process may use.
+std::vector<int> own_cores() {
+  std::vector<int> cores;
+  cpu_set_t set;
+  if (sched_getaffinity(getpid(), sizeof(set), &set) != 0) return cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core)
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  return cores;
+}
 
 class Team;
 
@@ -87,6 +109,8 @@ struct ThreadState {
 };
 thread_local ThreadState state;
 
+// Regions have even numbers. A place's signal holds the number of the last region in which somebody took the place, one
+// more when that part is done.
 class Team {
  public:
   Team() = default;
@@ -94,84 +118,116 @@ class Team {
   Team& operator=(const Team&) = delete;
   ~Team() {
     stop_.store(true, std::memory_order_relaxed);
-    bell_.add(1, INT_MAX, [](uint32_t) { return true; });
-    for (std::thread& worker : workers_) worker.join();
+    ring(0);
+    for (auto& worker : workers_) worker->thread.join();
   }
 
   // Makes workers for regions of `threads` threads; returns how many threads a region can have (fewer where the system
   // refuses a thread).
   int reserve(int threads) {
     try {
-      while (static_cast<int>(workers_.size()) + 1 < threads)
-        workers_.emplace_back([this, bell = bell_.load()] { work(bell); });
+      while (static_cast<int>(workers_.size()) + 1 < threads) {
+        auto worker = std::make_unique<Worker>();
+        worker->thread = std::thread([this, place = &worker->place, id = static_cast<int>(workers_.size()) + 1,
+                                      bell = bell_.load()] { work(*place, id, bell); });
+        if (first_core_ >= 0) pin(worker->thread.native_handle(), static_cast<int>(workers_.size()) + 1);
+        workers_.push_back(std::move(worker));
+      }
     } catch (const std::system_error&) {
     }
     return std::min(threads, static_cast<int>(workers_.size()) + 1);
   }
 
+  void pin_to(int first_core) {
+    first_core_ = first_core;
+    pin(pthread_self(), 0);
+    for (size_t i = 0; i < workers_.size(); ++i) pin(workers_[i]->thread.native_handle(), static_cast<int>(i) + 1);
+  }
+
   void start(void (*body)(void*), void* data, int threads) {
     body_ = body;
     data_ = data;
-    running_.store_quietly(static_cast<uint32_t>(threads - 1));
-    job_.store({1, static_cast<uint32_t>(threads)}, std::memory_order_release);
-    bell_.add(1, threads - 1, [](uint32_t) { return true; });
+    size_ = threads;
+    ring(threads);
   }
 
+  // A worker always begins with its own place, so that the part of the weights and of the tensors that goes with the
+  // place stays in its core's cache.
   void finish() {
-    run_places();
-    running_.wait(kCallerSpins, [](uint32_t running) { return running == 0; });
+    const uint64_t region = number(bell_.load(std::memory_order_relaxed));
+    for (int id = 1; id < size_; ++id) run_place(workers_[id - 1]->place, region, id, size_);
+    for (int id = 1; id < size_; ++id)
+      workers_[id - 1]->place.wait(kCallerSpins, [done = region + 1](uint64_t now) { return now == done; });
   }
 
   void barrier(uint32_t threads) {
-    const uint32_t phase = phase_.load();
+    const uint64_t phase = phase_.load();
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
       arrived_.store(0, std::memory_order_relaxed);
-      phase_.add(1, INT_MAX, [](uint32_t) { return true; });
+      phase_.increment();
     } else {
-      phase_.wait(kCallerSpins, [phase](uint32_t now) { return now != phase; });
-    }
-  }
-
-  // Takes places of the region until none is left.
-  void run_places() {
-    Job job = job_.load(std::memory_order_acquire);
-    while (job.next < job.size) {
-      if (!job_.compare_exchange_weak(job, {job.next + 1, job.size}, std::memory_order_acq_rel)) continue;
-      // From here on the region cannot end without us, so that its body and data stand.
-      const ThreadState before = state;
-      state = {{static_cast<int>(job.next), static_cast<int>(job.size)}, {}, 1, this};
-      body_(data_);
-      state = before;
-      running_.add(UINT32_MAX, 1, [](uint32_t running) { return running == 0; });
-      job = job_.load(std::memory_order_acquire);
+      phase_.wait(kCallerSpins, [phase](uint64_t now) { return now != phase; });
     }
   }
 
  private:
-  struct alignas(8) Job {
-    uint32_t next;  // the first place that nobody has taken
-    uint32_t size;
+  struct alignas(64) Worker {  // a cache line each, so that threads which finish do not wait for each other's line
+    Signal place;
+    std::thread thread;
   };
 
-  void work(uint32_t heard) {
+  static uint64_t number(uint64_t bell) { return bell & ((uint64_t{1} << kSizeShift) - 1); }
+
+  void pin(pthread_t thread, int id) const {
+    static const std::vector<int> cores = own_cores();
+    if (cores.empty()) return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cores[static_cast<size_t>(first_core_ + id) % cores.size()], &set);
+    pthread_setaffinity_np(thread, sizeof(set), &set);
+  }
+
+  // Announces the next region, of `size` places.
+  void ring(int size) {
+    const uint64_t region = number(bell_.load(std::memory_order_relaxed)) + 2;
+    bell_.store(static_cast<uint64_t>(size) << kSizeShift | region, std::memory_order_seq_cst);
+    if (asleep_.load(std::memory_order_seq_cst) > 0) wake(reinterpret_cast<uint32_t*>(&bell_), INT_MAX);
+  }
+
+  // Runs a place of the region unless somebody has taken it, or the region is over.
+  void run_place(Signal& place, uint64_t region, int id, int size) {
+    if (!place.raise(region)) return;
+    // From here on the region cannot end without us, so that its body and data stand.
+    const ThreadState before = state;
+    state = {{id, size}, {}, 1, this};
+    body_(data_);
+    state = before;
+    place.increment();
+  }
+
+  void work(Signal& place, int id, uint64_t heard) {
     set_team_threads(1);
     for (;;) {
-      heard = bell_.wait(kWorkerSpins, [heard](uint32_t now) { return now != heard; });
+      heard = wait_for(
+          kWorkerSpins, [this] { return bell_.load(std::memory_order_seq_cst); },
+          [heard](uint64_t now) { return now != heard; }, reinterpret_cast<uint32_t*>(&bell_), asleep_);
       if (stop_.load(std::memory_order_relaxed)) return;
-      run_places();
+      const int size = static_cast<int>(heard >> kSizeShift);
+      if (id < size) run_place(place, number(heard), id, size);
     }
   }
 
-  // Apart, so that workers which spin on the bell do not slow down those which finish.
-  alignas(64) Signal bell_;
-  alignas(64) std::atomic<Job> job_{Job{1, 1}};
-  alignas(64) Signal running_;
-  alignas(64) Signal phase_;
-  std::atomic<uint32_t> arrived_{0};
+  // What a worker needs to begin, on the cache line that it spins on.
+  alignas(64) std::atomic<uint64_t> bell_{0};  // the region's number, and above it the region's size
+  std::atomic<int> asleep_{0};
+  std::atomic<bool> stop_{false};
   void (*body_)(void*) = nullptr;
   void* data_ = nullptr;
-  std::atomic<bool> stop_{false};
-  std::vector<std::thread> workers_;
+  alignas(64) Signal phase_;
+  std::atomic<uint32_t> arrived_{0};
+  alignas(64) int size_ = 1;
+  int first_core_ = -1;  // of a pinned team
+  std::vector<std::unique_ptr<Worker>> workers_;
 };
 
 int default_threads() {
@@ -186,11 +242,17 @@ int default_threads() {
 thread_local int wanted_threads = 0;  // 0: the default
 thread_local std::unique_ptr<Team> own_team;
 
+Team& team() {
+  if (!own_team) own_team = std::make_unique<Team>();
+  return *own_team;
+}
+
 }  // namespace
 
 TeamPlace team_place() { return state.place; }
 bool in_team() { return state.depth > 0; }
 void set_team_threads(int threads) { wanted_threads = std::clamp(threads, 1, kMaxThreads); }
+void pin_team(int first) { team().pin_to(std::max(first, 0)); }
 int team_threads() { return wanted_threads > 0 ? wanted_threads : default_threads(); }
 
 void team_start(void (*body)(void*), void* data, int threads) {
@@ -201,8 +263,7 @@ void team_start(void (*body)(void*), void* data, int threads) {
   }
   if (threads <= 0) threads = team_threads();
   if (threads > 1) {
-    if (!own_team) own_team = std::make_unique<Team>();
-    threads = own_team->reserve(std::min(threads, kMaxThreads));
+    threads = team().reserve(std::min(threads, kMaxThreads));
   }
   state.place = {0, threads};
   if (threads == 1) return;

@@ -34,6 +34,7 @@ struct BenchCommand {
     line.number("--warmUp", options.warm_up_ms, 0, 1e9, "MS", "Run this long before timing (default 200)");
     line.number("--duration", options.duration_s, 0, 1e7, "S", "Time at least this long (default 3)");
     line.integer("--streams", options.streams, 1, 1024, "Queries at the same time (default 1)");
+    line.flag("--pin", options.pin, "Keep every thread on a core of its own");
     line.text("--json", json_path, "FILE", "Write the figures and every latency");
     build.declare_common(line);
   }

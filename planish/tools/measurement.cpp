@@ -128,6 +128,7 @@ Result<Latency> measure_latency(const api::Engine& engine, const InputTensors& i
   for (size_t s = 0; s < streams; ++s) {
     contexts.push_back(PLANISH_TRY(engine.create_context(0, static_cast<int>(result.threads_per_stream))));
     PLANISH_TRY(bind(*contexts.back(), inputs));
+    if (options.pin) contexts.back()->pin(static_cast<int>(s) * static_cast<int>(result.threads_per_stream));
   }
   std::vector<std::vector<double>> latencies(streams);
   std::vector<double> first(streams), last(streams);

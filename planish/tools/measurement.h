@@ -28,6 +28,7 @@ struct LatencyOptions {
   double duration_s = 3;    ///< at least this long
   int64_t streams = 1;      ///< contexts that run at the same time
   int64_t threads = 0;      ///< of all streams together; 0: all cores
+  bool pin = false;         ///< every thread on a core of its own
 };
 
 struct Latency {

@@ -1,6 +1,8 @@
 #include "planish/base/thread_team.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -131,6 +133,32 @@ TEST_P(WithThreads, ThreadsThatStartRegionsDoNotDisturbEachOther) {
   }
   for (std::thread& caller : callers) caller.join();
   for (int64_t sum : sums) EXPECT_EQ(sum, 200 * 999 * 500);
+}
+
+TEST_P(WithThreads, RegionsOfChangingSizesRunEveryPlaceOnce) {
+  for (int round = 0; round < 2000; ++round) {
+    const int size = 1 + round * 7 % GetParam();
+    std::vector<int> ran(size, 0);
+    region(size, [&] { ++ran[team_place().id]; });
+    ASSERT_EQ(ran, std::vector<int>(size, 1)) << round;
+  }
+}
+
+TEST_P(WithThreads, PinnedTeamsStayOnOneCoreEach) {
+  std::thread caller([] {  // so that the other tests' thread stays free
+    set_num_threads(GetParam());
+    region(0, [] {});
+    pin_team(1);
+    for (int round = 0; round < 2; ++round) {
+      region(GetParam() + round, [] {  // the second region has a worker that is made after the call
+        cpu_set_t set;
+        ASSERT_EQ(pthread_getaffinity_np(pthread_self(), sizeof(set), &set), 0);
+        EXPECT_EQ(CPU_COUNT(&set), 1);
+        team_barrier();  // so that every place needs a thread of its own
+      });
+    }
+  });
+  caller.join();
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, WithThreads, testing::Values(1, 2, 3, 8));

@@ -55,7 +55,7 @@ TEST_P(DeviceConformance, AllocationsAreAlignedDistinctAndNeverNull) {
 
 TEST_P(DeviceConformance, BytesSurviveTheWayThroughTheDevice) {
   const auto s = stream();
-  for (const size_t bytes : {size_t{0}, size_t{1}, size_t{77}, size_t{4096}}) {
+  for (const size_t bytes : {size_t{0}, size_t{1}, size_t{77}, size_t{4096}, size_t{1'000'001}}) {
     auto a = DeviceBuffer::create(device(), bytes + 16);
     auto b = DeviceBuffer::create(device(), bytes + 16);
     ASSERT_TRUE(a.ok() && b.ok());
