@@ -40,7 +40,7 @@ Error bad_json(std::string_view file, std::string what) {
                .fix = "delete the file, or write it again with planish cache convert"};
 }
 
-Status read_json(const Json& json, CalibrationTable& table, std::string_view file) {
+Status read_json(const Json& json, CalibrationTable& table, std::string_view file, bool nested = false) {
   table.header = json.value("header", std::string(kCalibrationCacheHeader));
   table.description = json.value("description", std::string());
   table.random = json.value("random", false);
@@ -65,6 +65,11 @@ Status read_json(const Json& json, CalibrationTable& table, std::string_view fil
     if (!(range.scale > 0)) return bad_json(file, fmt::format("the scale of '{}' is not positive", name));
     table.ranges[name] = range;
     table.order.push_back(name);
+  }
+  if (json.contains("equalised") && !nested) {
+    CalibrationTable equalised;
+    PLANISH_TRY(read_json(json["equalised"], equalised, file, true));
+    table.equalised = std::make_shared<const CalibrationTable>(std::move(equalised));
   }
   if (!json.contains("adapted_weights")) return {};
   for (const auto& [name, entry] : json["adapted_weights"].items()) {
@@ -92,6 +97,32 @@ Json adapted_json(const std::map<std::string, AdaptedWeights>& adapted) {
     entry["q"] = base64_encode({reinterpret_cast<const uint8_t*>(w.q.data()), w.q.size()});
     json[name] = std::move(entry);
   }
+  return json;
+}
+
+Json table_json(const CalibrationTable& table) {
+  Json json;
+  json["header"] = table.header.empty() ? std::string(kCalibrationCacheHeader) : table.header;
+  json["description"] = table.description;
+  json["random"] = table.random;
+  json["samples"] = table.samples;
+  json["model_hash"] = fmt::format("{:016x}", table.model_hash);
+  json["data_hash"] = fmt::format("{:016x}", table.data_hash);
+  Json& tensors = json["tensors"] = Json::object();
+  for (const std::string& name : names_in_order(table)) {
+    const TensorRange& r = table.ranges.at(name);
+    Json entry{{"scale", r.scale}, {"min", r.min}, {"max", r.max}};
+    if (r.unsigned_scale > 0) entry["unsigned_scale"] = r.unsigned_scale;
+    if (r.unsigned_scale > 0 && r.unsigned_zero != 0) entry["unsigned_zero"] = r.unsigned_zero;
+    const auto add = [&entry, &name](const char* key, const std::map<std::string, std::vector<float>>& of) {
+      if (const auto it = of.find(name); it != of.end()) entry[key] = it->second;
+    };
+    add("channel_means", table.channel_means);
+    add("channel_maxima", table.channel_maxima);
+    tensors[name] = std::move(entry);
+  }
+  if (!table.adapted_weights.empty()) json["adapted_weights"] = adapted_json(table.adapted_weights);
+  if (table.equalised != nullptr) json["equalised"] = table_json(*table.equalised);
   return json;
 }
 
@@ -137,27 +168,7 @@ Result<CalibrationTable> CalibrationTable::parse(std::string_view text, std::str
   return table;
 }
 
-std::string CalibrationTable::to_json() const {
-  Json json;
-  json["header"] = header.empty() ? std::string(kCalibrationCacheHeader) : header;
-  json["description"] = description;
-  json["random"] = random;
-  json["samples"] = samples;
-  json["model_hash"] = fmt::format("{:016x}", model_hash);
-  json["data_hash"] = fmt::format("{:016x}", data_hash);
-  Json& tensors = json["tensors"] = Json::object();
-  for (const std::string& name : names_in_order(*this)) {
-    const TensorRange& r = ranges.at(name);
-    Json entry{{"scale", r.scale}, {"min", r.min}, {"max", r.max}};
-    if (r.unsigned_scale > 0) entry["unsigned_scale"] = r.unsigned_scale;
-    if (r.unsigned_scale > 0 && r.unsigned_zero != 0) entry["unsigned_zero"] = r.unsigned_zero;
-    if (const auto it = channel_means.find(name); it != channel_means.end()) entry["channel_means"] = it->second;
-    if (const auto it = channel_maxima.find(name); it != channel_maxima.end()) entry["channel_maxima"] = it->second;
-    tensors[name] = std::move(entry);
-  }
-  if (!adapted_weights.empty()) json["adapted_weights"] = adapted_json(adapted_weights);
-  return json.dump(1) + "\n";
-}
+std::string CalibrationTable::to_json() const { return table_json(*this).dump(1) + "\n"; }
 
 Result<CalibrationTable> CalibrationTable::from_json(std::string_view json, std::string_view file_name) {
   CalibrationTable table;
@@ -192,9 +203,13 @@ Result<CalibrationTable> CalibrationTable::read(const std::filesystem::path& fil
   table.samples = side->samples;
   table.adapted_weights = std::move(side->adapted_weights);
   if (!side->description.empty()) table.description = fmt::format("cache {} from {}", name, side->description);
+  table.equalised = std::move(side->equalised);
   for (auto& [tensor, range] : table.ranges) {
     const auto it = side->ranges.find(tensor);
-    if (it == side->ranges.end() || it->second.scale != range.scale) continue;  // the cache was edited since
+    if (it == side->ranges.end() || it->second.scale != range.scale) {  // the cache was edited since
+      table.equalised.reset();
+      continue;
+    }
     range = it->second;
     if (const auto means = side->channel_means.find(tensor); means != side->channel_means.end())
       table.channel_means[tensor] = means->second;

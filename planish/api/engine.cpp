@@ -9,6 +9,7 @@
 #include <mutex>
 #include <utility>
 
+#include "planish/api/float_fallback.h"
 #include "planish/api/half_check.h"
 #include "planish/api/layer_info.h"
 #include "planish/api/model_impl.h"
@@ -284,7 +285,7 @@ void fill_stats(const BuildReport& report, double seconds, BuildStats* stats) {
 namespace {
 
 /// The network with Q/DQ where --int8 asks for it and the model brings none; the calibration state goes to `info`.
-Result<Model> with_int8(Model model, const BuildConfig& config, EngineInfo& info) {
+Result<Model> with_int8(Model model, const BuildConfig& config, EngineInfo& info, BuildStats* stats) {
   if (!config.int8) return model;
   if (model.has_quantize_nodes()) {
     info.calibration = "none (the model is quantised)";
@@ -304,14 +305,18 @@ Result<Model> with_int8(Model model, const BuildConfig& config, EngineInfo& info
   if (config.precision_constraints != PrecisionConstraints::none)
     for (const auto& [pattern, dtype] : config.layer_precisions)
       (dtype == DType::i8 ? options.force_int8 : options.keep_float).push_back(pattern);
-  return quantize(model, table, options);
+  QuantizeReport report;
+  Model quantised = PLANISH_TRY(quantize(model, table, options, &report));
+  if (stats != nullptr) stats->quantization = std::make_shared<const QuantizeReport>(std::move(report));
+  return quantised;
 }
 
 }  // namespace
 
 Result<Engine> Engine::build(Model model, const BuildConfig& config, BuildStats* stats) {
+  if (compares_with_float(model, config)) return build_with_float_fallback(model, config, stats);
   BuildOptions o = options_of(config);
-  model = PLANISH_TRY(with_int8(std::move(model), config, o.info));
+  model = PLANISH_TRY(with_int8(std::move(model), config, o.info, stats));
   ImportedModel& imported = model.impl_->model;
   o.info.name = imported.graph.name;
   o.info.source = model.impl_->file_name;

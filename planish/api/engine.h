@@ -87,6 +87,7 @@ class Model {
 
 struct CalibrationTable;  // planish/api/quantize.h
 struct QuantizeOptions;
+struct QuantizeReport;
 
 enum class PrecisionConstraints : uint8_t { none, prefer, obey };
 
@@ -104,6 +105,9 @@ struct BuildConfig {
   bool int8 = false;                                    ///< a model without Q/DQ is quantised with `calibration` first
   std::shared_ptr<const CalibrationTable> calibration;  ///< nullptr: ranges are invented, with a warning
   std::shared_ptr<const QuantizeOptions> quantization;  ///< nullptr: defaults
+  /// A build that quantises also tunes the float form, and puts layers back into float where the whole is faster that
+  /// way. Not without timing (level 0); a model that brings Q/DQ is obeyed.
+  bool float_fallback = true;
   PrecisionConstraints precision_constraints = PrecisionConstraints::none;
   std::vector<std::pair<std::string, DType>> layer_precisions;    ///< name or pattern with one '*'; later entries win
   std::vector<std::pair<std::string, DType>> layer_output_types;  ///< the same for what layers write
@@ -137,6 +141,15 @@ struct PassTime {
   size_t nodes_after = 0;
 };
 
+/// Whether INT8 lost against float anywhere in a build that quantised.
+struct FloatFallback {
+  bool compared = false;
+  std::vector<std::string> slower;    ///< INT8 nodes whose layers alone take longer than in float, by tuned times
+  std::vector<std::string> in_float;  ///< nodes that were put back into float
+  double int8_ms = 0;                 ///< medians of whole runs in turns; 0: no mix promised to be faster
+  double mix_ms = 0;
+};
+
 /// What a build did.
 struct BuildStats {
   std::vector<PassTime> passes;
@@ -149,6 +162,8 @@ struct BuildStats {
   size_t sparse_eligible = 0;    ///< products whose weights could have it
   size_t tuning_peak_bytes = 0;  ///< most memory that timing one tactic took: operands and workspace
   std::string tuning_peak_layer;
+  std::shared_ptr<const QuantizeReport> quantization;  ///< of builds that quantised
+  FloatFallback float_fallback;
 };
 
 using AttributeValue = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>,

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "planish/api/observed_network.h"
+#include "planish/api/sample_walk.h"
+
 namespace planish::api {
 namespace {
 
@@ -59,6 +62,26 @@ CalibrationBatch KeptSamples::batch(size_t i) const {
         name,
         HostTensor{tensor.dtype(), tensor.shape(), {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()}});
   return out;
+}
+
+KeptSamples working_samples(const Graph& graph, const KeptSamples& kept, std::string* why) {
+  ObservedNetwork network(graph, {}, 0, {}, 0);
+  const auto works = [&](const CalibrationBatch& batch) {
+    const Status run = network.run(batch, [](std::string_view, const TensorDesc&, const float*) {});
+    if (!run.ok() && why->empty()) *why = run.error().message();
+    return run.ok();
+  };
+  KeptSamples good;
+  for (size_t i = 0; i < kept.batches(); ++i) {
+    const CalibrationBatch batch = kept.batch(i);
+    if (works(batch)) {
+      good.add(batch);
+      continue;
+    }
+    for (const CalibrationBatch& sample : samples_of(batch))
+      if (works(sample)) good.add(sample);
+  }
+  return good;
 }
 
 }  // namespace planish::api

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "planish/api/quantize.h"
+#include "planish/ir/graph.h"
 #include "planish/ir/tensor.h"
 
 namespace planish::api {
@@ -37,5 +38,9 @@ class KeptSamples {
   size_t seen_ = 0;
   std::vector<Kept> kept_;
 };
+
+/// The samples without those that the network itself fails on: a batch that fails is tried sample by sample. `why`: of
+/// the first failure.
+KeptSamples working_samples(const Graph& graph, const KeptSamples& kept, std::string* why);
 
 }  // namespace planish::api

@@ -1,26 +1,20 @@
 #include "planish/api/quantize.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "planish/api/adaptive_weights.h"
 #include "planish/api/model_impl.h"
+#include "planish/api/name_list.h"
 #include "planish/api/quantize_plan.h"
+#include "planish/api/sample_walk.h"
 #include "planish/quant/equalization.h"
 #include "planish/quant/placement.h"
 #include "planish/quant/weights.h"
 
 namespace planish::api {
 namespace {
-
-std::string first_names(const std::vector<std::string>& names) {
-  const size_t shown = std::min<size_t>(names.size(), 5);
-  std::string out = fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<ptrdiff_t>(shown), ", "));
-  if (shown < names.size()) out += fmt::format(" and {} more", names.size() - shown);
-  return out;
-}
 
 /// A table that shares no tensor with the model is for another model; one that lacks some leaves those layers in float.
 Status check_names(const Graph& graph, const PlacementPlan& plan, const CalibrationTable& table,
@@ -53,14 +47,10 @@ Status check_names(const Graph& graph, const PlacementPlan& plan, const Calibrat
 /// Equalises the graph, and scales the ranges of the tensors that change with it.
 CalibrationTable equalised_table(Graph& graph, const CalibrationTable& table, const QuantizeOptions& options) {
   CalibrationTable out = table;
-  const ChannelMaxima maxima = [&table](const std::string& name) -> const std::vector<float>* {
-    const auto it = table.channel_maxima.find(name);
-    return it == table.channel_maxima.end() ? nullptr : &it->second;
-  };
   if (table.channel_maxima.empty() && options.warn)
     options.warn(
         "Equalisation is left out: it needs the ranges of channels, which a cache without its side file lacks");
-  const Equalization done = equalise(graph, maxima);
+  const Equalization done = equalise(graph, channel_maxima_of(table));
   for (const auto& [name, divisors] : done.divisors) {
     const auto range = out.ranges.find(name);
     const auto old = table.channel_maxima.find(name);
@@ -83,30 +73,30 @@ CalibrationTable equalised_table(Graph& graph, const CalibrationTable& table, co
   return out;
 }
 
-/// Ranges and adapted weights of the equalised graph.
-Result<CalibrationTable> measured_again(const Model& model, const Graph& graph, const QuantizeOptions& options) {
-  CalibrationOptions calibration;
-  calibration.full_range = options.full_range.value_or(false);
-  calibration.narrow_weights = options.narrow_weights.value_or(false);
-  calibration.method = options.method;
-  calibration.percentile = options.percentile;
-  calibration.adapt_weights = options.rounding == RoundingMethod::nearest;
-  calibration.max_bad_share = 1;  // was judged when the data was walked first
-  calibration.progress = options.progress;
-  return calibrate(ModelAccess::with_graph(model, graph), *options.data, calibration);
+/// The table of the equalised graph: measured, else as far as it follows from that of the graph as it is.
+CalibrationTable table_for(Graph& graph, const CalibrationTable& measured, const QuantizeOptions& options) {
+  if (!options.equalization) return measured;
+  if (measured.equalised == nullptr) return equalised_table(graph, measured, options);
+  (void)equalise(graph, channel_maxima_of(measured));
+  return *measured.equalised;
 }
 
-/// Samples spread over all of `source`; those that calibration skipped are skipped here too.
-Result<KeptSamples> keep_samples(CalibrationSource& source) {
+/// Samples spread over all of `source`, without those that do not fit or that the network fails on: calibration has
+/// named them.
+Result<KeptSamples> keep_samples(const Graph& graph, CalibrationSource& source, const QuantizeOptions& options) {
   PLANISH_TRY(source.rewind());
+  const CalibrationOptions all{.max_bad_share = 1};
+  CalibrationStats stats;
+  SampleWalk walk(source, all, stats);
   KeptSamples kept;
-  for (;;) {
-    const auto batch = source.next();
-    if (!batch.ok() && source.fatal()) return batch.error();
-    if (!batch.ok()) continue;
-    if (!batch->has_value()) return kept;
-    kept.add(**batch);
-  }
+  while (const auto batch = PLANISH_TRY(walk.next(graph))) kept.add(*batch);
+  const int64_t before = kept.samples();
+  std::string why;
+  kept = working_samples(graph, kept, &why);
+  if (kept.samples() < before && options.warn)
+    options.warn(fmt::format("{} of {} samples are left out of rounding, because the network fails on them: {}",
+                             before - kept.samples(), before, why));
+  return kept;
 }
 
 /// ONNX Runtime makes UINT8 around 128 of symmetric INT8 itself, for its kernels, but cannot do so where it has put
@@ -123,6 +113,11 @@ PlacementPlan unsigned_quantisers(PlacementPlan plan) {
 void fill_report(const Graph& graph, const PlacementPlan& plan, QuantizeReport* report) {
   if (report == nullptr) return;
   report->quantised_nodes = static_cast<int64_t>(plan.products.size());
+  report->int8_nodes.clear();
+  for (const QuantisedProduct& p : plan.products) {
+    const Node& node = graph.nodes[static_cast<size_t>(p.node)];
+    report->int8_nodes.push_back(node.origins.empty() ? node.name : node.origins.front());
+  }
   report->float_nodes.clear();
   for (const auto& [n, reason] : plan.float_nodes)
     report->float_nodes.push_back({graph.nodes[static_cast<size_t>(n)].name, reason});
@@ -154,9 +149,7 @@ Result<Model> quantize(const Model& model, const CalibrationTable& measured, con
                     "unless they differ in name only",
                     measured.description, source.file_name));
   Graph graph = PLANISH_TRY(tidy_for_quantisation(source.model.graph));
-  const bool again = options.equalization && options.data != nullptr;
-  CalibrationTable table = options.equalization ? equalised_table(graph, measured, options) : measured;
-  if (again) table = PLANISH_TRY(measured_again(model, graph, options));
+  const CalibrationTable table = table_for(graph, measured, options);
   const PlacementPlan plan = plan_quantisation(graph, placement_options(table, options));
   PLANISH_TRY(check_names(graph, plan, table, options));
   std::map<int32_t, QuantisedWeights> weights = nearest_weights(graph, plan, table, options);
@@ -164,9 +157,10 @@ Result<Model> quantize(const Model& model, const CalibrationTable& measured, con
   const bool adaptable = options.per_channel && options.bias_correction;
   if (options.rounding == RoundingMethod::adaptive && options.data != nullptr && adaptable) {
     const AdaptiveOptions adaptive{.work = kPatientWork, .progress = options.progress};
-    const KeptSamples samples = PLANISH_TRY(keep_samples(*options.data));
+    const KeptSamples samples = PLANISH_TRY(keep_samples(graph, *options.data, options));
     (void)PLANISH_TRY(adapt_weights(graph, plan, samples, adaptive, largest, weights));
-  } else if (adaptable && (again || !options.equalization) && measured.model_hash == source.source_hash) {
+  } else if (adaptable && (measured.equalised != nullptr || !options.equalization) &&
+             measured.model_hash == source.source_hash) {
     const int64_t others = use_adapted(graph, plan, table, largest, weights);
     if (others > 0 && options.warn)
       options.warn(

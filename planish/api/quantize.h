@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -95,6 +96,9 @@ struct CalibrationTable {
   std::map<std::string, std::vector<float>> channel_maxima;
   /// By the name of the layer's result; in the side file. For the weights that `model_hash` names alone.
   std::map<std::string, AdaptedWeights> adapted_weights;
+  /// The table of the network whose channels were evened out by `channel_maxima` (CalibrationOptions::equalization); in
+  /// the side file. Everything else here is of the network as it is.
+  std::shared_ptr<const CalibrationTable> equalised;
 
   /// Ranges for every tensor, none of them measured: for timing alone.
   static CalibrationTable invented();
@@ -124,6 +128,9 @@ struct CalibrationOptions {
   bool adapt_weights = true;
   std::optional<bool> full_range;
   std::optional<bool> narrow_weights;
+  /// Also evens out the ranges of channels between convolutions and calibrates the result
+  /// (CalibrationTable::equalised).
+  bool equalization = false;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
   std::function<void(const std::string&)> warn;
 };
@@ -153,18 +160,15 @@ struct QuantizeOptions {
   /// Weights that meet UINT8 get 7 bits, so that processors without VNNI, which add two products in 16 bits, neither
   /// saturate nor lose speed. nullopt: an INT8 build does it there, quantize() does not.
   std::optional<bool> narrow_weights;
-  /// Evens out the ranges of channels between convolutions first; ranges in the table are scaled along. Needs a table
-  /// with channel_maxima (from calibrate(), or a cache with its side file). With `data` everything is measured again,
-  /// by `method` and `percentile`.
+  /// Evens out the ranges of channels between convolutions first: as the table's calibration did, else by its
+  /// channel_maxima (from calibrate(), or a cache with its side file), with ranges scaled along.
   bool equalization = false;
-  CalibrationMethod method = CalibrationMethod::automatic;
-  double percentile = 99.99;
   RoundingMethod rounding = RoundingMethod::nearest;
   /// Nodes to keep in float: name or pattern with one '*', by ONNX node name.
   std::vector<std::string> keep_float;
   /// Nodes to quantise even where it is not thought worth it; these win.
   std::vector<std::string> force_int8;
-  /// Data for adaptive rounding and for measuring again after equalisation; nullptr leaves them out. Not owned.
+  /// Data for adaptive rounding; nullptr leaves it out. Not owned.
   CalibrationSource* data = nullptr;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
   std::function<void(const std::string&)> warn;
@@ -178,6 +182,7 @@ struct FloatNode {
 
 struct QuantizeReport {
   int64_t quantised_nodes = 0;
+  std::vector<std::string> int8_nodes;  ///< their ONNX names, in the order of the network
   std::vector<FloatNode> float_nodes;
 };
 

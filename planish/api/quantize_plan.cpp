@@ -76,6 +76,13 @@ std::map<int32_t, QuantisedWeights> nearest_weights(const Graph& graph, const Pl
   return weights;
 }
 
+ChannelMaxima channel_maxima_of(const CalibrationTable& table) {
+  return [&table](const std::string& name) -> const std::vector<float>* {
+    const auto it = table.channel_maxima.find(name);
+    return it == table.channel_maxima.end() ? nullptr : &it->second;
+  };
+}
+
 std::string adapted_name(const Graph& graph, const QuantisedProduct& product) {
   return std::string(graph.name_of(graph.nodes[static_cast<size_t>(product.node)].out(0)));
 }

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "planish/api/quantize.h"
+#include "planish/quant/equalization.h"
 #include "planish/quant/placement.h"
 #include "planish/quant/weights.h"
 
@@ -22,6 +23,9 @@ std::map<int32_t, int> largest_weights(const PlacementPlan& plan, const Quantize
 /// Weights rounded to nearest with corrected biases, by node.
 std::map<int32_t, QuantisedWeights> nearest_weights(const Graph& graph, const PlacementPlan& plan,
                                                     const CalibrationTable& table, const QuantizeOptions& options);
+
+/// Largest magnitudes of channels as the table knows them; it must outlive the result.
+ChannelMaxima channel_maxima_of(const CalibrationTable& table);
 
 /// The key of a product in CalibrationTable::adapted_weights.
 std::string adapted_name(const Graph& graph, const QuantisedProduct& product);

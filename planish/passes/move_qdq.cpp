@@ -122,17 +122,32 @@ std::vector<int32_t> quantizers_of(const Edit& edit, const Node& node) {
   return readers;
 }
 
-/// Q(M(x)) -> M(Q(x)), where M alone reads x or M is a Concat.
+/// Whether all readers of `x` but node `n` want it quantised by `q`, perhaps behind a movement.
+bool others_want(const Edit& edit, ValueId x, int32_t n, const TensorQuantization& q) {
+  const auto quantises = [&](int32_t reader) { return quantize_node(edit, reader) == q; };
+  if (edit.is_output(x)) return false;
+  return std::ranges::all_of(edit.consumers(x), [&](int32_t reader) {
+    if (reader == n || quantises(reader)) return true;
+    const Node& node = edit.node(reader);
+    if (!moves_elements(edit, node) || node.is("Concat")) return false;
+    return std::ranges::all_of(node.outputs, [&](ValueId v) {
+      return v == kNoValue ||
+             (!edit.is_output(v) && !edit.consumers(v).empty() && std::ranges::all_of(edit.consumers(v), quantises));
+    });
+  });
+}
+
+/// Q(M(x)) -> M(Q(x)), where M is a Concat or nobody reads x who wants anything but the same bytes.
 bool raise_quantize(Edit& edit, int32_t n) {
   const Node node = edit.node(n);
   if (!moves_elements(edit, node)) return false;
   const std::vector<int32_t> readers = quantizers_of(edit, node);
   if (readers.empty()) return false;
-  const bool alone = edit.single_consumer(node.in(0)) == n || dequantize_node(edit, edit.producer(node.in(0)));
-  const bool constant = edit.constant(node.in(0)) != nullptr;
-  if (!node.is("Concat") && (!alone || constant)) return false;
   const Node quantizer = edit.node(readers[0]);
   const TensorQuantization q = *quantize_node(edit, readers[0]);
+  const bool agreed = dequantize_node(edit, edit.producer(node.in(0))) || others_want(edit, node.in(0), n, q);
+  const bool constant = edit.constant(node.in(0)) != nullptr;
+  if (!node.is("Concat") && (!agreed || constant)) return false;
   Node moved = node;
   for (size_t i = 0; i < data_inputs(node); ++i) {
     const auto twin = std::find(node.inputs.begin(), node.inputs.begin() + static_cast<std::ptrdiff_t>(i), node.in(i));
@@ -163,6 +178,20 @@ bool cancel(Edit& edit, int32_t n) {
   return true;
 }
 
+/// Two quantisers of one value with equal parameters are one.
+bool merge_twins(Edit& edit, int32_t n) {
+  const auto q = quantize_node(edit, n);
+  if (!q) return false;
+  const ValueId x = edit.node(n).in(0);
+  for (const int32_t twin : edit.consumers(x)) {
+    if (twin >= n || quantize_node(edit, twin) != q) continue;
+    if (!edit.forward(edit.node(n).out(0), edit.node(twin).out(0))) return false;
+    edit.remove(n);
+    return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Result<Graph> move_qdq(const Graph& graph, const PassOptions&) {
@@ -171,7 +200,7 @@ Result<Graph> move_qdq(const Graph& graph, const PassOptions&) {
     changed = false;
     for (int32_t n = 0; n < edit.size(); ++n) {
       while (edit.alive(n) && (sink_dequantize(edit, n) || sink_through_transpose(edit, n))) changed = true;
-      if (edit.alive(n) && cancel(edit, n)) changed = true;
+      if (edit.alive(n) && (cancel(edit, n) || merge_twins(edit, n))) changed = true;
     }
     for (int32_t n = edit.size() - 1; n >= 0; --n)
       if (edit.alive(n) && raise_quantize(edit, n)) changed = true;

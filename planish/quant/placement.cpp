@@ -32,17 +32,10 @@ bool is_one_of(const Node& node, const std::array<std::string_view, N>& ops) {
   return node.domain.empty() && std::ranges::find(ops, node.op) != ops.end();
 }
 
-bool matches(std::string_view pattern, std::string_view name) {
-  const size_t star = pattern.find('*');
-  if (star == std::string_view::npos) return pattern == name;
-  const std::string_view tail = pattern.substr(star + 1);
-  return name.size() + 1 >= pattern.size() && name.starts_with(pattern.substr(0, star)) && name.ends_with(tail);
-}
-
 bool listed(const Node& node, const std::vector<std::string>& patterns) {
   return std::ranges::any_of(patterns, [&node](const std::string& p) {
-    return matches(p, node.name) ||
-           std::ranges::any_of(node.origins, [&p](const std::string& origin) { return matches(p, origin); });
+    return names_node(p, node.name) ||
+           std::ranges::any_of(node.origins, [&p](const std::string& origin) { return names_node(p, origin); });
   });
 }
 
@@ -367,6 +360,13 @@ class Planner {
 };
 
 }  // namespace
+
+bool names_node(std::string_view pattern, std::string_view name) {
+  const size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return pattern == name;
+  const std::string_view tail = pattern.substr(star + 1);
+  return name.size() + 1 >= pattern.size() && name.starts_with(pattern.substr(0, star)) && name.ends_with(tail);
+}
 
 bool is_never_negative(const Graph& graph, const Uses& uses, ValueId v) {
   if (v == kNoValue || uses.producer[static_cast<size_t>(v)] < 0) return false;

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "planish/ir/graph.h"
@@ -50,6 +51,9 @@ struct PlacementPlan {
   std::vector<std::pair<int32_t, std::string>> float_nodes;  ///< (node, reason)
   std::vector<std::string> without_scale;                    ///< tensors that `scale_of` does not know
 };
+
+/// Whether a node name, or a pattern with one '*', names `name`.
+bool names_node(std::string_view pattern, std::string_view name);
 
 /// Decides which layers of an ONNX-level graph (no operators of domain planish, shapes inferred) run in INT8 and which
 /// tensors carry a quantiser for it. The rules are in docs/quantisation.md.

@@ -22,6 +22,7 @@ struct BuildCommand {
   std::string output_path;
   std::string retune_path;
   bool int8 = false;
+  bool no_float_fallback = false;
   CalibrationArguments calibration;
   BuildArguments build;
   CommandLine line;
@@ -40,6 +41,8 @@ struct BuildCommand {
               "Engine file to write; an existing one is replaced when all went well");
     build.declare_all(line);
     line.flag("--int8", int8, "Let INT8 compete; ranges come from --calib or from the model's Q/DQ nodes");
+    line.flag("--no-float-fallback", no_float_fallback,
+              "Keep layers in INT8 that are faster in float; the float form is not timed");
     calibration.declare(line);
     line.text("--retune", retune_path, "E.engine",
               "Choose layouts and tactics of an engine again on this machine, in place (or into -o)");
@@ -104,6 +107,7 @@ Status print_summary(const api::Engine& engine, const api::BuildConfig& config, 
 
 /// Ranges for an INT8 build; measured ones are written beside the engine.
 Status add_calibration(const BuildCommand& command, const api::Model& model, api::BuildConfig& config) {
+  config.float_fallback = !command.no_float_fallback;
   config.int8 =
       command.int8 || (command.build.best && (model.has_quantize_nodes() || !command.calibration.path.empty()));
   if (!config.int8 || model.has_quantize_nodes() || command.calibration.path.empty()) return {};
@@ -112,15 +116,6 @@ Status add_calibration(const BuildCommand& command, const api::Model& model, api
   const api::ProfileRanges shapes = config.profiles.empty() ? api::ProfileRanges{} : config.profiles[0];
   Calibration found = PLANISH_TRY(calibrate_with_progress("build", model, arguments, shapes, command.build.threads));
   config.calibration = std::make_shared<const api::CalibrationTable>(std::move(found.table));
-  return {};
-}
-
-Status print_int8(const api::Engine& engine, const api::BuildConfig& config, bool own_scales,
-                  const api::QuantizeReport& report) {
-  if (!config.int8) return {};
-  const auto layers = PLANISH_TRY(engine.layers());
-  for (const std::string& line : int8_summary_lines(summarise_int8(layers, own_scales ? nullptr : &report)))
-    fmt::print("{}\n", line);
   return {};
 }
 
@@ -159,13 +154,12 @@ Status build(const BuildCommand& command) {
   for (const std::string& text : warnings) warn("build", text);
   PLANISH_TRY(add_calibration(command, model, config));
   config.options_json = options_json(config);
-  const bool own_scales = model.has_quantize_nodes();
-  const api::QuantizeReport report = quantize_report(model, config);
   api::BuildStats stats;
   const api::Engine engine = PLANISH_TRY(build_with_progress("build", std::move(model), config, &stats));
   const uint64_t file_bytes = PLANISH_TRY(engine.save(command.output_path));
   PLANISH_TRY(print_summary(engine, config, stats, command.output_path, file_bytes));
-  return print_int8(engine, config, own_scales, report);
+  for (const std::string& line : PLANISH_TRY(int8_build_lines(engine, config, stats))) fmt::print("{}\n", line);
+  return {};
 }
 
 }  // namespace

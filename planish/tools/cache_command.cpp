@@ -131,6 +131,7 @@ bool matches(const std::string& pattern, const std::string& name) {
 }
 
 Status apply_edits(const CacheCommand& command, api::CalibrationTable& table) {
+  table.equalised.reset();  // measured beside the ranges that change here
   for (const std::string& text : command.sets) {
     const auto [name, value] = PLANISH_TRY(split_at_last(text, "--set", "TENSOR=RANGE"));
     const double range = PLANISH_TRY(parse_number(value, 1e-30, 1e30, "--set"));

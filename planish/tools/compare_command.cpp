@@ -8,7 +8,6 @@
 #include "planish/base/output_path.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
-#include "planish/tools/layer_join.h"
 #include "planish/tools/layer_list.h"
 #include "planish/tools/measurement.h"
 #include "planish/tools/open_engine.h"
@@ -68,7 +67,7 @@ double sum_of(const LayerProfile& profile) {
   return sum;
 }
 
-Table comparison_table(const std::vector<LayerGroup>& groups, const LayerProfile& a, const LayerProfile& b) {
+Table comparison_table(const std::vector<api::LayerGroup>& groups, const LayerProfile& a, const LayerProfile& b) {
   Table table({{"ONNX nodes", false, 56},
                {"A", false, 40},
                {"A (ms)", true},
@@ -82,7 +81,7 @@ Table comparison_table(const std::vector<LayerGroup>& groups, const LayerProfile
                fmt::format("{:.4f}", second_ms), fmt::format("{:+.4f}", second_ms - first_ms),
                delta_percent(first_ms, second_ms)});
   };
-  for (const LayerGroup& group : groups)
+  for (const api::LayerGroup& group : groups)
     row(group.onnx_nodes.empty() ? "(layout changes)" : onnx_nodes_text(group.onnx_nodes),
         group.onnx_nodes.empty() ? fmt::format("{} layers", group.first.size()) : layer_names(a, group.first),
         group.first_ms,
@@ -104,7 +103,7 @@ Json side_json(const LayerProfile& profile, const std::vector<size_t>& layers) {
   return out;
 }
 
-Json comparison_json(const CompareCommand& command, const std::vector<LayerGroup>& groups, const LayerProfile& a,
+Json comparison_json(const CompareCommand& command, const std::vector<api::LayerGroup>& groups, const LayerProfile& a,
                      const LayerProfile& b) {
   Json json;
   json["a"] = {
@@ -113,7 +112,7 @@ Json comparison_json(const CompareCommand& command, const std::vector<LayerGroup
       {"engine", command.second_path}, {"run_ms", to_nanoseconds(b.run_ms)}, {"layers_ms", to_nanoseconds(sum_of(b))}};
   json["rounds"] = command.rounds;
   json["groups"] = Json::array();
-  for (const LayerGroup& group : groups)
+  for (const api::LayerGroup& group : groups)
     json["groups"].push_back({{"onnx_nodes", group.onnx_nodes},
                               {"a", side_json(a, group.first)},
                               {"b", side_json(b, group.second)},
@@ -133,9 +132,9 @@ Status compare(const CompareCommand& command) {
   const auto profiles = PLANISH_TRY(profile_layers({&first, &second}, inputs, command.rounds, command.build.threads));
   const LayerProfile& a = profiles[0];
   const LayerProfile& b = profiles[1];
-  std::vector<LayerGroup> groups = join_layers(a, b);
+  std::vector<api::LayerGroup> groups = api::join_layers(a, b);
   if (command.order == "delta")
-    std::stable_sort(groups.begin(), groups.end(), [](const LayerGroup& x, const LayerGroup& y) {
+    std::stable_sort(groups.begin(), groups.end(), [](const api::LayerGroup& x, const api::LayerGroup& y) {
       return std::abs(x.delta_ms()) > std::abs(y.delta_ms());
     });
   const Table table = comparison_table(groups, a, b);

@@ -27,6 +27,7 @@ struct CompareCommand {
   std::string path, format = "text", output_path, save_folder;
   std::string precisions = "fp32,fp16,bf16,int8";
   double duration_s = 2;
+  bool no_float_fallback = false;
   CalibrationArguments calibration;
   JudgeArguments judge;
   BuildArguments build;
@@ -45,6 +46,7 @@ struct CompareCommand {
     judge.declare(line, "Measure accuracy on this data");
     line.text("--precisions", precisions, "LIST",
               "What to compare, the first is the baseline: fp32, fp16, bf16, int8, best (default fp32,fp16,bf16,int8)");
+    line.flag("--no-float-fallback", no_float_fallback, "Keep layers in INT8 that are faster in float");
     line.number("--duration", duration_s, 0.01, 3600, "SECONDS", "Time each engine for this long (default 2)");
     line.choice("--format", format, {"text", "markdown", "csv", "json"}, "How the table is written (default text)");
     line.text("-o,--output", output_path, "FILE", "Write the table there; .md, .csv and .json choose the format");
@@ -112,10 +114,13 @@ Result<std::vector<Candidate>> build_all(const CompareCommand& command, Trials& 
       config.fp16 = precision == "fp16" || precision == "best";
       config.bf16 = precision == "bf16" || precision == "best";
       config.int8 = uses_int8(precision);
+      config.float_fallback = !command.no_float_fallback;
       if (config.int8) config.calibration = table;
     };
     c.engine = std::make_unique<api::Engine>(PLANISH_TRY(trials.build(set, precision, &stats)));
     c.build_s = stats.seconds;
+    if (!stats.float_fallback.in_float.empty())
+      fmt::print(stderr, "planish compare-precisions: {}:{}\n", precision, float_fallback_line(stats.float_fallback));
     const std::string stem = fs::path(command.path).stem().string();
     c.bytes = PLANISH_TRY(c.engine->save(folder / fmt::format("{}_{}.engine", stem, precision)));
     const auto layers = PLANISH_TRY(c.engine->layers());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "planish/tools/console.h"
@@ -18,6 +19,19 @@ bool is_product(const api::LayerInfo& layer) {
          layer.op.find("Gemm") != std::string::npos;
 }
 
+/// Layers that compute nothing.
+bool only_moves(const api::LayerInfo& layer) {
+  static constexpr std::array<std::string_view, 17> kMoves{
+      "Concat", "Split", "Slice", "Reshape",  "Transpose", "Flatten",      "Squeeze",      "Unsqueeze", "Gather",
+      "Expand", "Tile",  "Pad",   "Identity", "Resize",    "DepthToSpace", "SpaceToDepth", "Shape"};
+  if (std::ranges::find(kMoves, layer.op) == kMoves.end()) return false;
+  if (layer.op != "Resize") return true;
+  return std::ranges::any_of(layer.attributes, [](const auto& a) {
+    const auto* mode = std::get_if<std::string>(&a.second);
+    return a.first == "mode" && mode != nullptr && *mode == "nearest";
+  });
+}
+
 std::string listed(const std::vector<std::string>& names) {
   const size_t shown = std::min(names.size(), kShown);
   std::string text =
@@ -27,7 +41,7 @@ std::string listed(const std::vector<std::string>& names) {
 }
 
 double share(double part, const Int8Summary& s) {
-  const double whole = s.int8_ms + s.float_ms + s.reformat_ms;
+  const double whole = s.int8_ms + s.float_ms + s.moving_ms + s.reformat_ms;
   return whole > 0 ? part / whole * 100 : 0;
 }
 
@@ -42,8 +56,13 @@ Int8Summary summarise_int8(const std::vector<api::LayerInfo>& layers, const api:
   std::vector<std::pair<double, std::pair<std::string, std::string>>> floats;
   for (const api::LayerInfo& layer : layers) {
     const double ms = layer.tuned_time_ms;
-    if (layer.op.find("Reformat") != std::string::npos) {
+    if (layer.op.find("Reformat") != std::string::npos || layer.onnx_nodes.empty()) {
       summary.reformat_ms += ms;
+      continue;
+    }
+    if (only_moves(layer)) {
+      ++summary.moving_layers;
+      summary.moving_ms += ms;
       continue;
     }
     if (layer.precision == "int8") {
@@ -70,15 +89,18 @@ Int8Summary summarise_int8(const std::vector<api::LayerInfo>& layers, const api:
 std::vector<std::string> int8_summary_lines(const Int8Summary& s) {
   const size_t layers = s.int8_layers + s.float_layers;
   std::vector<std::string> lines;
-  lines.push_back(fmt::format("INT8 summary: {} of {} layers run in INT8, {:.1f} % of the estimated time",
+  lines.push_back(fmt::format("INT8 summary: {} of {} layers that compute run in INT8, {:.1f} % of the estimated time",
                               s.int8_layers, layers, share(s.int8_ms, s)));
+  if (s.moving_layers > 0)
+    lines.push_back(fmt::format("  moving elements without computing: {} layers, {:.1f} % of it", s.moving_layers,
+                                share(s.moving_ms, s)));
   lines.push_back(fmt::format("  changing layouts and types between layers: {:.1f} % of it", share(s.reformat_ms, s)));
   // Layers of one reason together, the reason with the slowest layer first; without a reason INT8 was no question.
   std::vector<std::pair<std::string, std::vector<std::string>>> groups;
-  size_t plain = 0;
+  std::vector<std::string> plain;
   for (const auto& [name, reason] : s.reasons) {
     if (reason.empty()) {
-      ++plain;
+      plain.push_back(name);
       continue;
     }
     auto it = std::find_if(groups.begin(), groups.end(), [&, r = reason](const auto& g) { return g.first == r; });
@@ -88,25 +110,31 @@ std::vector<std::string> int8_summary_lines(const Int8Summary& s) {
   if (s.float_layers > 0)
     lines.push_back(fmt::format("  in float: {} layers, {:.1f} % of the time", s.float_layers, share(s.float_ms, s)));
   for (const auto& [reason, names] : groups) lines.push_back(fmt::format("    {}: {}", reason, listed(names)));
-  if (plain > 0 && !groups.empty()) lines.push_back(fmt::format("    between float layers: {}", plain));
+  if (!plain.empty()) lines.push_back(fmt::format("    between float layers: {}", listed(plain)));
   return lines;
 }
 
-api::QuantizeReport quantize_report(const api::Model& model, const api::BuildConfig& config) {
-  api::QuantizeReport report;
-  if (!config.int8 || model.has_quantize_nodes()) return report;
-  const api::CalibrationTable table =
-      config.calibration == nullptr ? api::CalibrationTable::invented() : *config.calibration;
-  api::QuantizeOptions options = config.quantization == nullptr ? api::QuantizeOptions{} : *config.quantization;
-  options.bias_correction = false;
-  options.progress = nullptr;
-  options.warn = nullptr;
-  if (config.precision_constraints != api::PrecisionConstraints::none)
-    for (const auto& [pattern, dtype] : config.layer_precisions)
-      (dtype == DType::i8 ? options.force_int8 : options.keep_float).push_back(pattern);
-  const auto quantised = api::quantize(model, table, options, &report);
-  if (!quantised.ok()) return {};
-  return report;
+std::string float_fallback_line(const api::FloatFallback& f) {
+  if (!f.compared) return {};
+  if (!f.in_float.empty())
+    return fmt::format("  INT8 lost against float in {} nodes, which run in float ({} in all instead of {}): {}",
+                       f.in_float.size(), milliseconds_text(f.mix_ms), milliseconds_text(f.int8_ms),
+                       listed(f.in_float));
+  if (f.slower.empty()) return "  INT8 lost against float in no layer";
+  const std::string tried = f.int8_ms > 0 ? fmt::format("a whole run takes {} with float there, {} without",
+                                                        milliseconds_text(f.mix_ms), milliseconds_text(f.int8_ms))
+                                          : std::string("converting types around them would cost more than that");
+  return fmt::format("  INT8 alone is slower than float in {} nodes, but {}: {}", f.slower.size(), tried,
+                     listed(f.slower));
+}
+
+Result<std::vector<std::string>> int8_build_lines(const api::Engine& engine, const api::BuildConfig& config,
+                                                  const api::BuildStats& stats) {
+  if (!config.int8) return std::vector<std::string>{};
+  const auto layers = PLANISH_TRY(engine.layers());
+  std::vector<std::string> lines = int8_summary_lines(summarise_int8(layers, stats.quantization.get()));
+  if (std::string line = float_fallback_line(stats.float_fallback); !line.empty()) lines.push_back(std::move(line));
+  return lines;
 }
 
 }  // namespace planish::tools

@@ -7,6 +7,7 @@
 
 #include "planish/api/data.h"
 #include "planish/api/engine.h"
+#include "planish/api/layer_join.h"
 #include "planish/base/status.h"
 
 namespace planish::tools {
@@ -40,12 +41,7 @@ struct Latency {
 /// Runs the engine over and over. Each stream has its own context and thread.
 Result<Latency> measure_latency(const api::Engine& engine, const InputTensors& inputs, const LatencyOptions& options);
 
-/// Layers with their times in ms: the median over the rounds.
-struct LayerProfile {
-  std::vector<api::LayerInfo> layers;
-  std::vector<double> layer_ms;
-  double run_ms = 0;  ///< median of a whole run without the profiler
-};
+using api::LayerProfile;
 
 /// Profiles engines in turns, so that what disturbs the machine disturbs all of them. `inputs` is parallel to
 /// `engines`.

@@ -124,8 +124,6 @@ api::QuantizeOptions options_of(const QuantizeCommand& command) {
   options.rounding = command.rounding == "adaptive" ? api::RoundingMethod::adaptive : api::RoundingMethod::nearest;
   options.per_channel = !command.per_tensor;
   options.bias_correction = !command.no_bias_correction;
-  options.method = api::find_calibration_method(command.calibration.method).value_or(options.method);
-  options.percentile = command.calibration.percentile;
   options.full_range = full_range_of(command);
   // ONNX Runtime adds two products in 16 bits where there is no VNNI, and saturates.
   options.narrow_weights = command.style == "onnxruntime" && *options.full_range;
@@ -258,6 +256,16 @@ Result<api::Model> static_form(const QuantizeCommand& command, const api::Model&
   return form;
 }
 
+api::CalibrationTable without_adapted_weights(api::CalibrationTable table) {
+  table.adapted_weights.clear();
+  if (table.equalised != nullptr) {
+    api::CalibrationTable equalised = *table.equalised;
+    equalised.adapted_weights.clear();
+    table.equalised = std::make_shared<const api::CalibrationTable>(std::move(equalised));
+  }
+  return table;
+}
+
 Status quantize(QuantizeCommand& command) {
   PLANISH_TRY(check(command));
   if (command.output_path.empty()) {
@@ -274,15 +282,16 @@ Status quantize(QuantizeCommand& command) {
   api::QuantizeOptions options = options_of(command);
   command.calibration.full_range = options.full_range;
   command.calibration.narrow_weights = options.narrow_weights;
-  // Rounding anew for what --rounding=adaptive or equalisation ask is quantize()'s work.
+  // Rounding anew for what --rounding=adaptive asks is quantize()'s work.
   options.equalization = PLANISH_TRY(equalises(command, trials.model()));
-  command.calibration.adapt_weights =
-      command.rounding == "auto" && (!options.equalization || !command.calibration.cache_path.empty());
+  command.calibration.equalization = options.equalization;
+  command.calibration.adapt_weights = command.rounding == "auto";
   Calibration calibration = PLANISH_TRY(
       calibrate_with_progress("quantize", trials.model(), command.calibration, shapes, command.build.threads));
-  if (command.rounding == "nearest") calibration.table.adapted_weights.clear();
+  if (command.rounding == "nearest") calibration.table = without_adapted_weights(std::move(calibration.table));
   options.data = calibration.source.get();
-  if (options.data == nullptr) options.equalization = command.equalize;
+  // A cache decides: with one that knows the equalised network the file comes out as the one it was made for.
+  if (options.data == nullptr && calibration.table.equalised == nullptr) options.equalization = command.equalize;
   if (!command.max_drop.empty()) PLANISH_TRY(search(command, trials, calibration, options));
   if (options.data != nullptr) PLANISH_TRY(options.data->rewind());
   Progress progress("Quantising");

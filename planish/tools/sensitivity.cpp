@@ -7,7 +7,6 @@
 #include <cstring>
 #include <set>
 
-#include "planish/tools/layer_join.h"
 #include "planish/tools/measurement.h"
 
 namespace planish::tools {
@@ -151,17 +150,11 @@ Result<std::vector<NodeSensitivity>> measure_sensitivity(Trials& trials, const a
 }
 
 Status add_times(const api::Engine& in_float, const api::Engine& in_int8, std::vector<NodeSensitivity>& nodes) {
-  const auto profile_of = [](const api::Engine& engine) -> Result<LayerProfile> {
-    LayerProfile profile;
-    profile.layers = PLANISH_TRY(engine.layers());
-    for (const api::LayerInfo& layer : profile.layers) profile.layer_ms.push_back(layer.tuned_time_ms);
-    return profile;
-  };
-  const LayerProfile first = PLANISH_TRY(profile_of(in_float));
-  const LayerProfile second = PLANISH_TRY(profile_of(in_int8));
+  const LayerProfile first = api::tuned_profile(PLANISH_TRY(in_float.layers()));
+  const LayerProfile second = api::tuned_profile(PLANISH_TRY(in_int8.layers()));
   std::map<std::string, NodeSensitivity*> by_name;
   for (NodeSensitivity& node : nodes) by_name[node.node] = &node;
-  for (const LayerGroup& group : join_layers(first, second)) {
+  for (const api::LayerGroup& group : api::join_layers(first, second)) {
     std::vector<NodeSensitivity*> here;
     for (const std::string& name : group.onnx_nodes)
       if (const auto it = by_name.find(name); it != by_name.end()) here.push_back(it->second);

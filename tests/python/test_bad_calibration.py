@@ -2,6 +2,7 @@
 behind, or costs a sample, which is counted. All of it through trtexec, polygraphy convert and planish quantize."""
 import io
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -247,6 +248,13 @@ def test_a_bad_batch_of_a_script_costs_itself(tool, folder):
     accepted(tool, folder, "loader.py", "batch 5", "NaN or infinity", "skipped")
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_first_batch_that_does_not_fit_costs_itself(tool, folder):
+    (folder / "loader.py").write_text("import numpy as np\ndef load_data():\n" + GOOD.replace(
+        "yield {'x':", "yield {'x': np.zeros((1, 3, 9, 32), np.float32) if i == 0 else"))
+    accepted(tool, folder, "loader.py", "batch 1", "(1, 3, 9, 32)", "skipped")
+
+
 @pytest.mark.parametrize("tool", DATA_TOOLS)
 def test_a_script_that_hangs_is_given_up(tool, folder):
     (folder / "loader.py").write_text(f"import numpy as np\nimport time\ndef load_data():\n    yield {{'x': {ROW}}}\n"
@@ -309,6 +317,20 @@ def test_a_sample_that_the_network_fails_on_costs_itself(tool, batch, tmp_path):
     text = accepted(tool, tmp_path, "words.npy", "words.npy[7]: the network fails on it", "node 'lookup'",
                     "calibrated on 19 samples", "1 of 20 samples were skipped")
     assert text.count("the network fails on it") == 1
+
+
+@pytest.mark.parametrize("batch", ["N", 3])
+def test_adaptive_rounding_leaves_out_a_sample_that_the_network_fails_on(batch, tmp_path):
+    lookup_network(tmp_path / "m.onnx", batch)
+    words = np.random.default_rng(0).integers(0, 10, (20, 4)).astype(np.float32)
+    words[2, 2] = 99
+    np.save(tmp_path / "words.npy", words)
+    done = subprocess.run([planish_program.find_program(), "quantize", "m.onnx", "--calib=words.npy",
+                           "--rounding=adaptive", "-o", "q.onnx"], cwd=tmp_path, env=environment(),
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"1 of \d+ samples are left out of rounding.*lookup", done.stderr), done.stderr
+    assert "q.onnx: 1 nodes in INT8" in done.stdout
 
 
 @pytest.mark.parametrize("tool", TOOLS)

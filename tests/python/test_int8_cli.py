@@ -1,6 +1,7 @@
 """INT8 on the command line: calibration data of every kind, caches, quantize, convert, sensitivity, compare-precisions."""
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -16,6 +17,8 @@ PRESET = f"--preset={DEMO / 'preprocess.json'}"
 CALIB = f"--calib={DEMO / 'calibration'}"
 EVAL = f"--eval={DEMO / 'images' / 'labels.csv'}"
 QUICK = ["--duration=0", "--iterations=1", "--warmUp=0", "--builderOptimizationLevel=1"]
+# What is faster in float depends on the machine and on what else it does.
+QUICK_INT8 = [*QUICK, "--noFloatFallback"]
 
 
 def run(folder, program, *arguments, code=0):
@@ -43,7 +46,7 @@ def cache(tmp_path_factory):
     """The cache that a build beside the engine leaves."""
     folder = tmp_path_factory.mktemp("cache")
     out = run(folder, "trtexec", f"--onnx={MODEL}", "--int8", CALIB, f"--calibPreset={DEMO / 'preprocess.json'}",
-              "--saveEngine=digits.engine", *QUICK)
+              "--saveEngine=digits.engine", *QUICK_INT8)
     assert "calibrated on 100 samples" in out
     assert "INT8 summary:" in out and "changing layouts" in out
     assert "calibration cache written to digits.engine.cache" in out
@@ -68,7 +71,7 @@ def test_the_cache_is_tensorrts_text(cache):
 
 
 def test_a_cache_gives_the_same_engine_state_and_says_so(cache, tmp_path):
-    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", f"--calib={cache}", "--saveEngine=d.engine", *QUICK)
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", f"--calib={cache}", "--saveEngine=d.engine", *QUICK_INT8)
     assert "ranges of" in out and "INT8 summary:" in out
     assert not (tmp_path / "d.engine.cache").exists(), "nothing was measured"
     out = run(tmp_path, "trtexec", "--loadEngine=d.engine", *QUICK[:3])
@@ -123,7 +126,7 @@ def test_bad_samples_are_skipped_and_counted(tmp_path):
     from PIL import Image
     Image.new("RGBA", (50, 20)).save(folder / "other.png")
     preset = f"--calibPreset={DEMO / 'preprocess.json'}"
-    common = [f"--onnx={MODEL}", "--int8", "--calib=pictures", preset, "--skipInference", *QUICK]
+    common = [f"--onnx={MODEL}", "--int8", "--calib=pictures", preset, "--skipInference", *QUICK_INT8]
     out = run(tmp_path, "trtexec", *common)
     assert "broken.jpg" in out and "1 of 32 samples were skipped" in out
     out = run(tmp_path, "trtexec", *common, "--calibMaxBad=1", code=1)
@@ -134,7 +137,7 @@ def test_nan_wrong_shapes_and_missing_data_name_the_culprit(tmp_path):
     values = digits(20)
     values[3, 0, 5, 5] = np.nan
     np.save(tmp_path / "nan.npy", values)
-    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=nan.npy", "--skipInference", *QUICK)
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=nan.npy", "--skipInference", *QUICK_INT8)
     assert "nan.npy[3]" in out and "NaN or infinity" in out and "1 of 20 samples were skipped" in out
     np.save(tmp_path / "nhwc.npy", np.zeros((4, 32, 32, 1), np.float32))
     out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=nhwc.npy", code=1)
@@ -149,13 +152,13 @@ def test_nan_wrong_shapes_and_missing_data_name_the_culprit(tmp_path):
 
 
 def test_invented_and_random_ranges_are_marked(tmp_path):
-    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--saveEngine=i.engine", *QUICK)
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--saveEngine=i.engine", *QUICK_INT8)
     assert "INVENTED" in out and "--calib=FOLDER_OF_IMAGES" in out and "PASSED" in out
-    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=random", "--saveEngine=r.engine", *QUICK)
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=random", "--saveEngine=r.engine", *QUICK_INT8)
     assert "RANDOM values" in out
     out = run(tmp_path, "trtexec", "--loadEngine=r.engine", *QUICK[:3])
     assert "Calibration of this engine: random" in out
-    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=r.engine.cache", "--skipInference", *QUICK)
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=r.engine.cache", "--skipInference", *QUICK_INT8)
     assert "RANDOM data" in out
 
 
@@ -171,7 +174,7 @@ def load_data():
 
 def test_scripts_as_calibration_data(tmp_path):
     script = tmp_path / "loader.py"
-    common = [f"--onnx={MODEL}", "--int8", "--skipInference", "--calib=loader.py", *QUICK]
+    common = [f"--onnx={MODEL}", "--int8", "--skipInference", "--calib=loader.py", *QUICK_INT8]
     script.write_text(LOADER.format(count=5, tail=""))
     assert "calibrated on 10 samples" in run(tmp_path, "trtexec", *common)
     script.write_text(LOADER.format(count=2, tail="    raise KeyError('no such picture')"))
@@ -286,12 +289,23 @@ def test_sensitivity(tmp_path):
     assert sum(histograms[0]["counts"]) > 0 and list((tmp_path / "h").glob("*.svg"))
     precisions = data["layer_precisions"]
     out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", CALIB, f"--calibPreset={DEMO / 'preprocess.json'}",
-              "--precisionConstraints=obey", f"--layerPrecisions={precisions}", "--skipInference", *QUICK)
+              "--precisionConstraints=obey", f"--layerPrecisions={precisions}", "--skipInference", *QUICK_INT8)
     assert "kept in float on request" in out
 
 
+def test_a_build_says_whether_int8_lost_against_float(cache, tmp_path):
+    build = [MODEL, "--int8", f"--calib={cache}", "--builderOptimizationLevel=1", "-o", tmp_path / "e.engine"]
+    text = planish_program.call("build", *build)
+    assert re.search(r"INT8 lost against float in (no layer|\d+ nodes)|INT8 alone is slower than float in \d+", text)
+    assert "slower than float" not in (kept := planish_program.call("build", *build, "--no-float-fallback"))
+    assert "lost against float" not in kept and "INT8 summary:" in kept
+    text = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", f"--calib={cache}", "--skipInference", *QUICK)
+    assert "against float" in text or "slower than float" in text
+
+
 def test_compare_precisions(cache, tmp_path):
-    common = [MODEL, f"--calib={cache}", PRESET, EVAL, "--duration=0.05", "--builderOptimizationLevel=1"]
+    common = [MODEL, f"--calib={cache}", PRESET, EVAL, "--duration=0.05", "--builderOptimizationLevel=1",
+              "--no-float-fallback"]
     table = tmp_path / "t.json"
     text = planish_program.call("compare-precisions", *common, "-o", table, f"--save={tmp_path}")
     assert text.splitlines()[0].split()[:3] == ["Precision", "Engine", "size"]
@@ -309,5 +323,5 @@ def test_compare_precisions(cache, tmp_path):
 def test_explicit_models_ignore_the_calibration(cache, tmp_path):
     out = tmp_path / "q.onnx"
     planish_program.call("quantize", MODEL, f"--calib={cache}", "-o", out)
-    text = run(tmp_path, "trtexec", f"--onnx={out}", "--int8", f"--calib={cache}", "--skipInference", *QUICK)
+    text = run(tmp_path, "trtexec", f"--onnx={out}", "--int8", f"--calib={cache}", "--skipInference", *QUICK_INT8)
     assert "Calibrator won't be used in explicit quantization mode" in text and "INT8 summary:" in text

@@ -141,6 +141,38 @@ TEST(Quantize, MakesTheSameModelFromTheCacheAsFromTheTable) {
   EXPECT_EQ(warnings.size(), 1U) << "weights for other numbers are left out, with a word";
 }
 
+TEST(Quantize, MakesTheSameEqualisedModelFromTheCacheAsFromTheTable) {
+  const Model model = digits();
+  ASSERT_TRUE(*can_equalise(model));
+  Noise source(model, {4, 4, 4, 4});
+  const auto table = calibrate(model, source, {.full_range = false, .narrow_weights = false, .equalization = true});
+  ASSERT_TRUE(table.ok()) << table.error().message();
+  ASSERT_NE(table->equalised, nullptr);
+  EXPECT_FALSE(table->equalised->adapted_weights.empty());
+  EXPECT_NE(table->equalised->ranges.begin()->second.scale, 0);
+  const auto file = std::filesystem::path(testing::TempDir()) / "equalised.cache";
+  ASSERT_TRUE(table->write(file).ok());
+  auto back = CalibrationTable::read(file);
+  ASSERT_TRUE(back.ok()) << back.error().message();
+  ASSERT_NE(back->equalised, nullptr);
+  std::vector<std::string> warnings;
+  QuantizeOptions options{.equalization = true};
+  options.warn = [&warnings](const std::string& text) { warnings.push_back(text); };
+  const std::string direct = onnx_bytes(*quantize(model, *table, options));
+  EXPECT_EQ(onnx_bytes(*quantize(model, *back, options)), direct);
+  EXPECT_TRUE(warnings.empty());
+  // The text alone is that of the network as it is: it says nothing about the equalised one.
+  QuantizeOptions plain;
+  EXPECT_NE(onnx_bytes(*quantize(model, *back, plain)), direct);
+  // A scale that was edited does not fit what was measured beside it.
+  CalibrationTable edited = *table;
+  edited.equalised.reset();
+  edited.ranges.begin()->second.scale *= 2;
+  const std::string text = edited.cache_text();
+  std::ofstream(file, std::ios::binary) << text;
+  EXPECT_EQ(CalibrationTable::read(file)->equalised, nullptr);
+}
+
 TEST(Quantize, RefusesACacheOfAnotherModelAndListsWhatAPartialOneLacks) {
   const Model model = digits();
   CalibrationTable other;

@@ -83,6 +83,7 @@ Result<Calibration> obtain_calibration(const api::Model& model, const Calibratio
   options.threads = request.place.threads;
   options.progress = request.progress;
   options.adapt_weights = request.adapt_weights;
+  options.equalization = request.equalization;
   options.full_range = request.full_range;
   options.narrow_weights = request.narrow_weights;
   options.warn = request.place.warn;
@@ -137,6 +138,7 @@ Result<CalibrationRequest> CalibrationArguments::request(const std::string& comm
   request.max_bad_share = max_bad_percent / 100;
   request.cache_path = cache_path;
   request.adapt_weights = adapt_weights;
+  request.equalization = equalization;
   request.full_range = full_range;
   request.narrow_weights = narrow_weights;
   return request;

@@ -22,6 +22,7 @@ struct CalibrationRequest {
   std::string cache_path;  ///< where ranges that were measured are written; "" does not
   /// For which numbers weights are adapted; see api::CalibrationOptions.
   bool adapt_weights = true;
+  bool equalization = false;
   std::optional<bool> full_range;
   std::optional<bool> narrow_weights;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
@@ -50,6 +51,7 @@ struct CalibrationArguments {
   int64_t batch = 0;
   /// Of the command, no options: see CalibrationRequest.
   bool adapt_weights = true;
+  bool equalization = false;
   std::optional<bool> full_range;
   std::optional<bool> narrow_weights;
 

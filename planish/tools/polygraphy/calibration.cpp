@@ -135,7 +135,8 @@ Result<std::unique_ptr<api::CalibrationSource>> open_source(const api::Model& mo
     reader = PLANISH_TRY(InputDataReader::open(options, inputs, log));
   }
   auto source = std::make_unique<BatchSource>(std::move(reader), std::move(inputs), 0);
-  PLANISH_TRY(source->check_first());
+  // A script may yield a batch that does not fit among good ones; files were all made the same way.
+  if (!options.has("--data-loader-script")) PLANISH_TRY(source->check_first());
   return std::unique_ptr<api::CalibrationSource>(std::move(source));
 }
 

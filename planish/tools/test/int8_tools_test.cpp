@@ -23,27 +23,57 @@ api::LayerInfo layer(const std::string& name, const std::string& op, const std::
 
 TEST(Int8Summary, CountsAndExplains) {
   const std::vector<api::LayerInfo> layers{
-      layer("conv1", "planish.QuantizedConv", "int8", 6), layer("to float", "planish.Reformat", "fp32", 1),
-      layer("attn", "planish.FusedMatMul", "fp32", 2), layer("conv2", "planish.FusedConv", "fp32", 0.5),
-      layer("softmax", "Softmax", "fp32", 0.5)};
+      layer("conv1", "planish.QuantizedConv", "int8", 5), layer("to float", "planish.Reformat", "fp32", 1),
+      layer("attn", "planish.FusedMatMul", "fp32", 2),    layer("conv2", "planish.FusedConv", "fp32", 0.5),
+      layer("softmax", "Softmax", "fp32", 0.5),           layer("concat", "Concat", "int8", 1)};
   api::QuantizeReport report;
   report.quantised_nodes = 2;
   report.float_nodes = {{"attn", "both operands are activations"}};
   const Int8Summary summary = summarise_int8(layers, &report);
   EXPECT_EQ(summary.not_fused, std::vector<std::string>{"conv2"});
-  const std::vector<std::string> expected{"INT8 summary: 1 of 4 layers run in INT8, 60.0 % of the estimated time",
-                                          "  changing layouts and types between layers: 10.0 % of it",
-                                          "  in float: 3 layers, 30.0 % of the time",
-                                          "    both operands are activations: attn",
-                                          "    quantised, but no integer kernel takes it: conv2",
-                                          "    between float layers: 1"};
+  const std::vector<std::string> expected{
+      "INT8 summary: 1 of 4 layers that compute run in INT8, 50.0 % of the estimated time",
+      "  moving elements without computing: 1 layers, 10.0 % of it",
+      "  changing layouts and types between layers: 10.0 % of it",
+      "  in float: 3 layers, 30.0 % of the time",
+      "    both operands are activations: attn",
+      "    quantised, but no integer kernel takes it: conv2",
+      "    between float layers: softmax"};
   EXPECT_EQ(int8_summary_lines(summary), expected);
 }
 
 TEST(Int8Summary, KnowsNoReasonWithoutAPlan) {
   const Int8Summary summary = summarise_int8({layer("conv", "planish.FusedConv", "fp32", 1)}, nullptr);
   EXPECT_TRUE(summary.not_fused.empty());
-  EXPECT_EQ(int8_summary_lines(summary).back(), "  in float: 1 layers, 100.0 % of the time");
+  EXPECT_EQ(int8_summary_lines(summary).back(), "    between float layers: conv");
+}
+
+TEST(Int8Summary, LayersThatOnlyChangeTypesAreNoLayersInFloat) {
+  api::LayerInfo quantise = layer("x/QuantizeLinear", "planish.Pointwise", "fp32", 1);
+  quantise.onnx_nodes.clear();
+  const Int8Summary summary = summarise_int8({quantise, layer("conv", "planish.QuantizedConv", "int8", 1)}, nullptr);
+  EXPECT_EQ(summary.float_layers, 0u);
+  EXPECT_EQ(summary.reformat_ms, 1);
+}
+
+TEST(Int8Summary, SaysWhetherInt8LostAgainstFloat) {
+  api::FloatFallback f;
+  EXPECT_EQ(float_fallback_line(f), "");
+  f.compared = true;
+  EXPECT_EQ(float_fallback_line(f), "  INT8 lost against float in no layer");
+  f.slower = {"a", "b"};
+  EXPECT_EQ(float_fallback_line(f),
+            "  INT8 alone is slower than float in 2 nodes, but converting types around them would cost more than that: "
+            "a, b");
+  f.int8_ms = 2;
+  f.mix_ms = 2.1;
+  EXPECT_EQ(float_fallback_line(f),
+            "  INT8 alone is slower than float in 2 nodes, but a whole run takes 2.10 ms with float there, 2.00 ms "
+            "without: a, b");
+  f.mix_ms = 1.5;
+  f.in_float = {"a"};
+  EXPECT_EQ(float_fallback_line(f),
+            "  INT8 lost against float in 1 nodes, which run in float (1.50 ms in all instead of 2.00 ms): a");
 }
 
 TEST(QuantisationNoise, FallsWithTheStepUntilClippingTakesOver) {

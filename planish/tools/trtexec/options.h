@@ -61,6 +61,7 @@ struct PrecisionOptions {
   bool fp16 = false;
   bool bf16 = false;
   bool int8 = false;
+  bool float_fallback = true;  ///< put layers of an INT8 build back into float where that is faster
   bool fp8 = false;
   bool int4 = false;
   bool best = false;

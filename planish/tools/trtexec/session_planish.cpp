@@ -134,6 +134,7 @@ api::BuildConfig build_config(const BuildRequest& request, BuildResult& result) 
   for (const ProfileShapes& profile : request.profiles) config.profiles.push_back(ranges_of(profile));
   config.fp16 = b.precision.fp16;
   config.int8 = b.precision.int8;
+  config.float_fallback = b.precision.float_fallback;
   config.bf16 = b.precision.bf16;
   const std::string& constraints = b.precision.constraints;
   config.precision_constraints = constraints == "obey"     ? api::PrecisionConstraints::obey
@@ -267,12 +268,10 @@ class PlanishSession final : public Session {
     result.warnings = model_->warnings();
     api::BuildStats stats;
     api::BuildConfig config = build_config(request, result);
-    const bool explicit_scales = model_->has_quantize_nodes();
-    if (config.int8 && !explicit_scales && request.options.build.precision.calibration.given) {
+    if (config.int8 && !model_->has_quantize_nodes() && request.options.build.precision.calibration.given) {
       auto table = PLANISH_TRY(calibrated(*model_, request, result));
       config.calibration = std::make_shared<const api::CalibrationTable>(std::move(table));
     }
-    const api::QuantizeReport report = quantize_report(*model_, config);
     config.io_formats = PLANISH_TRY(io_formats(request.options.build, *model_));
     auto built = api::Engine::build(*std::move(model_), config, &stats);
     model_.reset();
@@ -289,11 +288,8 @@ class PlanishSession final : public Session {
                                          sparsity == "force" ? " now; what the network computes has changed" : ""));
     }
     PLANISH_TRY(describe());
-    if (config.int8) {
-      const auto layers = PLANISH_TRY(engine_->layers());
-      for (std::string& line : int8_summary_lines(summarise_int8(layers, explicit_scales ? nullptr : &report)))
-        result.notes.push_back(std::move(line));
-    }
+    for (std::string& line : PLANISH_TRY(int8_build_lines(*engine_, config, stats)))
+      result.notes.push_back(std::move(line));
     return result;
   }
 

@@ -1,8 +1,8 @@
-#include "planish/tools/layer_join.h"
+#include "planish/api/layer_join.h"
 
 #include <gtest/gtest.h>
 
-namespace planish::tools {
+namespace planish::api {
 namespace {
 
 using Nodes = std::vector<std::string>;
@@ -10,7 +10,7 @@ using Nodes = std::vector<std::string>;
 LayerProfile profile_of(const std::vector<std::pair<Nodes, double>>& layers) {
   LayerProfile profile;
   for (const auto& [nodes, ms] : layers) {
-    api::LayerInfo info;
+    LayerInfo info;
     info.onnx_nodes = nodes;
     profile.layers.push_back(info);
     profile.layer_ms.push_back(ms);
@@ -49,4 +49,4 @@ TEST(JoinLayers, KeepsWhatOnlyOneSideHas) {
 }
 
 }  // namespace
-}  // namespace planish::tools
+}  // namespace planish::api

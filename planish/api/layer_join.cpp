@@ -1,10 +1,10 @@
-#include "planish/tools/layer_join.h"
+#include "planish/api/layer_join.h"
 
 #include <algorithm>
 #include <map>
 #include <numeric>
 
-namespace planish::tools {
+namespace planish::api {
 namespace {
 
 /// Disjoint sets of layers (those of the second engine follow those of the first), merged where they share a node.
@@ -36,9 +36,15 @@ void add_layer(LayerGroup& group, const LayerProfile& profile, size_t layer, boo
 
 }  // namespace
 
+LayerProfile tuned_profile(std::vector<LayerInfo> layers) {
+  LayerProfile profile{.layers = std::move(layers)};
+  for (const LayerInfo& layer : profile.layers) profile.layer_ms.push_back(layer.tuned_time_ms);
+  return profile;
+}
+
 std::vector<LayerGroup> join_layers(const LayerProfile& first, const LayerProfile& second) {
   const size_t count = first.layers.size() + second.layers.size();
-  const auto layer_at = [&](size_t i) -> const api::LayerInfo& {
+  const auto layer_at = [&](size_t i) -> const LayerInfo& {
     return i < first.layers.size() ? first.layers[i] : second.layers[i - first.layers.size()];
   };
   LayerSets sets(count);
@@ -61,4 +67,4 @@ std::vector<LayerGroup> join_layers(const LayerProfile& first, const LayerProfil
   return out;
 }
 
-}  // namespace planish::tools
+}  // namespace planish::api

@@ -3,9 +3,19 @@
 #include <string>
 #include <vector>
 
-#include "planish/tools/measurement.h"
+#include "planish/api/engine.h"
 
-namespace planish::tools {
+namespace planish::api {
+
+/// Layers with their times in ms: measured, the median over the rounds, or the builder's.
+struct LayerProfile {
+  std::vector<LayerInfo> layers;
+  std::vector<double> layer_ms;
+  double run_ms = 0;  ///< median of a whole run without the profiler
+};
+
+/// Layers with the builder's times.
+LayerProfile tuned_profile(std::vector<LayerInfo> layers);
 
 /// Layers of two engines that compute the same ONNX nodes. Fusions differ between engines, so a group holds the
 /// smallest sets of layers whose nodes coincide.
@@ -22,4 +32,4 @@ struct LayerGroup {
 /// changes) form one group at the end.
 std::vector<LayerGroup> join_layers(const LayerProfile& first, const LayerProfile& second);
 
-}  // namespace planish::tools
+}  // namespace planish::api

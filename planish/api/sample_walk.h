@@ -1,0 +1,43 @@
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "planish/api/quantize.h"
+#include "planish/ir/graph.h"
+
+namespace planish::api {
+
+/// The samples of a batch one by one; empty when it is one sample, or none of its axes counts samples. They point to
+/// the batch's data.
+std::deque<CalibrationBatch> samples_of(const CalibrationBatch& batch);
+
+/// Walks a source and keeps count of what could not be used. A batch that is refused comes again sample by sample, so
+/// that a bad sample costs only itself.
+class SampleWalk {
+ public:
+  SampleWalk(CalibrationSource& source, const CalibrationOptions& options, CalibrationStats& stats)
+      : source_(source), options_(options), stats_(stats) {}
+
+  /// The next batch that fits the network; nullopt at the end.
+  Result<std::optional<CalibrationBatch>> next(const Graph& graph);
+  /// The batch was of use.
+  void used(const CalibrationBatch& batch);
+  /// The network itself failed on a batch: counted like a bad sample.
+  Status failed(const CalibrationBatch& batch, const Error& error);
+  /// Error when too many samples are bad. Before the end only when nothing good can change that any more.
+  [[nodiscard]] Status check_share(bool at_end) const;
+
+ private:
+  Result<std::optional<CalibrationBatch>> next_or_part();
+  Status refused(const CalibrationBatch& batch, std::string why);
+  void skip(std::string why, int64_t samples);
+
+  CalibrationSource& source_;
+  const CalibrationOptions& options_;
+  CalibrationStats& stats_;
+  std::deque<CalibrationBatch> parts_;  ///< of the batch that was refused last; they point to its data
+};
+
+}  // namespace planish::api
