@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "planish/ops/chain.h"
+#include "planish/ops/op.h"
+
 namespace planish::api {
 namespace {
 
@@ -46,6 +49,31 @@ double flops_of(const Node& node, const std::vector<TensorInfo>& in, const std::
     return 2.0 * scores + 2.0 * scores / static_cast<double>(in[0].dims[3]) * static_cast<double>(in[2].dims[3]);
   }
   return 0;
+}
+
+/// The sum over the steps of a chain.
+double chain_flops(const Node& node, const std::vector<TensorInfo>& in) {
+  const auto steps = chain_steps(node);
+  if (!steps.ok()) return 0;
+  std::vector<TensorInfo> values = in;
+  double sum = 0;
+  for (const ChainStep& step : *steps) {
+    std::vector<TensorInfo> operands;
+    std::vector<InferContext::Known> known;
+    for (const int32_t operand : step.operands) {
+      operands.push_back(operand < 0 ? TensorInfo{} : values[static_cast<size_t>(operand)]);
+      known.push_back(operand < 0 ? InferContext::Known{}
+                                  : InferContext::Known{DType::f32, operands.back().dims, nullptr});
+    }
+    InferContext ctx(step.node, std::move(known));
+    const OpDecl* op = find_op(step.node.domain, step.node.op);
+    if (op == nullptr || !op->infer(ctx).ok() || !ctx.outputs()[0].shape) return 0;
+    TensorInfo result;
+    result.dims = *ctx.outputs()[0].shape;
+    sum += flops_of(step.node, operands, {result});
+    values.push_back(std::move(result));
+  }
+  return sum;
 }
 
 /// The node that makes `v`, reformats skipped; nullptr for inputs and constants.
@@ -133,7 +161,7 @@ LayerInfo layer_info(const planish::Engine& engine, const StepInfo& step,
   info.workspace_bytes = static_cast<int64_t>(step.workspace_bytes);
   info.tuned_time_ms = static_cast<double>(plan.time_ms);
   for (const Candidate& c : plan.candidates) info.candidates.emplace_back(c.tactic, static_cast<double>(c.time_ms));
-  info.flops = flops_of(node, info.inputs, info.outputs);
+  info.flops = node.is("Chain", "planish") ? chain_flops(node, info.inputs) : flops_of(node, info.inputs, info.outputs);
   return info;
 }
 

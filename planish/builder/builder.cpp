@@ -8,6 +8,7 @@
 
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
+#include "planish/builder/chains.h"
 #include "planish/builder/io_formats.h"
 #include "planish/builder/packed_constants.h"
 #include "planish/builder/precision.h"
@@ -142,10 +143,17 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
   TacticTimer timer(options, target);
   timer.expect_weights(weight_bytes(graph));
   std::vector<Choice> choices;
-  {
+  for (bool again = true; again;) {
     const auto views = tuned_views(graph, facts);
     const auto allowed = PLANISH_TRY(allowed_types(graph, options));
     choices = PLANISH_TRY(select_tactics(graph, views, allowed, options, target, table, timer));
+    auto fused = fuse_chains(graph, views, choices, options, target, table, timer);
+    again = fused.has_value();
+    if (again) {
+      graph = std::move(*fused);
+      facts = PLANISH_TRY(infer_shapes(graph, tuned));
+      continue;
+    }
     PLANISH_TRY(check_constraints(graph, choices, options));
     graph = insert_reformats(graph, views, choices);
   }

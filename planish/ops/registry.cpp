@@ -55,6 +55,7 @@ constexpr std::array kFiles{
     variadic_ops,
     binary_ops,
     unary_ops,
+    chain_ops,
     conv_ops,
     pool_ops,
     matmul_ops,

@@ -51,6 +51,7 @@ std::span<const OpDecl> where_ops();
 std::span<const OpDecl> variadic_ops();
 std::span<const OpDecl> binary_ops();
 std::span<const OpDecl> unary_ops();
+std::span<const OpDecl> chain_ops();
 std::span<const OpDecl> conv_ops();
 std::span<const OpDecl> pool_ops();
 std::span<const OpDecl> matmul_ops();

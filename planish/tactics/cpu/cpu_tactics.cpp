@@ -14,6 +14,7 @@ const TacticTable& cpu_tactics() {
                                      &kOneDnnConv,
                                      &kCpuPanelConv,
                                      &kCpuDepthwise,
+                                     &kCpuConvChain,
                                      &kCpuWinograd4,
                                      &kCpuWinograd2,
                                      &kOneDnnDeconv,

@@ -22,24 +22,6 @@ using kernels::DepthwiseKernel;
 using kernels::DepthwiseProblem;
 using kernels::FloatEpilogue;
 
-Result<DepthwiseProblem> problem_of(const NodeView& view, int64_t width) {
-  const TensorDesc& x = view.inputs[kConvX];
-  const TensorDesc& y = view.outputs[0];
-  const ConvShape conv = PLANISH_TRY(resolve_conv(*view.node, x.shape, view.inputs[kConvW].shape));
-  DepthwiseProblem p;
-  set_window(conv.window, p);
-  p.channels = conv.c;
-  p.whole_vectors = layout_block(y.layout) > 1;
-  p.x_pixel = p.y_pixel = p.whole_vectors ? width : conv.c;
-  p.x_row = p.x_pixel * p.in_w;
-  p.y_row = p.y_pixel * p.out_w;
-  p.x_vector = p.whole_vectors ? p.x_row * p.in_h : width;
-  p.y_vector = p.whole_vectors ? p.y_row * p.out_h : width;
-  p.x_image = stored_channels(x) * p.in_h * p.in_w;
-  p.y_image = stored_channels(y) * p.out_h * p.out_w;
-  return p;
-}
-
 class DepthwiseRunner final : public Kernel {
  public:
   DepthwiseRunner(const NodeView& view, const DepthwiseKernel& kernel, const DepthwiseProblem& problem,
@@ -158,7 +140,7 @@ Result<Tensor> unpack(const NodeView& view, const PackedConstant& p) {
 
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed, const Target&) {
   const DepthwiseKernel& kernel = kernels::best_depthwise_kernel();
-  const DepthwiseProblem p = PLANISH_TRY(problem_of(view, kernel.width));
+  const DepthwiseProblem p = PLANISH_TRY(depthwise_problem(view, kernel.width));
   const auto floats = static_cast<size_t>(packed_floats(view.inputs[kConvW].shape, kernel.width));
   if (packed.empty() || format_width(packed[0].format) != kernel.width ||
       packed[0].data.bytes() != floats * sizeof(float))
@@ -170,6 +152,24 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
 constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
 
 }  // namespace
+
+Result<DepthwiseProblem> depthwise_problem(const NodeView& view, int64_t width) {
+  const TensorDesc& x = view.inputs[kConvX];
+  const TensorDesc& y = view.outputs[0];
+  const ConvShape conv = PLANISH_TRY(resolve_conv(*view.node, x.shape, view.inputs[kConvW].shape));
+  DepthwiseProblem p;
+  set_window(conv.window, p);
+  p.channels = conv.c;
+  p.whole_vectors = layout_block(y.layout) > 1;
+  p.x_pixel = p.y_pixel = p.whole_vectors ? width : conv.c;
+  p.x_row = p.x_pixel * p.in_w;
+  p.y_row = p.y_pixel * p.out_w;
+  p.x_vector = p.whole_vectors ? p.x_row * p.in_h : width;
+  p.y_vector = p.whole_vectors ? p.y_row * p.out_h : width;
+  p.x_image = stored_channels(x) * p.in_h * p.in_w;
+  p.y_image = stored_channels(y) * p.out_h * p.out_w;
+  return p;
+}
 
 constinit const Tactic kCpuDepthwise{
     .id = "cpu.depthwise", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};

@@ -4,7 +4,9 @@
 
 #include <string>
 
+#include "planish/kernels/cpu/depthwise/depthwise.h"
 #include "planish/kernels/cpu/float_epilogue/epilogue.h"
+#include "planish/kernels/cpu/panel_conv/panel_conv.h"
 #include "planish/tactics/tactic.h"
 
 namespace planish {
@@ -32,5 +34,9 @@ class PaddedBias {
   int64_t filters_ = 0;
   std::vector<float> padded_;  ///< empty when the bias can be read as it is
 };
+
+/// A view of planish.FusedConv that kCpuPanelConv or kCpuDepthwise supports, as its kernels read it.
+Result<kernels::PanelConvProblem> panel_conv_problem(const NodeView& view, int64_t width);
+Result<kernels::DepthwiseProblem> depthwise_problem(const NodeView& view, int64_t width);
 
 }  // namespace planish

@@ -83,38 +83,6 @@ std::optional<Format> parse_format(std::string_view name) {
   return f;
 }
 
-Result<PanelConvProblem> problem_of(const NodeView& view, int64_t width) {
-  const TensorDesc& x = view.inputs[kConvX];
-  const TensorDesc& y = view.outputs[0];
-  const ConvShape conv = PLANISH_TRY(resolve_conv(*view.node, x.shape, view.inputs[kConvW].shape));
-  PanelConvProblem p;
-  set_window(conv.window, p);
-  const int64_t block = layout_block(x.layout);
-  const int64_t plane = p.in_h * p.in_w;
-  if (x.layout == Layout::channels_last) {
-    p.chunk = p.last_chunk = p.x_pixel = conv.c;
-  } else {
-    p.chunk = p.x_pixel = block;
-    p.chunks = stored_channels(x) / block;
-    p.last_chunk = conv.c - (p.chunks - 1) * block;
-    p.x_chunk = plane * block;
-  }
-  p.x_row = p.x_pixel * p.in_w;
-  p.x_image = stored_channels(x) * plane;
-  p.filters = conv.k;
-  p.whole_vectors = layout_block(y.layout) > 1;
-  p.y_pixel = p.whole_vectors ? layout_block(y.layout) : conv.k;
-  p.y_vector = p.whole_vectors ? p.out_h * p.out_w * width : width;
-  p.y_row = p.y_pixel * p.out_w;
-  p.y_image = stored_channels(y) * p.out_h * p.out_w;
-  // Where a pixel looks at itself alone, an image is one long line.
-  if (p.taps() == 1 && p.stride_h == 1 && p.stride_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w) {
-    p.in_w = p.out_w = plane;
-    p.in_h = p.out_h = 1;
-  }
-  return p;
-}
-
 class PanelConvRunner final : public Kernel {
  public:
   PanelConvRunner(const NodeView& view, const PanelConvKernel& kernel, const PanelConvProblem& problem,
@@ -242,7 +210,7 @@ Result<Tensor> unpack(const NodeView& view, const PackedConstant& p) {
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
                                         const Target& target) {
   const PanelConvKernel& kernel = kernels::best_panel_conv_kernel();
-  const PanelConvProblem p = PLANISH_TRY(problem_of(view, kernel.width));
+  const PanelConvProblem p = PLANISH_TRY(panel_conv_problem(view, kernel.width));
   const PackedWeights form(view.inputs[kConvW].shape, kernel.width, kernel.vectors);
   if (packed.empty() || packed[0].format != format_name({kernel.width, kernel.vectors}) ||
       packed[0].data.bytes() != static_cast<size_t>(form.size()) * sizeof(float))
@@ -255,6 +223,38 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
 constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
 
 }  // namespace
+
+Result<PanelConvProblem> panel_conv_problem(const NodeView& view, int64_t width) {
+  const TensorDesc& x = view.inputs[kConvX];
+  const TensorDesc& y = view.outputs[0];
+  const ConvShape conv = PLANISH_TRY(resolve_conv(*view.node, x.shape, view.inputs[kConvW].shape));
+  PanelConvProblem p;
+  set_window(conv.window, p);
+  const int64_t block = layout_block(x.layout);
+  const int64_t plane = p.in_h * p.in_w;
+  if (x.layout == Layout::channels_last) {
+    p.chunk = p.last_chunk = p.x_pixel = conv.c;
+  } else {
+    p.chunk = p.x_pixel = block;
+    p.chunks = stored_channels(x) / block;
+    p.last_chunk = conv.c - (p.chunks - 1) * block;
+    p.x_chunk = plane * block;
+  }
+  p.x_row = p.x_pixel * p.in_w;
+  p.x_image = stored_channels(x) * plane;
+  p.filters = conv.k;
+  p.whole_vectors = layout_block(y.layout) > 1;
+  p.y_pixel = p.whole_vectors ? layout_block(y.layout) : conv.k;
+  p.y_vector = p.whole_vectors ? p.out_h * p.out_w * width : width;
+  p.y_row = p.y_pixel * p.out_w;
+  p.y_image = stored_channels(y) * p.out_h * p.out_w;
+  // Where a pixel looks at itself alone, an image is one long line.
+  if (p.taps() == 1 && p.stride_h == 1 && p.stride_w == 1 && p.in_h == p.out_h && p.in_w == p.out_w) {
+    p.in_w = p.out_w = plane;
+    p.in_h = p.out_h = 1;
+  }
+  return p;
+}
 
 constinit const Tactic kCpuPanelConv{
     .id = "cpu.panel_conv", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};

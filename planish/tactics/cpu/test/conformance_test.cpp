@@ -8,6 +8,35 @@
 namespace planish::test {
 namespace {
 
+const ConformanceCase kChain[] = {
+    {"inverted_residual",
+     "graph \"g\" (x: f32[2,16,19,11]) -> (y) {\n const w0: f32[48,16,1,1] = seed(1)\n const b0: f32[48] = seed(2)\n"
+     " const w1: f32[48,1,3,3] = seed(3)\n const b1: f32[48] = seed(4)\n const w2: f32[16,48,1,1] = seed(5)\n"
+     " y = planish.Chain(x, w0, b0, w1, b1, w2) {steps = [\"planish.FusedConv 0 1 2\", "
+     "\"planish.FusedConv 6 3 4\", \"planish.FusedConv 7 5 _ 0\"], s0_activation = \"Clip\", s0_act_alpha = 0.0, "
+     "s0_act_beta = 0.5, s1_activation = \"Relu\", s1_group = 48, s1_pads = [1,1,1,1]} @c\n}",
+     "cpu.conv_chain"},
+    {"inverted_residual_strided_with_padding_channels",
+     "graph \"g\" (x: f32[1,24,70,64]) -> (y) {\n const w0: f32[72,24,1,1] = seed(1)\n"
+     " const w1: f32[72,1,5,5] = seed(3)\n const w2: f32[40,72,1,1] = seed(5)\n const b2: f32[40] = seed(6)\n"
+     " y = planish.Chain(x, w0, w1, w2, b2) {steps = [\"planish.FusedConv 0 1\", "
+     "\"planish.FusedConv 5 2\", \"planish.FusedConv 6 3 4\"], s0_activation = \"HardSwish\", s1_strides = [2,2], "
+     "s1_group = 72, s1_pads = [2,2,2,2]} @c\n}",
+     "cpu.conv_chain"},
+    {"expand_and_depthwise",
+     "graph \"g\" (x: f32[1,32,40,33]) -> (y) {\n const w0: f32[64,32,1,1] = seed(1)\n"
+     " const w1: f32[64,1,3,3] = seed(3)\n y = planish.Chain(x, w0, w1) {steps = [\"planish.FusedConv 0 1\", "
+     "\"planish.FusedConv 3 2\"], s0_activation = \"Swish\", s1_activation = \"Swish\", s1_group = 64, "
+     "s1_pads = [0,0,2,2]} @c\n}",
+     "cpu.conv_chain"},
+    {"depthwise_and_project",
+     "graph \"g\" (x: f32[1,64,41,50], r: f32[1,20,41,50]) -> (y) {\n const w1: f32[64,1,3,3] = seed(3)\n"
+     " const w2: f32[20,64,1,1] = seed(5)\n y = planish.Chain(x, w1, w2, r) {steps = [\"planish.FusedConv 0 1\", "
+     "\"planish.FusedConv 4 2 _ 3\"], s0_activation = \"Relu\", s0_group = 64, s0_dilations = [2,1], "
+     "s0_pads = [2,1,2,1]} @c\n}",
+     "cpu.conv_chain"},
+};
+
 const ConformanceCase kConv[] = {
     {"conv_1x1",
      "graph \"g\" (x: f32[2,32,9,11]) -> (y) {\n const w: f32[48,32,1,1] = seed(1)\n"
@@ -650,6 +679,7 @@ class CpuTactics : public testing::TestWithParam<ConformanceCase> {};
 TEST_P(CpuTactics, AgreeWithTheReference) { check_conformance(GetParam()); }
 
 const auto kName = [](const auto& row) { return std::string(row.param.label); };
+INSTANTIATE_TEST_SUITE_P(Chain, CpuTactics, testing::ValuesIn(kChain), kName);
 INSTANTIATE_TEST_SUITE_P(Conv, CpuTactics, testing::ValuesIn(kConv), kName);
 INSTANTIATE_TEST_SUITE_P(Deconv, CpuTactics, testing::ValuesIn(kDeconv), kName);
 INSTANTIATE_TEST_SUITE_P(MatMul, CpuTactics, testing::ValuesIn(kMatMul), kName);

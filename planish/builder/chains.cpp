@@ -1,0 +1,174 @@
+// Chains that are worth trying as one layer: a depthwise convolution with the convolutions of one pixel in front of it
+// and behind it, or with one of them.
+
+#include "planish/builder/chains.h"
+
+#include <algorithm>
+#include <map>
+
+#include "planish/ops/chain.h"
+#include "planish/passes/edit.h"
+#include "planish/tactics/tactic_source.h"
+
+namespace planish {
+namespace {
+
+class ChainFuser {
+ public:
+  ChainFuser(const Graph& graph, const std::vector<std::optional<NodeView>>& views, const std::vector<Choice>& choices,
+             const BuildOptions& options, const Target& target, const TacticTable& table, TacticTimer& timer)
+      : graph_(graph),
+        views_(views),
+        choices_(choices),
+        options_(options),
+        target_(target),
+        table_(table),
+        timer_(timer),
+        uses_(graph),
+        taken_(graph.nodes.size(), false) {}
+
+  std::optional<Graph> run() {
+    for (int32_t n = 0; n < static_cast<int32_t>(graph_.nodes.size()); ++n)
+      if (is_convolution(n) && is_depthwise(n)) consider(n);
+    if (fused_.empty()) return std::nullopt;
+    Graph out = graph_;
+    out.nodes.clear();
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      const auto whole = fused_.find(static_cast<int32_t>(n));
+      if (whole != fused_.end())
+        out.nodes.push_back(whole->second);
+      else if (!taken_[n])
+        out.nodes.push_back(graph_.nodes[n]);
+    }
+    return out;
+  }
+
+ private:
+  /// A convolution that is computed in f32, whatever its window.
+  [[nodiscard]] bool is_convolution(int32_t n) const {
+    if (n < 0 || !views_[static_cast<size_t>(n)]) return false;
+    return graph_.nodes[static_cast<size_t>(n)].is("FusedConv", "planish") &&
+           choices_[static_cast<size_t>(n)].types == TypePair{};
+  }
+  [[nodiscard]] const NodeView& view(int32_t n) const { return *views_[static_cast<size_t>(n)]; }
+  [[nodiscard]] bool is_depthwise(int32_t n) const {
+    const NodeView& v = view(n);
+    return v.node->attr_int("group", 1) > 1 && v.inputs[1].rank() == 4 && v.inputs[1].shape[1] == 1;
+  }
+  [[nodiscard]] bool is_one_pixel(int32_t n) const {
+    const Shape& w = view(n).inputs[1].shape;
+    return view(n).node->attr_int("group", 1) == 1 && w.size() == 4 && w[2] == 1 && w[3] == 1;
+  }
+
+  /// Takes the chain around the depthwise convolution `n` that saves most.
+  void consider(int32_t n) {
+    const int32_t maker = uses_.producer[static_cast<size_t>(graph_.nodes[static_cast<size_t>(n)].in(0))];
+    const bool in_front = is_convolution(maker) && is_one_pixel(maker) && !view(maker).has_input(3) &&
+                          uses_.single_consumer(graph_.nodes[static_cast<size_t>(maker)].out(0)) == n &&
+                          !taken_[static_cast<size_t>(maker)];
+    const int32_t reader = uses_.single_consumer(graph_.nodes[static_cast<size_t>(n)].out(0));
+    const bool behind = is_convolution(reader) && is_one_pixel(reader) && !view(n).has_input(3) &&
+                        graph_.nodes[static_cast<size_t>(reader)].in(0) == graph_.nodes[static_cast<size_t>(n)].out(0);
+    std::vector<std::vector<int32_t>> chains;
+    if (in_front && behind) chains.push_back({maker, n, reader});
+    if (in_front) chains.push_back({maker, n});
+    if (behind) chains.push_back({n, reader});
+    double most = 0;
+    std::vector<int32_t> best;
+    for (const auto& chain : chains)
+      if (const double saved = saved_ms(chain); saved > most) {
+        most = saved;
+        best = chain;
+      }
+    if (best.empty()) return;
+    for (const int32_t part : best) taken_[static_cast<size_t>(part)] = true;
+    fused_[best.back()] = node_of(best);
+  }
+
+  /// Milliseconds that the chain saves beside its parts as they were chosen; 0 where no tactic takes it.
+  double saved_ms(const std::vector<int32_t>& chain) {
+    const Node node = node_of(chain);
+    const Choice& first = choices_[static_cast<size_t>(chain.front())];
+    const Choice& last = choices_[static_cast<size_t>(chain.back())];
+    NodeView whole = view_of(chain, node);
+    whole = with_layouts(whole, first.in, last.out);
+    double apart = 0;
+    for (const int32_t part : chain) apart += choices_[static_cast<size_t>(part)].time_ms;
+    double best = apart;
+    for (const Tactic* tactic : supporting_tactics(table_, whole, target_)) {
+      const bool disabled = std::ranges::any_of(options_.disabled_tactics,
+                                                [&](const std::string& p) { return tactic_matches(tactic->id, p); });
+      if (tactic->ops.empty() || disabled) continue;
+      if (const auto ms = timer_.time(whole, *tactic); ms.ok()) best = std::min(best, *ms);
+    }
+    return apart - best;
+  }
+
+  /// Inputs of the parts in order, without what one of them hands to the next.
+  Node node_of(const std::vector<int32_t>& chain) const {
+    std::vector<const Node*> parts;
+    for (const int32_t part : chain) parts.push_back(&graph_.nodes[static_cast<size_t>(part)]);
+    Node whole = fused_node("Chain", "planish", parts);
+    std::vector<ChainStep> steps;
+    for (const Node* part : parts) {
+      ChainStep step{*part, {}};
+      for (size_t i = 0; i < part->inputs.size(); ++i) {
+        const ValueId v = part->inputs[i];
+        const bool handed_on = i == 0 && !steps.empty();
+        int32_t operand = -1;
+        if (handed_on) {
+          operand = -2;  // known when all inputs are
+        } else if (v != kNoValue) {
+          const auto at = std::ranges::find(whole.inputs, v);
+          operand = static_cast<int32_t>(at - whole.inputs.begin());
+          if (at == whole.inputs.end()) whole.inputs.push_back(v);
+        }
+        step.operands.push_back(operand);
+      }
+      steps.push_back(std::move(step));
+    }
+    for (size_t k = 1; k < steps.size(); ++k) steps[k].operands[0] = static_cast<int32_t>(whole.inputs.size() + k - 1);
+    set_chain_steps(whole, steps);
+    whole.outputs = parts.back()->outputs;
+    return whole;
+  }
+
+  NodeView view_of(const std::vector<int32_t>& chain, const Node& node) const {
+    NodeView whole;
+    whole.node = &node;
+    whole.outputs = view(chain.back()).outputs;
+    for (const ValueId v : node.inputs)
+      for (const int32_t part : chain) {
+        const auto& inputs = graph_.nodes[static_cast<size_t>(part)].inputs;
+        const auto at = static_cast<size_t>(std::ranges::find(inputs, v) - inputs.begin());
+        if (at == inputs.size()) continue;
+        whole.inputs.push_back(view(part).inputs[at]);
+        whole.constants.push_back(view(part).constants[at]);
+        whole.constant_inputs.push_back(view(part).is_constant(at));
+        break;
+      }
+    return whole;
+  }
+
+  const Graph& graph_;
+  const std::vector<std::optional<NodeView>>& views_;
+  const std::vector<Choice>& choices_;
+  const BuildOptions& options_;
+  const Target& target_;
+  const TacticTable& table_;
+  TacticTimer& timer_;
+  Uses uses_;
+  std::vector<bool> taken_;
+  std::map<int32_t, Node> fused_;  ///< by the place of the last part
+};
+
+}  // namespace
+
+std::optional<Graph> fuse_chains(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
+                                 const std::vector<Choice>& choices, const BuildOptions& options, const Target& target,
+                                 const TacticTable& table, TacticTimer& timer) {
+  if (options.optimization_level == 0) return std::nullopt;
+  return ChainFuser(graph, views, choices, options, target, table, timer).run();
+}
+
+}  // namespace planish

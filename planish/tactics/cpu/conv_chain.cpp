@@ -1,0 +1,418 @@
+// planish.Chain of convolutions of one pixel around a depthwise one (an inverted residual, or a part of it), by row
+// bands: what they hand on stays in the second-level cache.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <deque>
+
+#include "planish/base/isa.h"
+#include "planish/base/parallel.h"
+#include "planish/ops/chain.h"
+#include "planish/ops/conv_geometry.h"
+#include "planish/ops/op.h"
+#include "planish/tactics/cpu/float_conv.h"
+#include "planish/tactics/cpu/own_tactics.h"
+
+namespace planish {
+namespace {
+
+using kernels::DepthwiseKernel;
+using kernels::DepthwiseProblem;
+using kernels::FloatEpilogue;
+using kernels::PanelConvKernel;
+using kernels::PanelConvPart;
+using kernels::PanelConvProblem;
+using kernels::Panels;
+
+/// A convolution of the chain as a layer of its own. `inputs` says which input of the chain each of its inputs is, -1
+/// for the result of the step before it.
+struct Part {
+  const Tactic* tactic = nullptr;
+  Node node;
+  NodeView view;
+  std::vector<int32_t> inputs;
+};
+
+/// The parts that a chain consists of: `expand` and `project` may be missing, one of them only.
+struct Parts {
+  std::deque<Part> all;
+  const Part* expand = nullptr;
+  const Part* depthwise = nullptr;
+  const Part* project = nullptr;
+};
+
+Error refused(const NodeView& view, std::string what) {
+  return Error{.code = Code::unsupported, .node = view.node->name, .what = std::move(what)};
+}
+
+Result<TensorDesc> output_of(const ChainStep& step, const NodeView& view, Layout layout) {
+  std::vector<InferContext::Known> in;
+  for (const TensorDesc& d : view.inputs)
+    in.push_back(d.present() ? InferContext::Known{d.dtype, d.shape, nullptr} : InferContext::Known{});
+  InferContext ctx(step.node, std::move(in));
+  const OpDecl* op = find_op(step.node.domain, step.node.op);
+  PLANISH_TRY(op->infer(ctx));
+  return TensorDesc{ctx.outputs()[0].dtype, *ctx.outputs()[0].shape, layout};
+}
+
+/// Step `k` seen as a layer: its own inputs, and the result of the step before it where that is what it reads.
+Result<Part> part_of(const NodeView& chain, const ChainStep& step, const TensorDesc& before, size_t k) {
+  Part part;
+  part.node = step.node;
+  const auto inputs = static_cast<int32_t>(chain.inputs.size());
+  for (size_t i = 0; i < step.operands.size(); ++i) {
+    const int32_t from = step.operands[i];
+    const bool result = from >= inputs;
+    if (result && (i != 0 || static_cast<size_t>(from - inputs) + 1 != k))
+      return refused(chain, "a step reads another result than that of the step before it");
+    if (result) {
+      part.view.inputs.push_back(before);
+      part.view.constants.push_back(nullptr);
+      part.view.constant_inputs.push_back(false);
+    } else {
+      const auto at = static_cast<size_t>(std::max(from, 0));
+      part.view.inputs.push_back(from < 0 ? TensorDesc{} : chain.inputs[at]);
+      part.view.constants.push_back(from < 0 ? nullptr : chain.constants[at]);
+      part.view.constant_inputs.push_back(from >= 0 && chain.is_constant(at));
+    }
+    part.inputs.push_back(result ? -1 : from);
+  }
+  if (part.inputs.empty() || part.inputs[0] != (k == 0 ? 0 : -1))
+    return refused(chain, "the first step has to read the chain's first input, and others the result before them");
+  return part;
+}
+
+bool is_depthwise(const Part& part) {
+  return part.node.attr_int("group", 1) != 1 && part.view.inputs[kConvW].shape[1] == 1;
+}
+
+bool one_pixel(const Part& part) {
+  const auto conv = resolve_conv(part.node, part.view.inputs[kConvX].shape, part.view.inputs[kConvW].shape);
+  if (!conv.ok() || conv->groups != 1) return false;
+  const WindowGeometry& g = conv->window;
+  const auto is = [](const std::vector<int64_t>& v, int64_t n) {
+    return std::ranges::all_of(v, [n](int64_t i) { return i == n; });
+  };
+  return is(g.kernel, 1) && is(g.strides, 1) && g.in == g.out;
+}
+
+Result<Parts> parts_of(const NodeView& chain, const Target& target) {
+  const auto steps = PLANISH_TRY(chain_steps(*chain.node));
+  if (steps.size() < 2 || steps.size() > 3) return refused(chain, "takes two or three convolutions");
+  const Layout layout = chain.outputs[0].layout;
+  if (layout_block(layout) <= 1 || chain.inputs[0].layout != layout) return refused(chain, "takes blocked images only");
+  Parts parts;
+  TensorDesc before;
+  for (size_t k = 0; k < steps.size(); ++k) {
+    if (!steps[k].node.is("FusedConv", "planish")) return refused(chain, "takes float convolutions only");
+    parts.all.push_back(PLANISH_TRY(part_of(chain, steps[k], before, k)));
+    Part& part = parts.all.back();
+    part.view.node = &part.node;
+    if (part.view.inputs.size() < 2 || !part.view.has_input(kConvX) || part.view.inputs[kConvX].rank() != 4 ||
+        part.view.inputs[kConvW].rank() != 4)
+      return refused(chain, "takes images with two spatial dimensions");
+    before = PLANISH_TRY(output_of(steps[k], part.view, layout));
+    part.view.outputs = {before};
+    const bool depthwise = is_depthwise(part);
+    if (!depthwise && !one_pixel(part)) return refused(chain, "takes depthwise convolutions and those of one pixel");
+    if (depthwise ? parts.depthwise != nullptr : parts.depthwise == nullptr && k != 0)
+      return refused(chain, "takes one depthwise convolution, with at most one of one pixel on each side");
+    (depthwise ? parts.depthwise : (parts.depthwise != nullptr ? parts.project : parts.expand)) = &part;
+    if (k + 1 < steps.size() && part.view.has_input(kConvR)) return refused(chain, "adds a residual at the end only");
+    part.tactic = depthwise ? &kCpuDepthwise : &kCpuPanelConv;
+    if (WhyNot why = part.tactic->supports(part.view, target)) return refused(chain, std::move(*why));
+  }
+  if (parts.depthwise == nullptr) return refused(chain, "needs a depthwise convolution");
+  return parts;
+}
+
+/// The weights of a convolution of one pixel, cut into panels.
+struct Pointwise {
+  PanelConvProblem p;
+  Panels panels{1, 1, 1};
+  int64_t panel_floats = 0;  ///< of one vector of filters
+  int64_t at_once = 0;       ///< pixels that stay in the first-level cache
+
+  Pointwise() = default;
+  Pointwise(const PanelConvKernel& kernel, const PanelConvProblem& problem)
+      : p(problem),
+        panels(problem.filters, kernel.width, kernel.vectors),
+        panel_floats(problem.channels() * kernel.width) {
+    constexpr int64_t kCachedFloats = 4096;
+    constexpr int64_t kGrain = 28;
+    at_once = std::max<int64_t>(1, kCachedFloats / problem.channels() / kGrain) * kGrain;
+  }
+
+  /// Pixels [0, pixels) of `x` into `y`.
+  void run(const PanelConvKernel& kernel, int64_t pixels, const float* x, const float* weights, const FloatEpilogue& e,
+           float* y) const {
+    PanelConvProblem q = p;
+    q.in_w = q.out_w = pixels;
+    q.in_h = q.out_h = 1;
+    for (int64_t first = 0; first < pixels; first += at_once)
+      for (int64_t i = 0; i < panels.count; ++i) {
+        const int64_t vector = panels.begin(i);
+        kernel.run(q, {first, std::min(at_once, pixels - first), vector, panels.begin(i + 1) - vector}, x,
+                   weights + vector * panel_floats, e, y);
+      }
+  }
+};
+
+/// What one part reads besides the result before it.
+struct Operands {
+  FloatEpilogue epilogue;
+  int32_t weights = 0;  ///< inputs of the chain, -1: none
+  int32_t bias = -1;
+  PaddedBias padded;
+
+  Operands(const Part& part, const FloatEpilogue& e) : epilogue(e), weights(part.inputs[kConvW]), padded(part.view) {
+    if (part.view.has_input(kConvB)) bias = part.inputs[kConvB];
+  }
+  /// The epilogue of a run, and the weights through `w`.
+  FloatEpilogue bind(const Bindings& b, const float*& w) {
+    FloatEpilogue e = epilogue;
+    w = host_ptr<const float>(b.inputs[static_cast<size_t>(weights)]);
+    if (bias >= 0) e.bias = padded.bind(host_ptr<const float>(b.inputs[static_cast<size_t>(bias)]));
+    return e;
+  }
+};
+
+class ChainRunner final : public Kernel {
+ public:
+  ChainRunner(const Parts& parts, std::deque<Operands> operands, const DepthwiseProblem& d, int threads)
+      : panel_(kernels::best_panel_conv_kernel()),
+        depthwise_(kernels::best_depthwise_kernel()),
+        operands_(std::move(operands)),
+        d_(d),
+        has_expand_(parts.expand != nullptr),
+        has_project_(parts.project != nullptr),
+        images_(parts.depthwise->view.outputs[0].shape[0]),
+        vectors_((d.channels + depthwise_.width - 1) / depthwise_.width) {
+    const Part& last = parts.all.back();
+    if (last.view.has_input(kConvR)) residual_ = last.inputs[kConvR];
+    x_image_ = stored_channels(parts.all.front().view.inputs[kConvX]) * d.in_h * d.in_w;
+    y_image_ = stored_channels(last.view.outputs[0]) * d.out_h * d.out_w;
+    cut(threads);
+  }
+
+  Status set_pointwise(const Parts& parts) {
+    const int64_t width = panel_.width;
+    if (has_expand_) {
+      expand_ = Pointwise(panel_, PLANISH_TRY(panel_conv_problem(parts.expand->view, width)));
+      expand_.p.y_vector = kept_rows_ * d_.in_w * width;
+    }
+    if (has_project_) {
+      project_ = Pointwise(panel_, PLANISH_TRY(panel_conv_problem(parts.project->view, width)));
+      project_.p.x_chunk = band_ * d_.out_w * width;
+    }
+    return {};
+  }
+
+  [[nodiscard]] size_t workspace_bytes() const override {
+    return static_cast<size_t>(slots_ * (expanded_floats_ + handed_floats_)) * sizeof(float);
+  }
+  [[nodiscard]] std::string detail() const override {
+    return fmt::format("{}+{}, {} rows at a time", depthwise_.name, panel_.name, band_);
+  }
+
+  Status run(const Bindings& b) override {
+    std::array<const float*, 3> weights{};
+    std::array<FloatEpilogue, 3> epilogues;
+    for (size_t k = 0; k < operands_.size(); ++k) epilogues[k] = operands_[k].bind(b, weights[k]);
+    if (residual_ >= 0)
+      epilogues[operands_.size() - 1].residual = host_ptr<const float>(b.inputs[static_cast<size_t>(residual_)]);
+    const auto* x = host_ptr<const float>(b.inputs[0]);
+    auto* y = host_ptr<float>(b.outputs[0]);
+    auto* workspace = host_ptr<float>(b.workspace);
+    parallel_for(slots_, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t slot = begin; slot < end; ++slot) {
+        const Run run{x, y, workspace + slot * (expanded_floats_ + handed_floats_), weights.data(), epilogues.data()};
+        const int64_t last = images_ * d_.out_h * (slot + 1) / slots_;
+        for (int64_t at = images_ * d_.out_h * slot / slots_; at < last;) {
+          const int64_t row = at % d_.out_h;
+          const int64_t rows = std::min(last - at, d_.out_h - row);
+          run_rows(run, at / d_.out_h, row, rows);
+          at += rows;
+        }
+      }
+    });
+    return {};
+  }
+
+ private:
+  struct Run {
+    const float* x;
+    float* y;
+    float* workspace;
+    const float* const* weights;
+    const FloatEpilogue* epilogues;
+  };
+
+  /// Bands as high as the second-level cache allows for what is handed on.
+  void cut(int threads) {
+    const int64_t rows = images_ * d_.out_h;
+    slots_ = std::min<int64_t>(threads, rows);
+    const int64_t share = std::min(d_.out_h, (rows + slots_ - 1) / slots_);
+    const int64_t width = depthwise_.width * vectors_;
+    const auto kept = [this](int64_t band) { return (band - 1) * d_.stride_h + reach(); };
+    const auto floats = [&](int64_t band) {
+      return width * ((has_expand_ ? kept(band) * d_.in_w : 0) + (has_project_ ? band * d_.out_w : 0));
+    };
+    const int64_t cached = cpu_features().l2_bytes / 2 / static_cast<int64_t>(sizeof(float));
+    band_ = share;
+    while (band_ > 1 && floats(band_) > cached) --band_;
+    const int64_t bands = (share + band_ - 1) / band_;
+    band_ = (share + bands - 1) / bands;
+    kept_rows_ = kept(band_);
+    expanded_floats_ = has_expand_ ? width * kept_rows_ * d_.in_w : 0;
+    handed_floats_ = has_project_ ? width * band_ * d_.out_w : 0;
+  }
+
+  /// Rows of the depthwise convolution's input that one output row looks at.
+  [[nodiscard]] int64_t reach() const { return (d_.kernel_h - 1) * d_.dilation_h + 1; }
+
+  void run_rows(const Run& run, int64_t image, int64_t first_row, int64_t rows) const {
+    int64_t have = 0;   // first input row in the buffer
+    int64_t until = 0;  // behind the last
+    for (int64_t row = first_row; row < first_row + rows; row += band_) {
+      const int64_t count = std::min(band_, first_row + rows - row);
+      const int64_t from = std::clamp<int64_t>(row * d_.stride_h - d_.pad_top, 0, d_.in_h);
+      const int64_t to = std::clamp<int64_t>((row + count - 1) * d_.stride_h - d_.pad_top + reach(), from, d_.in_h);
+      if (has_expand_) expand_rows(run, image, from, to, row != first_row, have, until);
+      filter_rows(run, image, row, count, from, to);
+      if (has_project_) project_rows(run, image, row, count);
+    }
+  }
+
+  /// Input rows [from, to) of the depthwise convolution into the buffer, of which it may have the first already.
+  void expand_rows(const Run& run, int64_t image, int64_t from, int64_t to, bool again, int64_t& have,
+                   int64_t& until) const {
+    const int64_t row_floats = d_.in_w * depthwise_.width;
+    int64_t ready = again ? std::max<int64_t>(0, until - from) : 0;
+    if (ready > 0 && from > have)
+      for (int64_t v = 0; v < vectors_; ++v) {
+        float* plane = run.workspace + v * kept_rows_ * row_floats;
+        std::copy_n(plane + (from - have) * row_floats, ready * row_floats, plane);
+      }
+    have = from;
+    until = to;
+    if (from + ready >= to) return;
+    const float* x = run.x + image * x_image_ + (from + ready) * d_.in_w * expand_.p.x_pixel;
+    expand_.run(panel_, (to - from - ready) * d_.in_w, x, run.weights[0], run.epilogues[0],
+                run.workspace + ready * row_floats);
+  }
+
+  void filter_rows(const Run& run, int64_t image, int64_t row, int64_t count, int64_t from, int64_t to) const {
+    const int64_t width = depthwise_.width;
+    DepthwiseProblem d = d_;
+    FloatEpilogue e = run.epilogues[has_expand_ ? 1 : 0];
+    d.in_h = to - from;
+    d.out_h = count;
+    d.pad_top = from - (row * d_.stride_h - d_.pad_top);
+    const float* x = run.x + image * x_image_ + from * d.x_row;
+    if (has_expand_) {
+      x = run.workspace;
+      d.x_vector = kept_rows_ * d.in_w * width;
+    }
+    float* y = run.workspace + expanded_floats_;
+    if (has_project_) {
+      d.y_vector = band_ * d.out_w * width;
+    } else {
+      const int64_t offset = image * y_image_ + row * d.y_row;
+      y = run.y + offset;
+      if (e.residual != nullptr) e.residual += offset;
+    }
+    for (int64_t v = 0; v < vectors_; ++v)
+      depthwise_.run(d, {0, v, 0, count}, x, run.weights[has_expand_ ? 1 : 0], e, y);
+  }
+
+  void project_rows(const Run& run, int64_t image, int64_t row, int64_t count) const {
+    const size_t k = operands_.size() - 1;
+    FloatEpilogue e = run.epilogues[k];
+    const int64_t offset = image * y_image_ + row * d_.out_w * project_.p.y_pixel;
+    if (e.residual != nullptr) e.residual += offset;
+    project_.run(panel_, count * d_.out_w, run.workspace + expanded_floats_, run.weights[k], e, run.y + offset);
+  }
+
+  const PanelConvKernel& panel_;
+  const DepthwiseKernel& depthwise_;
+  std::deque<Operands> operands_;
+  DepthwiseProblem d_;
+  Pointwise expand_;
+  Pointwise project_;
+  bool has_expand_ = false;
+  bool has_project_ = false;
+  int32_t residual_ = -1;
+  int64_t images_ = 0;
+  int64_t vectors_ = 0;  ///< of channels in the middle
+  int64_t x_image_ = 0;
+  int64_t y_image_ = 0;
+  int64_t slots_ = 1;
+  int64_t band_ = 1;       ///< output rows at a time
+  int64_t kept_rows_ = 1;  ///< rows of the depthwise convolution's input that they look at
+  int64_t expanded_floats_ = 0;
+  int64_t handed_floats_ = 0;
+};
+
+WhyNot supports(const NodeView& view, const Target& target) {
+  const auto parts = parts_of(view, target);
+  if (!parts.ok()) return parts.error().what;
+  return std::nullopt;
+}
+
+Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target& target) {
+  const Parts parts = PLANISH_TRY(parts_of(view, target));
+  std::vector<PackedConstant> out;
+  for (const Part& part : parts.all)
+    for (PackedConstant& p : PLANISH_TRY(part.tactic->pack(part.view, target))) {
+      p.input = part.inputs[static_cast<size_t>(p.input)];
+      out.push_back(std::move(p));
+    }
+  return out;
+}
+
+/// The weights alone say which kernel packed them.
+Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
+  const auto steps = PLANISH_TRY(chain_steps(*view.node));
+  for (const ChainStep& step : steps) {
+    if (step.operands.size() <= kConvW || step.operands[kConvW] != packed.input) continue;
+    NodeView part;
+    part.node = &step.node;
+    part.inputs = {TensorDesc{}, view.inputs[static_cast<size_t>(packed.input)]};
+    PackedConstant own = packed;
+    own.input = static_cast<int32_t>(kConvW);
+    for (const Tactic* tactic : {&kCpuPanelConv, &kCpuDepthwise})
+      if (auto plain = tactic->unpack(part, own); plain.ok()) return plain;
+  }
+  return refused(view, "packed weights have an unknown format");
+}
+
+Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
+                                        const Target& target) {
+  const Parts parts = PLANISH_TRY(parts_of(view, target));
+  std::deque<Operands> operands;
+  for (const Part& part : parts.all) {
+    // The part's own tactic judges the packed form.
+    std::vector<PackedConstant> own;
+    for (const PackedConstant& p : packed)
+      if (p.input == part.inputs[kConvW]) own.push_back({static_cast<int32_t>(kConvW), p.format, p.data});
+    if (auto kernel = part.tactic->prepare(part.view, own, target); !kernel.ok()) return std::move(kernel).take_error();
+    operands.emplace_back(part, PLANISH_TRY(float_epilogue(part.view)));
+  }
+  const DepthwiseProblem d =
+      PLANISH_TRY(depthwise_problem(parts.depthwise->view, kernels::best_depthwise_kernel().width));
+  auto runner = std::make_unique<ChainRunner>(parts, std::move(operands), d, target.threads);
+  PLANISH_TRY(runner->set_pointwise(parts));
+  return std::unique_ptr<Kernel>(std::move(runner));
+}
+
+constexpr std::array<std::string_view, 1> kOps{"planish.Chain"};
+
+}  // namespace
+
+constinit const Tactic kCpuConvChain{
+    .id = "cpu.conv_chain", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+
+}  // namespace planish

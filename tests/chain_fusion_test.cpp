@@ -1,0 +1,109 @@
+// Chains of layers as one layer: which are found, that they mean the same, and when none is taken.
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "planish/builder/chains.h"
+#include "planish/ir/text.h"
+#include "planish/ops/op.h"
+#include "planish/tactics/cpu/cpu_tactics.h"
+#include "planish/tactics/node_view.h"
+
+namespace planish {
+namespace {
+
+constexpr const char* kResidual =
+    "graph \"g\" (x: f32[1,16,9,9]) -> (y) {\n const w0: f32[32,16,1,1] = seed(1)\n const b0: f32[32] = seed(2)\n"
+    " const w1: f32[32,1,3,3] = seed(3)\n const w2: f32[16,32,1,1] = seed(4)\n"
+    " a = planish.FusedConv(x, w0, b0) {activation = \"Relu\"} @expand\n"
+    " b = planish.FusedConv(a, w1) {group = 32, pads = [1,1,1,1]} @filter\n"
+    " y = planish.FusedConv(b, w2, _, x) @project\n}";
+constexpr const char* kGated =
+    "graph \"g\" (x: f32[1,16,9,9]) -> (y) {\n const w0: f32[32,16,1,1] = seed(1)\n const w1: f32[32,1,3,3] = seed(3)\n"
+    " const w2: f32[16,32,1,1] = seed(4)\n a = planish.FusedConv(x, w0) @expand\n"
+    " b = planish.FusedConv(a, w1) {group = 32, strides = [2,2]} @filter\n g = GlobalAveragePool(b) @pool\n"
+    " c = Mul(b, g) @gate\n y = planish.FusedConv(c, w2) @project\n}";
+constexpr const char* kBothReadElsewhere =
+    "graph \"g\" (x: f32[1,16,9,9]) -> (y, a, b) {\n const w0: f32[32,16,1,1] = seed(1)\n"
+    " const w1: f32[32,1,3,3] = seed(3)\n const w2: f32[16,32,1,1] = seed(4)\n a = planish.FusedConv(x, w0) @expand\n"
+    " b = planish.FusedConv(a, w1) {group = 32} @filter\n y = planish.FusedConv(b, w2) @project\n}";
+
+/// Takes every chain and does nothing, so that no chosen tactic is faster.
+class Idle final : public Kernel {
+ public:
+  Status run(const Bindings&) override { return {}; }
+};
+constexpr std::array<std::string_view, 1> kOps{"planish.Chain"};
+constinit const Tactic kIdle{
+    .id = "test.idle",
+    .ops = kOps,
+    .supports = [](const NodeView&, const Target&) -> WhyNot { return std::nullopt; },
+    .prepare = [](const NodeView&, std::span<const PackedConstant>, const Target&) -> Result<std::unique_ptr<Kernel>> {
+      return std::unique_ptr<Kernel>(std::make_unique<Idle>());
+    }};
+
+struct Fusion {
+  Graph graph;
+  std::optional<Graph> fused;
+};
+
+Fusion fuse(const char* text, double layer_ms, const std::vector<std::string>& disabled = {}) {
+  static const TacticTable table{{&kIdle, &kHostReferenceTactic}, {Layout::row_major}};
+  Fusion f;
+  auto graph = parse_text(text);
+  EXPECT_TRUE(graph.ok());
+  f.graph = std::move(*graph);
+  const auto facts = infer_shapes(f.graph);
+  EXPECT_TRUE(facts.ok());
+  std::vector<std::optional<NodeView>> views;
+  std::vector<Choice> choices;
+  for (const Node& node : f.graph.nodes) {
+    views.emplace_back(node_view(f.graph, node, facts->dtypes, facts->shapes, facts->values));
+    choices.emplace_back().time_ms = layer_ms;
+  }
+  BuildOptions options;
+  options.use_timing_cache = false;
+  options.disabled_tactics = disabled;
+  const Target target{.device = &host_device(), .threads = 1};
+  TacticTimer timer(options, target);
+  f.fused = fuse_chains(f.graph, views, choices, options, target, table, timer);
+  return f;
+}
+
+void expect_same(const Fusion& f) {
+  ASSERT_TRUE(f.fused);
+  ASSERT_TRUE(verify(*f.fused).ok());
+  const std::vector<Tensor> inputs{seeded_tensor(DType::f32, *f.graph.value(f.graph.inputs[0]).shape, 9, -1, 1)};
+  const auto expected = interpret(f.graph, inputs);
+  const auto got = interpret(*f.fused, inputs);
+  ASSERT_TRUE(expected.ok());
+  ASSERT_TRUE(got.ok()) << got.error().message();
+  ASSERT_EQ((*got)[0].shape(), (*expected)[0].shape());
+  for (int64_t i = 0; i < (*got)[0].size(); ++i) ASSERT_EQ((*got)[0].at(i), (*expected)[0].at(i)) << i;
+}
+
+constexpr double kSlow = 1000;
+
+TEST(FuseChains, AnInvertedResidualIsOneLayer) {
+  const Fusion f = fuse(kResidual, kSlow);
+  expect_same(f);
+  ASSERT_EQ(f.fused->nodes.size(), 1U);
+  EXPECT_EQ(f.fused->nodes[0].name, "expand + filter + project");
+}
+
+TEST(FuseChains, StopsWhereTheWholeImageIsNeeded) {
+  const Fusion f = fuse(kGated, kSlow);
+  expect_same(f);
+  ASSERT_EQ(f.fused->nodes.size(), 4U);
+  EXPECT_EQ(f.fused->nodes[0].name, "expand + filter");
+}
+
+TEST(FuseChains, LeavesWhatOthersRead) { EXPECT_FALSE(fuse(kBothReadElsewhere, kSlow).fused); }
+
+TEST(FuseChains, TakesNoChainThatIsSlower) { EXPECT_FALSE(fuse(kResidual, 0).fused); }
+
+TEST(FuseChains, CanBeForbidden) { EXPECT_FALSE(fuse(kResidual, kSlow, {"test.idle"}).fused); }
+
+}  // namespace
+}  // namespace planish
