@@ -184,6 +184,7 @@ class Selector {
     std::vector<Choice> out;
     std::vector<Refusal> refusals;
     std::vector<std::pair<Layout, Layout>> reference_only;
+    over_limit_.reset();
     for (const auto& [in, layout_out] : layout_pairs(*views_[n])) {
       const NodeView view = with_layouts(*views_[n], in, layout_out);
       if (contiguous_parts(view)) {
@@ -203,8 +204,10 @@ class Selector {
         const NodeView view = with_layouts(*views_[n], in, layout_out);
         PLANISH_TRY(add_choice(view, candidates(view, refusals), in, layout_out, refusals, out));
       }
-    if (out.empty()) return no_tactic_error(*views_[n], refusals);
-    return out;
+    if (!out.empty()) return out;
+    // What the user can change, rather than what the other tactics do not compute.
+    if (over_limit_) return *over_limit_;
+    return no_tactic_error(*views_[n], refusals);
   }
 
   static bool is_reference(const Tactic& tactic) { return tactic.ops.empty(); }
@@ -243,6 +246,7 @@ class Selector {
         auto timed = timer_.time(view, *tactic);
         if (!timed.ok()) {
           if (timed.error().code == Code::invalid_argument) return std::move(timed).take_error();
+          if (timed.error().code == Code::out_of_memory) over_limit_ = timed.error();
           refusals.push_back({std::string(tactic->id), timed.error().message()});
           continue;
         }
@@ -408,6 +412,7 @@ class Selector {
   const Target& target_;
   const TacticTable& table_;
   TacticTimer& timer_;
+  std::optional<Error> over_limit_;  ///< a tactic of the node at hand that --memPoolSize keeps out
   Uses uses_;
   std::vector<std::vector<Choice>> choices_;
   std::vector<DType> native_;  ///< 16-bit types that products are computed in here

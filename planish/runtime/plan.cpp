@@ -233,10 +233,9 @@ class Planner {
         .code = Code::out_of_memory,
         .node = graph_.nodes[n].name,
         .file = "--memPoolSize",
-        .what = fmt::format("activations need {:.1f} MiB, {:.1f} MiB of them at this layer; the limit is {:.1f} MiB",
-                            static_cast<double>(plan_.memory.arena_bytes) / (1 << 20),
-                            static_cast<double>(plan_.memory.largest_live_bytes) / (1 << 20),
-                            static_cast<double>(limit) / (1 << 20)),
+        .what = fmt::format("activations need {} KiB, {} KiB of them at this layer; the limit is {} KiB",
+                            (plan_.memory.arena_bytes + 1023) >> 10, (plan_.memory.largest_live_bytes + 1023) >> 10,
+                            limit >> 10),
         .fix = fmt::format("raise the limit to --memPoolSize=workspace:{}, or use a smaller batch or input",
                            (plan_.memory.arena_bytes >> 20) + 1)};
   }

@@ -69,7 +69,12 @@ Error no_tactic_error(const NodeView& view, std::span<const Refusal> refusals) {
     what += &d == view.inputs.data() ? " on " : ", ";
     what += d.present() ? fmt::format("{}{}", dtype_name(d.dtype), to_string(d.shape)) : std::string("nothing");
   }
-  for (const Refusal& r : refusals) what += fmt::format("\n  {}: {}", r.tactic, r.reason);
+  std::vector<std::string> lines;  // one for all the layouts in which a tactic gave the same reason
+  for (const Refusal& r : refusals) {
+    std::string line = fmt::format("\n  {}: {}", r.tactic, r.reason);
+    if (std::ranges::find(lines, line) == lines.end()) lines.push_back(std::move(line));
+  }
+  for (const std::string& line : lines) what += line;
   return Error{.code = Code::unsupported,
                .node = view.node->name,
                .what = std::move(what),

@@ -90,9 +90,8 @@ Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Tar
     return Error{.code = Code::out_of_memory,
                  .node = view.node->name,
                  .file = "--memPoolSize",
-                 .what = fmt::format("needs {:.1f} MiB for operands and workspace, the limit is {:.1f} MiB",
-                                     static_cast<double>(memory_bytes) / (1 << 20),
-                                     static_cast<double>(target.workspace_limit_bytes) / (1 << 20)),
+                 .what = fmt::format("needs {} KiB for operands and workspace, the limit is {} KiB",
+                                     (memory_bytes + 1023) >> 10, target.workspace_limit_bytes >> 10),
                  .fix = fmt::format("raise the limit to --memPoolSize=workspace:{}, or use smaller shapes",
                                     (memory_bytes >> 20) + 1)};
 

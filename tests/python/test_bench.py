@@ -8,6 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
+import memory  # noqa: E402
 import report  # noqa: E402
 
 PEERS = ["onnxruntime", "openvino"]
@@ -67,3 +68,10 @@ def test_machine_figures_are_json():
         pytest.skip("bench_machine is built by make bench-peers")
     told = json.loads(subprocess.run([program, "1", "0.01"], check=True, capture_output=True).stdout)
     assert told["fp32_gflops"] > 0 and told["read_gb_s"] > 0
+
+
+def test_peak_memory_is_the_program_s_own():
+    ballast = bytearray(256 << 20)
+    assert memory.peak_of(["/bin/true"]) < 64, f"counts {len(ballast)} bytes of the process that measures"
+    program = "b = bytearray(100 << 20); print('a line of its own')"
+    assert 100 < memory.peak_of([sys.executable, "-I", "-S", "-c", program]) < 200

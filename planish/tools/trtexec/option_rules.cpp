@@ -119,7 +119,7 @@ void check_precisions(ParsedCommandLine& line) {
     p.fp16 = p.bf16 = p.int8 = p.best = false;
   }
   const bool has_lists = !p.layer_precisions.empty() || !p.layer_output_types.empty();
-  if (p.constraints != "none" && !has_lists) {
+  if (p.constraints != "none" && !has_lists && line.errors.empty()) {
     line.warnings.push_back(
         fmt::format("--precisionConstraints={} has nothing to work on without --layerPrecisions or --layerOutputTypes",
                     p.constraints));

@@ -314,7 +314,7 @@ class PlanishSession final : public Session {
 
   Result<std::string> engine_version(const std::string& path) override {
     const api::Engine engine = PLANISH_TRY(api::Engine::load(path));
-    return fmt::format("planish {}, tuned for {}", engine.summary().producer, engine.summary().device);
+    return fmt::format("{}, tuned for {}", engine.summary().producer, engine.summary().device);
   }
 
   Status retune(const Options& options) override {
