@@ -71,6 +71,7 @@ constexpr std::array kFiles{
     einsum_ops,
     deform_conv_ops,
     linear_attention_ops,
+    merged_attention_ops,
     tf_idf_vectorizer_ops,
     contrib_ops,
     flex_attention_ops,

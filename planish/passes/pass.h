@@ -78,6 +78,7 @@ Result<Graph> fuse_attention(const Graph& graph, const PassOptions& options);
 Result<Graph> simplify_views(const Graph& graph, const PassOptions& options);
 Result<Graph> sink_views(const Graph& graph, const PassOptions& options);
 Result<Graph> merge_matmuls(const Graph& graph, const PassOptions& options);
+Result<Graph> merge_attention(const Graph& graph, const PassOptions& options);
 Result<Graph> pack_attention(const Graph& graph, const PassOptions& options);
 Result<Graph> slice_gathers(const Graph& graph, const PassOptions& options);
 Result<Graph> hoist_sums(const Graph& graph, const PassOptions& options);

@@ -42,6 +42,7 @@ constexpr std::array kTypedOps{
     TypedOp{.key = "LayerNormalization"},
     TypedOp{.key = "Softmax"},
     TypedOp{.key = "Attention", .inputs = 7},
+    TypedOp{.key = "planish.MergedAttention"},
     TypedOp{.key = "Relu"},
     TypedOp{.key = "LeakyRelu"},
     TypedOp{.key = "Sigmoid"},

@@ -57,6 +57,24 @@ TEST(GroupNormalization, WithOneChannelPerGroupIsInstanceNormalization) {
   EXPECT_FALSE(run_node({.op = "GroupNormalization", .attrs = {{"num_groups", int64_t{3}}}}, {x, scale, bias}).ok());
 }
 
+TEST(MergedAttention, IsAttentionBehindASplit) {
+  const Tensor q = random_tensor({2, 3, 16}, 1);
+  const Tensor k = random_tensor({2, 3, 8}, 2);
+  const Tensor v = random_tensor({2, 3, 8}, 3);
+  const Tensor mask = random_tensor({3, 3}, 4);
+  const Tensor merged = run_one({.op = "Concat", .attrs = {{"axis", int64_t{2}}}}, {q, k, v});
+  Node node{.op = "MergedAttention",
+            .domain = "planish",
+            .attrs = {{"q_num_heads", int64_t{4}}, {"kv_num_heads", int64_t{2}}, {"scale", 0.3F}}};
+  Node apart = node;
+  apart.op = "Attention";
+  apart.domain.clear();
+  expect_near(run_one(node, {merged, mask}), run_one(apart, {q, k, v, mask}), 1e-6);
+  expect_near(run_one(node, {merged}), run_one(apart, {q, k, v}), 1e-6);
+  node.attrs["kv_num_heads"] = int64_t{3};
+  EXPECT_FALSE(run_node(node, {merged}).ok()) << "32 columns do not divide into 10 heads";
+}
+
 TEST(Attention, PackedAndUnpackedHeadsAgree) {
   const Tensor q = random_tensor({2, 3, 8}, 1);
   const Tensor k = random_tensor({2, 5, 4}, 2);

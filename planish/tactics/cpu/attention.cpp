@@ -16,10 +16,31 @@
 namespace planish {
 namespace {
 
-enum Input : size_t { kQ, kK, kV, kMask };
+enum Input : size_t { kQ, kK, kV };
+constexpr size_t kParts = 3;
+
+/// Where the rows of an operand lie, in elements.
+struct Rows {
+  int64_t first = 0;  ///< of batch 0 and head 0
+  int64_t batch = 0;  ///< between batches
+  int64_t head = 0;   ///< between heads
+  int64_t row = 0;    ///< between rows
+
+  [[nodiscard]] int64_t at(int64_t b, int64_t h) const { return first + b * batch + h * head; }
+};
+
+/// [B, heads, S, D]
+Rows apart(int64_t heads, int64_t length, int64_t size) {
+  return {.batch = heads * length * size, .head = length * size, .row = size};
+}
+/// [B, S, width], the heads side by side from column `first` on.
+Rows side_by_side(int64_t width, int64_t length, int64_t size, int64_t first = 0) {
+  return {.first = first, .batch = length * width, .head = size, .row = width};
+}
 
 struct Shapes {
-  bool packed = false;  ///< [B, S, heads * D] instead of [B, heads, S, D]
+  size_t operands = kParts;  ///< tensors that hold queries, keys and values: three, or a merged one
+  Rows q, k, v, out;
   int64_t batch = 0;
   int64_t q_heads = 0;
   int64_t kv_heads = 0;
@@ -29,18 +50,37 @@ struct Shapes {
   int64_t dv = 0;
 };
 
+Shapes merged_shapes(const NodeView& view) {
+  const Shape& x = view.inputs[0].shape;
+  Shapes s{.operands = 1, .batch = x[0]};
+  s.q_heads = std::max<int64_t>(view.node->attr_int("q_num_heads", 1), 1);
+  s.kv_heads = std::max<int64_t>(view.node->attr_int("kv_num_heads", 1), 1);
+  s.sq = s.sk = x[1];
+  s.d = s.dv = x[2] / (s.q_heads + 2 * s.kv_heads);
+  s.q = side_by_side(x[2], s.sq, s.d);
+  s.k = side_by_side(x[2], s.sk, s.d, s.q_heads * s.d);
+  s.v = side_by_side(x[2], s.sk, s.d, (s.q_heads + s.kv_heads) * s.d);
+  s.out = side_by_side(s.q_heads * s.d, s.sq, s.d);
+  return s;
+}
+
 Shapes shapes_of(const NodeView& view) {
+  if (view.node->op == "MergedAttention") return merged_shapes(view);
   const Shape& q = view.inputs[kQ].shape;
   const Shape& k = view.inputs[kK].shape;
   const Shape& v = view.inputs[kV].shape;
-  Shapes s{.packed = q.size() == 3, .batch = q[0]};
-  if (s.packed) {
+  Shapes s{.batch = q[0]};
+  if (q.size() == 3) {
     s.q_heads = std::max<int64_t>(view.node->attr_int("q_num_heads", 1), 1);
     s.kv_heads = std::max<int64_t>(view.node->attr_int("kv_num_heads", 1), 1);
     s.sq = q[1];
     s.sk = k[1];
     s.d = q[2] / s.q_heads;
     s.dv = v[2] / s.kv_heads;
+    s.q = side_by_side(q[2], s.sq, s.d);
+    s.k = side_by_side(k[2], s.sk, s.d);
+    s.v = side_by_side(v[2], s.sk, s.dv);
+    s.out = side_by_side(s.q_heads * s.dv, s.sq, s.dv);
   } else {
     s.q_heads = q[1];
     s.kv_heads = k[1];
@@ -48,13 +88,17 @@ Shapes shapes_of(const NodeView& view) {
     s.sk = k[2];
     s.d = q[3];
     s.dv = v[3];
+    s.q = apart(s.q_heads, s.sq, s.d);
+    s.k = apart(s.kv_heads, s.sk, s.d);
+    s.v = apart(s.kv_heads, s.sk, s.dv);
+    s.out = apart(s.q_heads, s.sq, s.dv);
   }
   return s;
 }
 
 /// Element strides of the mask over batch, head, query and key, 0 where it broadcasts.
 std::optional<std::array<int64_t, 4>> mask_strides(const NodeView& view, const Shapes& s) {
-  const Shape& m = view.inputs[kMask].shape;
+  const Shape& m = view.inputs[s.operands].shape;
   if (m.empty() || m.size() > 4) return std::nullopt;
   const std::array<int64_t, 4> full{s.batch, s.q_heads, s.sq, s.sk};
   const auto row_major = row_major_strides(m);
@@ -74,13 +118,13 @@ class AttentionRunner final : public Kernel {
     scale_ = node.has_attr("scale") ? node.attr_float("scale", 1.0F)
                                     : 1.0F / std::sqrt(static_cast<float>(std::max<int64_t>(s.d, 1)));
     causal_ = node.attr_int("is_causal", 0) != 0;
-    if (view.has_input(kMask)) {
+    if (view.has_input(s.operands)) {
       mask_ = *mask_strides(view, s);
-      mask_elements_ = view.inputs[kMask].size();
-      bool_mask_ = view.inputs[kMask].dtype == DType::boolean;
+      mask_elements_ = view.inputs[s.operands].size();
+      bool_mask_ = view.inputs[s.operands].dtype == DType::boolean;
     }
     panel_ = kernel_.packed_keys_size(s.sk, s.d);
-    for (size_t i = 0; i < 3; ++i) {
+    for (size_t i = 0; i < s.operands; ++i) {
       if (view.inputs[i].dtype == DType::f32) continue;
       read_[i] = kernels::tile_reader(view.inputs[i].dtype);
       elements_[i] = view.inputs[i].size();
@@ -103,19 +147,18 @@ class AttentionRunner final : public Kernel {
     const Operands operands = widen(b, workspace);
     const float* mask = nullptr;
     if (bool_mask_) {
-      const auto* visible = host_ptr<const uint8_t>(b.inputs[kMask]);
+      const auto* visible = host_ptr<const uint8_t>(b.inputs[s_.operands]);
       for (int64_t i = 0; i < mask_elements_; ++i)
         workspace[i] = visible[i] != 0 ? 0.0F : -std::numeric_limits<float>::infinity();
       mask = workspace;
       workspace += (mask_elements_ + 15) / 16 * 16;
     } else if (mask_elements_ != 0) {
-      mask = host_ptr<const float>(b.inputs[kMask]);
+      mask = host_ptr<const float>(b.inputs[s_.operands]);
     }
     const float* k = operands.k;
     parallel_for(s_.batch * s_.kv_heads, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        kernel_.pack_keys(s_.sk, s_.d, k + start(i / s_.kv_heads, i % s_.kv_heads, s_.kv_heads, s_.sk, s_.d),
-                          row(s_.kv_heads, s_.d), workspace + i * panel_);
+        kernel_.pack_keys(s_.sk, s_.d, k + s_.k.at(i / s_.kv_heads, i % s_.kv_heads), s_.k.row, workspace + i * panel_);
     });
     // Threads share out blocks of rows, which balances them even when there is a single head.
     const int64_t rows = kernel_.block_rows;
@@ -158,7 +201,7 @@ class AttentionRunner final : public Kernel {
   /// The operands in f32; `workspace` moves behind what was widened.
   Operands widen(const Bindings& b, float*& workspace) const {
     std::array<const float*, 3> wide{};
-    for (size_t i = 0; i < 3; ++i) {
+    for (size_t i = 0; i < s_.operands; ++i) {
       wide[i] = host_ptr<const float>(b.inputs[i]);
       if (read_[i] == nullptr) continue;
       const auto* from = host_ptr<const uint16_t>(b.inputs[i]);
@@ -166,6 +209,7 @@ class AttentionRunner final : public Kernel {
       wide[i] = workspace;
       workspace += padded(elements_[i]);
     }
+    if (s_.operands == 1) wide[kK] = wide[kV] = wide[kQ];
     Operands out{wide[kQ], wide[kK], wide[kV], host_ptr<float>(b.outputs[0])};
     if (write_ == nullptr) return out;
     out.out = workspace;
@@ -173,20 +217,15 @@ class AttentionRunner final : public Kernel {
     return out;
   }
 
-  [[nodiscard]] int64_t start(int64_t batch, int64_t head, int64_t heads, int64_t length, int64_t size) const {
-    return s_.packed ? (batch * length * heads + head) * size : (batch * heads + head) * length * size;
-  }
-  [[nodiscard]] int64_t row(int64_t heads, int64_t size) const { return s_.packed ? heads * size : size; }
-
   kernels::AttentionHead head_of(const Operands& o, int64_t index, const float* mask, const float* packed) const {
     const int64_t batch = index / s_.q_heads;
     const int64_t head = index % s_.q_heads;
     const int64_t kv = head / (s_.q_heads / s_.kv_heads);
     kernels::AttentionHead h{.sq = s_.sq, .sk = s_.sk, .d = s_.d, .dv = s_.dv};
-    h.q = o.q + start(batch, head, s_.q_heads, s_.sq, s_.d);
-    h.q_row = row(s_.q_heads, s_.d);
-    h.v = o.v + start(batch, kv, s_.kv_heads, s_.sk, s_.dv);
-    h.v_row = row(s_.kv_heads, s_.dv);
+    h.q = o.q + s_.q.at(batch, head);
+    h.q_row = s_.q.row;
+    h.v = o.v + s_.v.at(batch, kv);
+    h.v_row = s_.v.row;
     h.packed_k = packed + (batch * s_.kv_heads + kv) * panel_;
     if (mask != nullptr) {
       h.mask = mask + batch * mask_[0] + head * mask_[1];
@@ -195,8 +234,8 @@ class AttentionRunner final : public Kernel {
     }
     h.causal = causal_;
     h.scale = scale_;
-    h.out = o.out + start(batch, head, s_.q_heads, s_.sq, s_.dv);
-    h.out_row = row(s_.q_heads, s_.dv);
+    h.out = o.out + s_.out.at(batch, head);
+    h.out_row = s_.out.row;
     return h;
   }
 
@@ -216,7 +255,8 @@ class AttentionRunner final : public Kernel {
 
 WhyNot supports(const NodeView& view, const Target&) {
   const Node& node = *view.node;
-  for (size_t i = 0; i < 3; ++i) {
+  const size_t operands = node.op == "MergedAttention" ? 1 : kParts;
+  for (size_t i = 0; i < operands; ++i) {
     if (kernels::tile_reader(view.inputs[i].dtype) == nullptr)
       return fmt::format("reads f32, f16 and bf16, got {}", dtype_name(view.inputs[i].dtype));
     if (view.inputs[i].layout != Layout::row_major) return "takes row-major tensors only";
@@ -224,7 +264,7 @@ WhyNot supports(const NodeView& view, const Target&) {
   }
   if (view.outputs[0].layout != Layout::row_major) return "writes row-major tensors only";
   if (kernels::tile_writer(view.outputs[0].dtype) == nullptr) return "writes f32, f16 and bf16 only";
-  for (size_t i = kMask + 1; i < view.inputs.size(); ++i)
+  for (size_t i = operands + 1; i < view.inputs.size(); ++i)
     if (view.has_input(i)) return "has no cache of keys and values";
   for (size_t i = 1; i < view.outputs.size(); ++i)
     if (view.outputs[i].present()) return "returns the result only";
@@ -232,10 +272,10 @@ WhyNot supports(const NodeView& view, const Target&) {
   if (node.attr_int("left_window_size", -1) >= 0 || node.attr_int("right_window_size", -1) >= 0) return "has no window";
   const Shapes s = shapes_of(view);
   if (s.kv_heads <= 0 || s.q_heads % s.kv_heads != 0) return "needs query heads that are a multiple of the key heads";
-  if (view.has_input(kMask)) {
-    const DType t = view.inputs[kMask].dtype;
+  if (view.has_input(operands)) {
+    const DType t = view.inputs[operands].dtype;
     if (t != DType::f32 && t != DType::boolean) return fmt::format("takes f32 and bool masks, got {}", dtype_name(t));
-    if (view.inputs[kMask].layout != Layout::row_major) return "takes row-major masks only";
+    if (view.inputs[operands].layout != Layout::row_major) return "takes row-major masks only";
     if (!mask_strides(view, s)) return "needs a mask that broadcasts to batch, heads, queries and keys";
   }
   return std::nullopt;
@@ -245,7 +285,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
   return std::unique_ptr<Kernel>(new AttentionRunner(view, shapes_of(view)));
 }
 
-constexpr std::array<std::string_view, 1> kOps{"Attention"};
+constexpr std::array<std::string_view, 2> kOps{"Attention", "planish.MergedAttention"};
 
 }  // namespace
 

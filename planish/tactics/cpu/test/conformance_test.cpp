@@ -588,6 +588,14 @@ const ConformanceCase kAttention[] = {
      "graph \"g\" (q: f32[2,9,48], k: f32[2,11,48], v: f32[2,11,48]) -> (y) {\n y = Attention(q, k, v) "
      "{q_num_heads = 3, kv_num_heads = 3} @a\n}",
      "cpu.attention"},
+    {"attention_merged",
+     "graph \"g\" (x: f32[2,9,144]) -> (y) {\n y = planish.MergedAttention(x) {q_num_heads = 3, kv_num_heads = 3} "
+     "@a\n}",
+     "cpu.attention"},
+    {"attention_merged_shared_keys_mask",
+     "graph \"g\" (x: f32[2,9,160], m: f32[2,1,1,9]) -> (y) {\n y = planish.MergedAttention(x, m) {q_num_heads = 6, "
+     "kv_num_heads = 2, is_causal = 1} @a\n}",
+     "cpu.attention", 5e-5, -3, 3},
     {"attention_causal",
      "graph \"g\" (q: f32[1,2,7,16], k: f32[1,2,7,16], v: f32[1,2,7,16]) -> (y) {\n y = "
      "Attention(q, k, v) {is_causal = 1} @a\n}",
