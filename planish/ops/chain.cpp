@@ -42,6 +42,8 @@ Result<ChainStep> parse_step(const Node& chain, std::string_view text, size_t pl
   const size_t dot = words[0].rfind('.');
   step.node.domain = dot == std::string_view::npos ? "" : std::string(words[0].substr(0, dot));
   step.node.op = std::string(words[0].substr(dot == std::string_view::npos ? 0 : dot + 1));
+  // A file could nest chains deeper than the stack is.
+  if (step.node.op == chain.op) return broken(chain, "a step is a Chain itself");
   step.node.name = chain.name;
   step.node.outputs = {0};
   for (size_t i = 1; i < words.size(); ++i) {

@@ -28,6 +28,7 @@ TEST(Chain, SaysWhatIsWrong) {
                                                                      {{"Relu -1"}, "operand -1 of step 0"},
                                                                      {{"Relu x"}, "operand x of step 0"},
                                                                      {{"NoSuchThing 0"}, "NoSuchThing"},
+                                                                     {{"planish.Chain 0"}, "is a Chain itself"},
                                                                      {{"Relu 0", "Add 1 _"}, "Add"}}) {
     const auto out = run_node(chain(steps), x);
     ASSERT_FALSE(out.ok()) << says;
