@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -69,13 +70,27 @@ void lower_to(CpuFeatures& f, Isa limit) {
   if (limit < Isa::avx2) f.avx2 = false;
 }
 
+/// The last-level cache that the first processor reads through, in Linux's words ("32768K"); `fallback`, which on some
+/// processors is the sum over all such caches of the machine, where it says nothing or more.
+int64_t shared_cache_bytes(int64_t fallback) {
+  std::FILE* file = std::fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
+  if (file == nullptr) return fallback;
+  long long kib = 0;
+  char unit = 0;
+  const bool read = std::fscanf(file, "%lld%c", &kib, &unit) == 2;
+  std::fclose(file);
+  if (!read || unit != 'K' || kib <= 0) return fallback;
+  const int64_t bytes = int64_t{kib} * 1024;
+  return fallback == 0 ? bytes : std::min(fallback, bytes);
+}
+
 CpuFeatures detect() {
   CpuFeatures f;
   f.brand = brand_string();
   f.physical_cores = allowed_cores();
   f.l1d_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, f.l1d_bytes);
   f.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, f.l2_bytes);
-  f.l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE, f.l3_bytes);
+  f.l3_bytes = shared_cache_bytes(cache_bytes(_SC_LEVEL3_CACHE_SIZE, f.l3_bytes));
   uint32_t a = 0;
   uint32_t b = 0;
   uint32_t c = 0;

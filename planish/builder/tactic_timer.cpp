@@ -28,14 +28,26 @@ TacticTimer::TacticTimer(const BuildOptions& options, const Target& target) : op
 }
 
 void TacticTimer::expect_weights(size_t bytes) {
-  // Half of the cache: activations and other programs want their share.
+  // Activations and other programs want their share of the cache.
   const auto cache = static_cast<size_t>(cpu_features().l3_bytes);
-  effort_.cold_constants = cache != 0 && bytes > cache / 2;
+  effort_.cold_constants = cache != 0 && bytes > cache / 4 * 3;
+}
+
+bool TacticTimer::is_cold(const NodeView& view) const {
+  if (effort_.cold_constants || view.node->is("Gather")) return effort_.cold_constants;
+  size_t bytes = 0;
+  for (const Tensor* constant : view.constants)
+    if (constant != nullptr) bytes += constant->bytes();
+  // Until a layer runs again, the others have used the second-level caches.
+  const auto cached = static_cast<size_t>(cpu_features().l2_bytes) * static_cast<size_t>(target_.threads);
+  return cached != 0 && bytes > cached;
 }
 
 Result<double> TacticTimer::time(const NodeView& view, const Tactic& tactic) {
+  TimingEffort effort = effort_;
+  effort.cold_constants = is_cold(view);
   const std::string key = fmt::format("{}|t{}{}|{}@{}|{}", target_.device->fingerprint(), target_.threads,
-                                      effort_.cold_constants ? "|cold" : "", tactic.id, tactic.version, work_key(view));
+                                      effort.cold_constants ? "|cold" : "", tactic.id, tactic.version, work_key(view));
   if (const auto known = cache_.find(key)) {
     ++from_cache_;
     return *known;
@@ -46,7 +58,7 @@ Result<double> TacticTimer::time(const NodeView& view, const Tactic& tactic) {
                  .file = "--errorOnTimingCacheMiss",
                  .what = fmt::format("the timing cache has no time for tactic {}", tactic.id),
                  .fix = "build once without the flag to fill the cache"};
-  const Timing timing = PLANISH_TRY(time_tactic(view, tactic, target_, effort_));
+  const Timing timing = PLANISH_TRY(time_tactic(view, tactic, target_, effort));
   ++timed_;
   if (timing.memory_bytes > peak_bytes_) {
     peak_bytes_ = timing.memory_bytes;

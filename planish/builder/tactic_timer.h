@@ -27,6 +27,9 @@ class TacticTimer {
   [[nodiscard]] const std::string& peak_layer() const { return peak_layer_; }
 
  private:
+  /// Whether the weights are to be read from main memory.
+  [[nodiscard]] bool is_cold(const NodeView& view) const;
+
   const BuildOptions& options_;
   Target target_;
   TimingEffort effort_;
