@@ -206,7 +206,10 @@ class Selector {
       }
     if (!out.empty()) return out;
     // What the user can change, rather than what the other tactics do not compute.
-    if (over_limit_) return *over_limit_;
+    if (over_limit_) {
+      if (over_limit_->node.empty()) over_limit_->node = views_[n]->node->name;
+      return *over_limit_;
+    }
     return no_tactic_error(*views_[n], refusals);
   }
 

@@ -229,15 +229,14 @@ class Planner {
 
   Error over_limit(size_t limit) const {
     const auto n = std::min(static_cast<size_t>(plan_.memory.largest_live_step), graph_.nodes.size() - 1);
-    return Error{
-        .code = Code::out_of_memory,
-        .node = graph_.nodes[n].name,
-        .file = "--memPoolSize",
-        .what = fmt::format("activations need {} KiB, {} KiB of them at this layer; the limit is {} KiB",
-                            (plan_.memory.arena_bytes + 1023) >> 10, (plan_.memory.largest_live_bytes + 1023) >> 10,
-                            limit >> 10),
-        .fix = fmt::format("raise the limit to --memPoolSize=workspace:{}, or use a smaller batch or input",
-                           (plan_.memory.arena_bytes >> 20) + 1)};
+    return Error{.code = Code::out_of_memory,
+                 .node = graph_.nodes[n].name,
+                 .file = "--memPoolSize",
+                 .what = fmt::format("activations need {} KiB, {} KiB of them at this layer; the limit is {} KiB",
+                                     (plan_.memory.arena_bytes + 1023) >> 10,
+                                     (plan_.memory.largest_live_bytes + 1023) >> 10, limit >> 10),
+                 .fix = fmt::format("raise the limit to --memPoolSize=workspace:{}, or use a smaller batch or input",
+                                    (plan_.memory.arena_bytes >> 20) + 1)};
   }
 
   const Executable& executable_;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "planish/base/atomic_file.h"
 #include "planish/base/output_path.h"
 #include "planish/tools/trtexec/accuracy.h"
@@ -33,7 +35,22 @@ std::string Run::verbosity() const {
   return session_.engine().verbosity;
 }
 
-Status Run::check_output_paths() const {
+Status Run::check_files() const {
+  const auto readable = [](const PairList& files) -> Status {
+    for (const auto& [tensor, path] : files)
+      if (!std::filesystem::exists(path))
+        return Error{.code = Code::not_found,
+                     .tensor = tensor,
+                     .file = path,
+                     .what = "cannot be read: No such file or directory",
+                     .fix = "give an existing file"};
+    return {};
+  };
+  PLANISH_TRY(readable(options_.inference.input_files));
+  for (const ReferencePair& pair : options_.accuracy.pairs) {
+    PLANISH_TRY(readable(pair.inputs));
+    PLANISH_TRY(readable(pair.outputs));
+  }
   const ReportingOptions& r = options_.reporting;
   for (const std::string* path :
        {&options_.build.engine.save_path, &r.times_path, &r.output_path, &r.profile_path, &r.layer_info_path}) {
@@ -51,7 +68,7 @@ Status Run::introduce() {
 }
 
 Status Run::obtain_engine() {
-  PLANISH_TRY(check_output_paths());
+  PLANISH_TRY(check_files());
   if (options_.build.engine.load_path.empty()) return build();
   PLANISH_TRY(load());
   return partition();

@@ -28,8 +28,8 @@ class Run {
   [[nodiscard]] double median_ms() const { return median_ms_; }
 
  private:
-  /// Before work of minutes, not behind it.
-  [[nodiscard]] Status check_output_paths() const;
+  /// Files to read and to write: asked before work of minutes, not behind it.
+  [[nodiscard]] Status check_files() const;
   Status build();
   Status load();
   Status save(const std::string& path);
