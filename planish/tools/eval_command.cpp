@@ -147,6 +147,14 @@ Status write_reports(const EvalCommand& command, const Evaluation& e, const Prep
   return write_file_atomically(command.predictions_path, boxes ? predictions_json(e, data) : predictions_csv(e, data));
 }
 
+/// Whether the right class is among the best five no more often than among any five of a thousand, clearly enough.
+bool no_better_than_guessing(const Evaluation& e) {
+  constexpr int64_t kTelling = 50;
+  constexpr double kChance = 0.02;
+  return e.kind == DatasetKind::classification && e.pictures >= kTelling &&
+         static_cast<double>(e.top5_hits) < kChance * static_cast<double>(e.pictures);
+}
+
 Status eval(EvalCommand& command) {
   if (!command.json_path.empty()) PLANISH_TRY(check_output_path(command.json_path));
   if (command.data_path.empty())
@@ -155,6 +163,7 @@ Status eval(EvalCommand& command) {
                  .what = "says which pictures to evaluate on, and is missing",
                  .fix = "add --data=FOLDER, --data=labels.csv or --data=images.npz"};
   Dataset data = PLANISH_TRY(Dataset::open(command.data_path));
+  if (!command.preprocess.empty()) (void)PLANISH_TRY(load_preprocess(command.preprocess));  // before a build
   if (command.limit > 0) data.limit(command.limit, true);
   command.build.default_batch = command.options.batch > 0 ? command.options.batch : kDefaultBatch;
   const api::Engine engine = PLANISH_TRY(open_engine("eval", command.path, command.build));
@@ -175,6 +184,10 @@ Status eval(EvalCommand& command) {
   const Evaluation e = PLANISH_TRY(evaluate(engine, data, preprocess, command.options, show));
   progress.finish();
   fmt::print("{}", report_text(command, e, preprocess));
+  if (no_better_than_guessing(e))
+    warn("eval",
+         "that is no better than guessing: check that the pictures are prepared as in training (--preset, "
+         "--preprocess) and that the labels count the classes as the network does");
   return write_reports(command, e, preprocess, engine, data);
 }
 

@@ -142,6 +142,7 @@ def test_retune_in_place(tmp_path, engine):
     (["run", MODEL, "--labels=no_such.txt"], "no_such.txt"),
     (["bench", MODEL, "--json=no_such_folder/b.json"], "no_such_folder"),
     (["eval", MODEL, "--data=.", "--json=no_such_folder/e.json"], "no_such_folder"),
+    (["eval", MODEL, f"--data={DEMO / 'images'}", "--preset=imagnet"], "imagnet"),
 ])
 def test_errors_say_what_to_do(tmp_path, monkeypatch, arguments, text):
     monkeypatch.chdir(tmp_path)
