@@ -91,7 +91,7 @@ class ArgReduceKernel final : public Kernel {
 
   template <bool kMax, bool kLast>
   void search_strip(const float* x, int64_t columns, int64_t* y) const {
-    std::array<float, kStrip> best;
+    std::array<float, kStrip> best{};
     std::array<int32_t, kStrip> index{};
     std::copy_n(x, columns, best.begin());
     for (int64_t a = 1; a < v_.length; ++a) {
