@@ -149,7 +149,7 @@ Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan&
       const auto quantiser = plan.quantisers.find(layer.product->input);
       if (quantiser == plan.quantisers.end() || !in_float.contains(node)) continue;
       InputRows& rows = quantised.at(node);
-      for (float& v : rows.values()) v = nearest_step(v, quantiser->second);
+      round_to_steps(rows.values(), quantiser->second);
       auto made = reconstruct_weights(graph, *layer.product, in_float.at(node), rows, largest.at(node), gram);
       in_float.erase(node);
       quantised.erase(node);

@@ -11,14 +11,13 @@
 
 namespace planish::api {
 
-/// How much work adaptive rounding may be, in multiplications: on request, and where nobody asked.
+/// How much work adaptive rounding may be on request, in multiplications.
 inline constexpr double kPatientWork = 4e12;
-inline constexpr double kDefaultWork = 1e11;
 
 using RoundingProgress = std::function<void(std::string_view stage, size_t done, size_t total)>;
 
 struct AdaptiveOptions {
-  double work = kDefaultWork;  ///< layers are taken from the cheapest on while it lasts
+  double work = 0;  ///< layers are taken from the cheapest on while it lasts
   int threads = 0;
   ProfileRanges profile;
   RoundingProgress progress;

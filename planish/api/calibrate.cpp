@@ -105,8 +105,10 @@ Status adapt(const Graph& graph, const KeptSamples& samples, const CalibrationOp
   numbers.full_range = options.full_range;
   numbers.narrow_weights = options.narrow_weights;
   set_build_defaults(numbers);
-  const AdaptiveOptions adaptive{
-      .threads = options.threads, .profile = options.calibration_profile, .progress = options.progress};
+  const AdaptiveOptions adaptive{.work = options.adapt_work,
+                                 .threads = options.threads,
+                                 .profile = options.calibration_profile,
+                                 .progress = options.progress};
   if (options.method == CalibrationMethod::automatic) {
     const PlacementPlan first = plan_quantisation(graph, placement_options(table, numbers));
     PLANISH_TRY(refine_ranges(graph, first, samples, adaptive, table));

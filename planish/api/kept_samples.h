@@ -16,7 +16,7 @@ namespace planish::api {
 /// batch.
 class KeptSamples {
  public:
-  explicit KeptSamples(int64_t max_samples = 128, size_t max_bytes = size_t{96} << 20)
+  explicit KeptSamples(int64_t max_samples = 128, size_t max_bytes = size_t{192} << 20)
       : max_samples_(max_samples), max_bytes_(max_bytes) {}
 
   void add(const CalibrationBatch& batch);

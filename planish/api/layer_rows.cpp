@@ -45,7 +45,7 @@ Result<RowsByNode> collect_rows(Graph network, const Graph& graph, const std::ve
     }
     return rows;
   }
-  ObservedNetwork observed(network, needed, threads, profile, 0);
+  ObservedNetwork observed(network, {}, threads, profile, 0);  // what is needed is an output
   for (size_t i = 0; i < samples.batches(); ++i) PLANISH_TRY(observed.run(samples.batch(i), show));
   return rows;
 }

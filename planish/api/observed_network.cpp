@@ -54,7 +54,7 @@ bool steers_shapes(const Graph& graph, ValueId input) {
 /// Marks the tensors that the passes would remove as outputs. What is fused changes with the outputs, so that it takes
 /// more than one look.
 Result<Graph> keep_tensors(Graph graph, const std::set<std::string>& needed) {
-  for (bool added = true; added;) {
+  for (bool added = !needed.empty(); added;) {
     added = false;
     const Graph fused = PLANISH_TRY(run_passes(graph));
     const std::set<std::string> left = computed_names(fused);

@@ -55,28 +55,32 @@ std::vector<Operands> operands_of(const Graph& graph, const TensorReader& reader
 /// Variance over the positions of what quantising adds to the results, summed over the outputs.
 Halves output_error(const Operands& o, const TensorQuantization& quantiser, const GramFunction& gram) {
   std::vector<float> d(o.x.size());
+  const Steps steps(quantiser);
   parallel_for(static_cast<int64_t>(d.size()), 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float x = o.x[static_cast<size_t>(i)];
-      d[static_cast<size_t>(i)] = nearest_step(x, quantiser) - x;
-    }
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) d[i] = steps.nearest(o.x[i]) - o.x[i];
   });
   std::vector<float> e(static_cast<size_t>(o.n * o.m));
   gram(o.k, o.n, o.m, d.data(), o.w.data(), e.data());
   Halves error{};
   Halves rows{};
   for (const size_t h : o.half) rows[h] += 1;
-  for (int64_t m = 0; m < o.m; ++m) {
-    Halves sum{};
-    Halves squares{};
-    for (int64_t i = 0; i < o.n; ++i) {
-      const double v = e[static_cast<size_t>(i * o.m + m)];
-      const size_t h = o.half[static_cast<size_t>(i)];
-      sum[h] += v;
-      squares[h] += v * v;
+  const auto outputs = static_cast<size_t>(o.m);
+  std::array<std::vector<double>, 2> sum{std::vector<double>(outputs), std::vector<double>(outputs)};
+  Halves squares{};
+  for (size_t i = 0; i < o.half.size(); ++i) {
+    const float* row = e.data() + i * outputs;
+    double* sums = sum[o.half[i]].data();
+    float square = 0;
+    for (size_t m = 0; m < outputs; ++m) {
+      sums[m] += static_cast<double>(row[m]);
+      square += row[m] * row[m];
     }
-    for (size_t h = 0; h < error.size(); ++h)
-      if (rows[h] > 0) error[h] += squares[h] / rows[h] - std::pow(sum[h] / rows[h], 2);
+    squares[o.half[i]] += static_cast<double>(square);
+  }
+  for (size_t h = 0; h < error.size(); ++h) {
+    if (rows[h] == 0) continue;
+    error[h] = squares[h] / rows[h];
+    for (const double s : sum[h]) error[h] -= std::pow(s / rows[h], 2);
   }
   return error;
 }

@@ -220,11 +220,11 @@ void gram_by_loops(int64_t n, int64_t a, int64_t b, const float* x, const float*
       for (int64_t c = 0; c < b; ++c) out[r * b + c] += x[i * a + r] * y[i * b + c];
 }
 
-float nearest_step(float value, const TensorQuantization& quantiser) {
-  const float low = quantiser.type == DType::u8 ? 0.0F : -128.0F;
-  const auto zero = static_cast<float>(quantiser.zero);
-  const float q = std::clamp(std::nearbyint(value / quantiser.scale) + zero, low, low + 255.0F);
-  return (q - zero) * quantiser.scale;
+void round_to_steps(std::span<float> values, const TensorQuantization& quantiser) {
+  const Steps steps(quantiser);
+  parallel_for(static_cast<int64_t>(values.size()), 4096, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) values[i] = steps.nearest(values[i]);
+  });
 }
 
 std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const QuantisedProduct& product,

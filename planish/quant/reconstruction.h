@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 
 #include "planish/passes/quantization.h"
 #include "planish/quant/input_rows.h"
@@ -13,8 +14,30 @@ using GramFunction = std::function<void(int64_t n, int64_t a, int64_t b, const f
 /// Plain loops; for tests and small sizes.
 void gram_by_loops(int64_t n, int64_t a, int64_t b, const float* x, const float* y, float* out);
 
-/// real = (q - zero) * scale of the nearest step.
-float nearest_step(float value, const TensorQuantization& quantiser);
+/// The numbers that a quantiser knows.
+class Steps {
+ public:
+  explicit Steps(const TensorQuantization& q)
+      : scale_(q.scale),
+        low_((q.type == DType::u8 ? 0.0F : -128.0F) - static_cast<float>(q.zero)),
+        high_(low_ + 255.0F) {}
+  /// real = (q - zero) * scale of the nearest step, ties to even.
+  [[nodiscard]] float nearest(float value) const {
+    // Adding 1.5 * 2^23 leaves no bits behind the point; vector units of every age can do it.
+    constexpr float kNoFraction = 12582912.0F;
+    const float steps = value / scale_;
+    const float inside = steps < low_ ? low_ : (steps > high_ ? high_ : steps);
+    return (inside + kNoFraction - kNoFraction) * scale_;
+  }
+
+ private:
+  float scale_;
+  float low_;
+  float high_;
+};
+
+/// Steps::nearest() of every value.
+void round_to_steps(std::span<float> values, const TensorQuantization& quantiser);
 
 /// Weights, INT8, that bring the layer's result on quantised input nearest to its result in float:
 /// 1. W' minimises |W x - W' x'|^2 over the rows, where x is the input in the float network and x' the quantised input

@@ -19,6 +19,19 @@ bool is_product(const api::LayerInfo& layer) {
          layer.op.find("Gemm") != std::string::npos;
 }
 
+/// Layers that only change layouts and types: what the builder and quantisation added, and the model's own quantisers.
+bool converts(const api::LayerInfo& layer) {
+  if (layer.op.find("Reformat") != std::string::npos || layer.onnx_nodes.empty()) return true;
+  for (const auto& [key, value] : layer.attributes) {
+    const auto* steps = std::get_if<std::vector<std::string>>(&value);
+    if (key == "steps" && steps != nullptr)
+      return std::ranges::all_of(*steps, [](const std::string& step) {
+        return step.starts_with("QuantizeLinear") || step.starts_with("DequantizeLinear");
+      });
+  }
+  return false;
+}
+
 /// Layers that compute nothing.
 bool only_moves(const api::LayerInfo& layer) {
   static constexpr std::array<std::string_view, 17> kMoves{
@@ -56,7 +69,7 @@ Int8Summary summarise_int8(const std::vector<api::LayerInfo>& layers, const api:
   std::vector<std::pair<double, std::pair<std::string, std::string>>> floats;
   for (const api::LayerInfo& layer : layers) {
     const double ms = layer.tuned_time_ms;
-    if (layer.op.find("Reformat") != std::string::npos || layer.onnx_nodes.empty()) {
+    if (converts(layer)) {
       summary.reformat_ms += ms;
       continue;
     }

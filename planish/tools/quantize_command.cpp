@@ -23,6 +23,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr double kTimeLimitS = 900;
 constexpr int64_t kSearchSamples = 8;
+/// A file is made once and used often: its weights may take longer to adapt than those of a build.
+constexpr double kAdaptWork = 5e11;
 
 struct QuantizeCommand {
   std::string path, output_path, report_path;
@@ -286,6 +288,7 @@ Status quantize(QuantizeCommand& command) {
   options.equalization = PLANISH_TRY(equalises(command, trials.model()));
   command.calibration.equalization = options.equalization;
   command.calibration.adapt_weights = command.rounding == "auto";
+  command.calibration.adapt_work = kAdaptWork;
   Calibration calibration = PLANISH_TRY(
       calibrate_with_progress("quantize", trials.model(), command.calibration, shapes, command.build.threads));
   if (command.rounding == "nearest") calibration.table = without_adapted_weights(std::move(calibration.table));

@@ -36,7 +36,7 @@ Tensor correlated_input(uint32_t seed) {
 
 Tensor coarse(const Tensor& x, const TensorQuantization& q) {
   Tensor y = x.clone();
-  for (int64_t i = 0; i < y.size(); ++i) y.data<float>()[i] = nearest_step(x.data<float>()[i], q);
+  round_to_steps({y.data<float>(), static_cast<size_t>(y.size())}, q);
   return y;
 }
 

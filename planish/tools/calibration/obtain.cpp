@@ -84,6 +84,7 @@ Result<Calibration> obtain_calibration(const api::Model& model, const Calibratio
   options.progress = request.progress;
   options.adapt_weights = request.adapt_weights;
   options.equalization = request.equalization;
+  options.adapt_work = request.adapt_work;
   options.full_range = request.full_range;
   options.narrow_weights = request.narrow_weights;
   options.warn = request.place.warn;
@@ -139,6 +140,7 @@ Result<CalibrationRequest> CalibrationArguments::request(const std::string& comm
   request.cache_path = cache_path;
   request.adapt_weights = adapt_weights;
   request.equalization = equalization;
+  request.adapt_work = adapt_work;
   request.full_range = full_range;
   request.narrow_weights = narrow_weights;
   return request;

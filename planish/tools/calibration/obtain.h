@@ -23,6 +23,7 @@ struct CalibrationRequest {
   /// For which numbers weights are adapted; see api::CalibrationOptions.
   bool adapt_weights = true;
   bool equalization = false;
+  double adapt_work = api::CalibrationOptions().adapt_work;
   std::optional<bool> full_range;
   std::optional<bool> narrow_weights;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
@@ -52,6 +53,7 @@ struct CalibrationArguments {
   /// Of the command, no options: see CalibrationRequest.
   bool adapt_weights = true;
   bool equalization = false;
+  double adapt_work = api::CalibrationOptions().adapt_work;
   std::optional<bool> full_range;
   std::optional<bool> narrow_weights;
 

@@ -51,9 +51,12 @@ TEST(Int8Summary, KnowsNoReasonWithoutAPlan) {
 TEST(Int8Summary, LayersThatOnlyChangeTypesAreNoLayersInFloat) {
   api::LayerInfo quantise = layer("x/QuantizeLinear", "planish.Pointwise", "fp32", 1);
   quantise.onnx_nodes.clear();
-  const Int8Summary summary = summarise_int8({quantise, layer("conv", "planish.QuantizedConv", "int8", 1)}, nullptr);
+  api::LayerInfo own = layer("q", "planish.Pointwise", "fp32", 1);  // the model's QuantizeLinear
+  own.attributes.emplace_back("steps", std::vector<std::string>{"QuantizeLinear 0 scale=0.5 zero=0 type=i8"});
+  const Int8Summary summary =
+      summarise_int8({quantise, own, layer("conv", "planish.QuantizedConv", "int8", 1)}, nullptr);
   EXPECT_EQ(summary.float_layers, 0u);
-  EXPECT_EQ(summary.reformat_ms, 1);
+  EXPECT_EQ(summary.reformat_ms, 2);
 }
 
 TEST(Int8Summary, SaysWhetherInt8LostAgainstFloat) {
