@@ -4,6 +4,8 @@
 #include <numeric>
 
 #include "planish/ops/chain.h"
+#include "planish/ops/conv_geometry.h"
+#include "planish/ops/inverted_residual.h"
 #include "planish/ops/op.h"
 
 namespace planish::api {
@@ -36,6 +38,18 @@ double flops_of(const Node& node, const std::vector<TensorInfo>& in, const std::
   const double outputs = static_cast<double>(product(out[0].dims, 0));
   if (node.op == "FusedConv" || node.op == "QuantizedConv" || node.op == "Conv")
     return 2.0 * outputs * static_cast<double>(product(in[1].dims, 1));
+  if (node.op == "QuantizedInvertedResidual") {
+    Shape x = in[0].dims;
+    double sum = 0;
+    for (size_t i = 0; i < kInvertedResidualParts; ++i) {
+      const Shape& w = in[inverted_residual_weights(i)].dims;
+      const auto conv = resolve_conv(inverted_residual_part(node, i), x, w);
+      if (!conv.ok()) return 0;
+      x = conv->output();
+      sum += 2.0 * static_cast<double>(product(x, 0)) * static_cast<double>(product(w, 1));
+    }
+    return sum;
+  }
   if (node.op == "FusedConvTranspose" || node.op == "ConvTranspose")
     return 2.0 * static_cast<double>(product(in[0].dims, 0)) * static_cast<double>(product(in[1].dims, 1));
   if ((node.op == "FusedMatMul" || node.op == "QuantizedMatMul" || node.op == "MatMul" || node.op == "Gemm") &&

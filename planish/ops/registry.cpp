@@ -35,6 +35,7 @@ constexpr std::array kFiles{
     quantized_conv_ops,
     quantized_matmul_ops,
     quantized_fused_ops,
+    inverted_residual_ops,
     quantize_linear_ops,
     cast_ops,
     range_ops,

@@ -93,5 +93,6 @@ Result<Graph> move_qdq(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_quantized(const Graph& graph, const PassOptions& options);
 Result<Graph> fold_dequantize(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_pointwise(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_inverted_residual(const Graph& graph, const PassOptions& options);
 
 }  // namespace planish

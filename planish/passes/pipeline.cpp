@@ -60,6 +60,7 @@ constexpr std::array kCommonPasses{
     Pass{"fuse_pointwise", fuse_pointwise, "joins elementwise operators into programs"},
     Pass{"common_subexpressions", common_subexpressions, "merges equal nodes and equal constants"},
     Pass{"dead_code", dead_code, "drops nodes whose results nobody reads"},
+    Pass{"fuse_inverted_residual", fuse_inverted_residual, "joins integer convolutions around a depthwise one"},
 };
 
 /// Runs `pass` over the graph, then over the bodies of If, Loop and Scan.

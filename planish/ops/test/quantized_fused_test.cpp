@@ -48,6 +48,25 @@ TEST(QuantizedGlobalAveragePool, AveragesRealNumbers) {
   expect_values(run_one(node("QuantizedGlobalAveragePool", attrs), {x}), DType::f32, {0.25, 31.75});
 }
 
+TEST(QuantizedInvertedResidual, IsItsParts) {
+  const Tensor x = tensor_of({1, 1, 1, 2}, {3, -4}, DType::i8);
+  const Tensor w = tensor_of({2, 1, 1, 1}, {2, -1}, DType::i8);
+  const Tensor d = tensor_of({2, 1, 1, 1}, {3, 5}, DType::i8);
+  const Tensor p = tensor_of({1, 2, 1, 1}, {1, 2}, DType::i8);
+  const Tensor one = tensor_of({1}, {1});
+  const Tensor bias = tensor_of({2}, {1, 0});
+  std::map<std::string, Attr> attrs{{"expand_activation", std::string("Relu")},
+                                    {"expand_y_type", std::string("u8")},
+                                    {"depthwise_group", int64_t{2}},
+                                    {"depthwise_y_type", std::string("i8")},
+                                    {"depthwise_y_zero", int64_t{-1}},
+                                    {"project_x_zero", int64_t{-1}},
+                                    {"project_r_scale", 0.5F}};
+  Node q = node("QuantizedInvertedResidual", attrs);
+  // Expanded 7 0 | 0 4; each channel times its weight 21 0 | 0 20; their sum 21 40 and half of x.
+  expect_values(run_one(q, {x, w, one, bias, d, one, {}, p, one, {}, x}), DType::f32, {22.5, 38});
+}
+
 TEST(QuantizedConv, PaddingIsTheZeroPointAndRoundingIsToEven) {
   const Tensor x = tensor_of({1, 1, 1, 2}, {5, 6}, DType::i8);
   const Tensor w = tensor_of({1, 1, 1, 3}, {1, 1, 1}, DType::i8);

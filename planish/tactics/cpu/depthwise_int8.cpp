@@ -157,6 +157,6 @@ constinit const Tactic kCpuDepthwiseInt8{.id = "cpu.depthwise_int8",
                                          .pack = pack,
                                          .prepare = prepare,
                                          .unpack = unpack,
-                                         .version = 2};
+                                         .version = 3};
 
 }  // namespace planish

@@ -238,6 +238,6 @@ constinit const Tactic kCpuIgemm{.id = "cpu.igemm",
                                  .pack = pack,
                                  .prepare = prepare,
                                  .unpack = unpack,
-                                 .version = 3};
+                                 .version = 4};
 
 }  // namespace planish

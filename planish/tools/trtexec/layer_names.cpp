@@ -21,6 +21,7 @@ struct OpName {
 constexpr OpName kOps[] = {
     {"FusedConv", "Convolution", Family::convolution},
     {"QuantizedConv", "Convolution", Family::convolution},
+    {"QuantizedInvertedResidual", "Convolution", Family::other},
     {"Conv", "Convolution", Family::convolution},
     {"FusedConvTranspose", "Deconvolution", Family::convolution},
     {"ConvTranspose", "Deconvolution", Family::convolution},

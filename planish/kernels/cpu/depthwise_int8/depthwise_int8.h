@@ -98,7 +98,8 @@ DepthwisePlan plan_depthwise_int8(const DepthwiseShape& shape, const DepthwiseIn
 void run_depthwise_int8(const DepthwisePlan& plan, const void* x, const int8_t* packed,
                         const QuantizedEpilogue& epilogue);
 
-/// The part of one thread: passes over blocks of channels, counted block by block, from begin to end.
+/// The part of one thread: blocks of channels in passes over lines, from begin to end. Threads share lines, as they do
+/// in the products around: what a thread reads is what it wrote before.
 struct DepthwiseTask {
   const uint8_t* x = nullptr;
   const int8_t* weights = nullptr;

@@ -86,12 +86,13 @@ struct DepthwiseInt8 {
     alignas(64) int32_t sums[kDepthwisePixels * kBlock];
     __builtin_memset(outside, t.zero, sizeof(outside));
     const int64_t passes = (s.out_h + t.pass_lines - 1) / t.pass_lines;
+    const int64_t blocks = (s.channels + kBlock - 1) / kBlock;
     const int64_t extent = (s.kernel_w - 1) * s.dilation_w + 1;
     const auto finish = Epilogue<typename T::Floats>::finish_of(*t.epilogue);
     for (int64_t item = t.begin; item < t.end; ++item) {
-      const int64_t block = item / (s.images * passes);
-      const int64_t image = item / passes % s.images;
-      const int64_t y = item % passes * t.pass_lines;
+      const int64_t block = item % blocks;
+      const int64_t image = item / blocks / passes;
+      const int64_t y = item / blocks % passes * t.pass_lines;
       const int64_t lines = s.out_h - y < t.pass_lines ? s.out_h - y : t.pass_lines;
       const int64_t used = s.kernel_h + (lines - 1) * s.stride_h;
       const int64_t channel = block * kBlock;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "planish/kernels/cpu/inverted_residual_int8/inverted_residual_int8.h"
 #include "planish/tactics/cpu/test/conformance.h"
 
 namespace planish::test {
@@ -155,6 +156,37 @@ const ConformanceCase kMatMul[] = {
      "cpu.igemm", 5e-5, -127, 128},
 };
 
+const char* const kInvertedResidual =
+    "graph \"g\" (x: i8[1,16,13,12]) -> (y) {\n const w: i8[72,16,1,1] = seed(1, -127, 128)\n"
+    " const d: i8[72,1,3,3] = seed(2, -127, 128)\n const p: i8[16,72,1,1] = seed(3, -127, 128)\n"
+    " const s: f32[72] = seed(4, 0.0005, 0.002)\n const t: f32[1] = [0.002]\n const b: f32[72] = seed(5)\n"
+    " y = planish.QuantizedInvertedResidual(x, w, s, b, d, s, b, p, t, _, x) {expand_x_scale = 0.05, "
+    "expand_activation = \"Relu\", expand_y_type = \"u8\", expand_y_scale = 0.01, depthwise_group = 72, "
+    "depthwise_pads = [1,1,1,1], depthwise_x_scale = 0.01, depthwise_activation = \"Clip\", depthwise_act_alpha = 0.0, "
+    "depthwise_act_beta = 6.0, depthwise_y_type = \"i8\", depthwise_y_scale = 0.02, depthwise_y_zero = -128, "
+    "project_x_scale = 0.02, project_x_zero = -128, project_r_scale = 0.05, project_y_type = \"i8\", "
+    "project_y_scale = 0.1} @q\n}";
+
+/// A value between the layers that lies on the edge of a rounding step moves the result by less than one step; one of
+/// f32 by less than 0.02.
+const ConformanceCase kInvertedResiduals[] = {
+    {"inverted_residual_parts", kInvertedResidual, "cpu.inverted_residual_parts", 0, -127, 128, kOneStep},
+    {"inverted_residual_hard_swish",
+     "graph \"g\" (x: u8[2,8,9,9]) -> (y) {\n const w: i8[40,8,1,1] = seed(1, -127, 128)\n"
+     " const d: i8[40,1,5,5] = seed(2, -127, 128)\n const p: i8[24,40,1,1] = seed(3, -127, 128)\n"
+     " const s: f32[1] = [0.002]\n y = planish.QuantizedInvertedResidual(x, w, s, _, d, s, _, p, s) {expand_x_scale = "
+     "0.05, expand_activation = \"HardSwish\", expand_y_type = \"u8\", expand_y_scale = 0.01, expand_y_zero = 9, "
+     "depthwise_group = 40, depthwise_pads = [2,2,2,2], depthwise_strides = [2,2], depthwise_x_scale = 0.01, "
+     "depthwise_x_zero = 9, depthwise_y_type = \"i8\", depthwise_y_scale = 0.02, project_x_scale = 0.02} @q\n}",
+     "cpu.inverted_residual_parts", 1e-3, 0, 256, 0.02},
+};
+
+TEST(InvertedResidualTactics, OneKernelWhereTheMachineHasIt) {
+  if (kernels::best_inverted_residual_kernel() == nullptr) GTEST_SKIP() << "no kernel of this machine";
+  for (const char* id : {"cpu.inverted_residual", "cpu.inverted_residual_channels"})
+    check_conformance({id, kInvertedResidual, id, 0, -127, 128, kOneStep});
+}
+
 class IntegerTactics : public testing::TestWithParam<ConformanceCase> {};
 
 TEST_P(IntegerTactics, AgreeWithTheReference) { check_conformance(GetParam()); }
@@ -162,6 +194,7 @@ TEST_P(IntegerTactics, AgreeWithTheReference) { check_conformance(GetParam()); }
 const auto kName = [](const auto& row) { return std::string(row.param.label); };
 INSTANTIATE_TEST_SUITE_P(Conv, IntegerTactics, testing::ValuesIn(kConv), kName);
 INSTANTIATE_TEST_SUITE_P(Depthwise, IntegerTactics, testing::ValuesIn(kDepthwise), kName);
+INSTANTIATE_TEST_SUITE_P(InvertedResidual, IntegerTactics, testing::ValuesIn(kInvertedResiduals), kName);
 INSTANTIATE_TEST_SUITE_P(MatMul, IntegerTactics, testing::ValuesIn(kMatMul), kName);
 
 }  // namespace
