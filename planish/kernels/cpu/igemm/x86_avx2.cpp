@@ -1,8 +1,8 @@
 #include <immintrin.h>
 
+#include "planish/base/simd/bytes_x86_avx2.h"
 #include "planish/base/simd/unroll.h"
-#include "planish/base/simd/x86_avx2_bytes.h"
-#include "planish/kernels/cpu/igemm/avx2_bytes.h"
+#include "planish/kernels/cpu/igemm/bytes_x86_avx2.h"
 #include "planish/kernels/cpu/igemm/generic.h"
 #include "planish/kernels/cpu/igemm/variants.h"
 

@@ -2,7 +2,7 @@
 
 // Sums in registers that become bytes, for the files compiled for AVX2 and AVX-VNNI.
 
-#include "planish/base/simd/x86_avx2_bytes.h"
+#include "planish/base/simd/bytes_x86_avx2.h"
 #include "planish/kernels/cpu/quantized_epilogue/epilogue.h"
 
 namespace planish::kernels {
