@@ -12,6 +12,7 @@
 
 #include "planish/ops/checks.h"
 #include "planish/ops/op.h"
+#include "planish/ops/pointwise.h"
 #include "planish/ops/registry.h"
 
 namespace planish {
@@ -25,18 +26,8 @@ Error broken(const Node& chain, std::string_view what) {
 
 std::string prefix_of(size_t step) { return fmt::format("s{}_", step); }
 
-std::vector<std::string_view> words_of(std::string_view text) {
-  std::vector<std::string_view> words;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find(' '), text.size());
-    if (end != 0) words.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return words;
-}
-
 Result<ChainStep> parse_step(const Node& chain, std::string_view text, size_t place) {
-  const auto words = words_of(text);
+  const auto words = step_words(text);
   if (words.empty()) return broken(chain, "a step names no operator");
   ChainStep step;
   const size_t dot = words[0].rfind('.');

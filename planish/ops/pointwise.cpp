@@ -51,16 +51,6 @@ constexpr UnaryFunction kDequantize = quantization_function<dequantize>("Dequant
 constexpr UnaryFunction kQuantizeI8 = quantization_function<quantize_i8>("QuantizeLinear");
 constexpr UnaryFunction kQuantizeU8 = quantization_function<quantize_u8>("QuantizeLinear");
 
-std::vector<std::string_view> words_of(std::string_view text) {
-  std::vector<std::string_view> words;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find(' '), text.size());
-    if (end != 0) words.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return words;
-}
-
 template <typename T>
 std::optional<T> number_of(std::string_view word) {
   T value{};
@@ -93,7 +83,7 @@ std::string apply_key(PointwiseStep& step, std::string_view key, std::string_vie
 
 /// Fills `step` from one string; `defined` values exist already. "" on success.
 std::string parse_step(std::string_view text, int32_t defined, PointwiseStep& step) {
-  const auto words = words_of(text);
+  const auto words = step_words(text);
   if (words.empty()) return "empty step";
   step.unary = find_unary_function(words[0]);
   if (words[0] == kDequantize.op) {
@@ -182,6 +172,16 @@ constexpr std::array kOps{
 };
 
 }  // namespace
+
+std::vector<std::string_view> step_words(std::string_view text) {
+  std::vector<std::string_view> words;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(' '), text.size());
+    if (end != 0) words.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return words;
+}
 
 void PointwiseProgram::run(int64_t n, double* const* values) const {
   for (size_t k = 0; k < steps.size(); ++k) {

@@ -12,6 +12,9 @@
 
 namespace planish {
 
+/// The words of a step's text, which spaces part.
+std::vector<std::string_view> step_words(std::string_view text);
+
 /// One step of `planish.Pointwise`: exactly one of the three functions.
 struct PointwiseStep {
   const UnaryFunction* unary = nullptr;

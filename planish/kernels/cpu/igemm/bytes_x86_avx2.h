@@ -3,6 +3,7 @@
 // Sums in registers that become bytes, for the files compiled for AVX2 and AVX-VNNI.
 
 #include "planish/base/simd/bytes_x86_avx2.h"
+#include "planish/base/simd/unroll.h"
 #include "planish/kernels/cpu/quantized_epilogue/epilogue.h"
 
 namespace planish::kernels {
@@ -41,6 +42,29 @@ struct ByteRows {
     range.store<V>(y + row * y_row, x, cols);
   }
 };
+
+/// Where a product ends: stores its sums, rows `row` apart and aligned, or finishes them as bytes.
+template <int R, int V>
+PLANISH_INLINE void finish(__m256i (&acc)[R][V], int32_t* sums, int row) {
+  simd::unroll<R>([&](auto r) __attribute__((always_inline)) {
+    simd::unroll<V>([&](auto v) __attribute__((always_inline)) {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(sums + r * row + v * 8), acc[r][v]);
+    });
+  });
+}
+template <int R, int V>
+PLANISH_INLINE void finish(__m256i (&acc)[R][V], const ByteTile& to, int) {
+  // Ends the life of the loops' variables, see x86_avx512vnni.cpp.
+  simd::unroll<R>([&](auto r) __attribute__((always_inline)) {
+    simd::unroll<V>([&](auto v) __attribute__((always_inline)) { asm("" : "+x"(acc[r][v])); });
+  });
+  const ByteRows rows_to(to);
+  simd::unroll<R>([&](auto r) __attribute__((always_inline)) {
+    __m256 x[V];
+    simd::unroll<V>([&](auto v) __attribute__((always_inline)) { x[v] = rows_to.scaled(acc[r][v], v); });
+    rows_to.store<V>(r, x);
+  });
+}
 
 }  // namespace
 }  // namespace planish::kernels

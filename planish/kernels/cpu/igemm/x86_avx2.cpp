@@ -12,7 +12,6 @@ namespace {
 using simd::unroll;
 
 PLANISH_INLINE __m256i load(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-PLANISH_INLINE void store(void* p, __m256i x) { _mm256_store_si256(static_cast<__m256i*>(p), x); }
 PLANISH_INLINE __m256i broadcast4(const void* p) {
   int32_t four;
   __builtin_memcpy(&four, p, sizeof(four));
@@ -52,22 +51,7 @@ struct Avx2Bytes {
         });
       }
     }
-    if constexpr (__is_same(To, int32_t*)) {
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        unroll<V>([&](auto v) __attribute__((always_inline)) { store(to + (r * kVectors + v) * kLanes, acc[r][v]); });
-      });
-    } else {
-      // Ends the life of the loops' variables, see x86_avx512vnni.cpp.
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        unroll<V>([&](auto v) __attribute__((always_inline)) { asm("" : "+x"(acc[r][v])); });
-      });
-      const ByteRows rows_to(to);
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        __m256 x[V];
-        unroll<V>([&](auto v) __attribute__((always_inline)) { x[v] = rows_to.scaled(acc[r][v], v); });
-        rows_to.store<V>(r, x);
-      });
-    }
+    finish(acc, to, kVectors * kLanes);
   }
 
   template <int R, int V>
@@ -118,22 +102,7 @@ struct Avx2Words {
         });
       }
     }
-    if constexpr (__is_same(To, int32_t*)) {
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        unroll<V>([&](auto v) __attribute__((always_inline)) { store(to + (r * kVectors + v) * kLanes, acc[r][v]); });
-      });
-    } else {
-      // Ends the life of the loops' variables, see x86_avx512vnni.cpp.
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        unroll<V>([&](auto v) __attribute__((always_inline)) { asm("" : "+x"(acc[r][v])); });
-      });
-      const ByteRows rows_to(to);
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        __m256 x[V];
-        unroll<V>([&](auto v) __attribute__((always_inline)) { x[v] = rows_to.scaled(acc[r][v], v); });
-        rows_to.store<V>(r, x);
-      });
-    }
+    finish(acc, to, kVectors * kLanes);
   }
 
   template <int R, int V>

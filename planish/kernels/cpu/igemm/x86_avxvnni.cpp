@@ -43,24 +43,7 @@ struct AvxVnni {
         });
       }
     }
-    if constexpr (__is_same(To, int32_t*)) {
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        unroll<V>([&](auto v) __attribute__((always_inline)) {
-          _mm256_store_si256(reinterpret_cast<__m256i*>(to + (r * kVectors + v) * kLanes), acc[r][v]);
-        });
-      });
-    } else {
-      // Ends the life of the loops' variables, see x86_avx512vnni.cpp.
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        unroll<V>([&](auto v) __attribute__((always_inline)) { asm("" : "+x"(acc[r][v])); });
-      });
-      const ByteRows rows_to(to);
-      unroll<R>([&](auto r) __attribute__((always_inline)) {
-        __m256 x[V];
-        unroll<V>([&](auto v) __attribute__((always_inline)) { x[v] = rows_to.scaled(acc[r][v], v); });
-        rows_to.store<V>(r, x);
-      });
-    }
+    finish(acc, to, kVectors * kLanes);
   }
 
   template <int R, int V>
