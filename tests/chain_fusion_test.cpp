@@ -24,6 +24,13 @@ constexpr const char* kGated =
     " const w2: f32[16,32,1,1] = seed(4)\n a = planish.FusedConv(x, w0) @expand\n"
     " b = planish.FusedConv(a, w1) {group = 32, strides = [2,2]} @filter\n g = GlobalAveragePool(b) @pool\n"
     " c = Mul(b, g) @gate\n y = planish.FusedConv(c, w2) @project\n}";
+constexpr const char* kSqueezeExcite =
+    "graph \"g\" (x: f32[1,32,9,9]) -> (y) {\n const w1: f32[32,1,3,3] = seed(3)\n const s0: f32[32] = seed(1)\n"
+    " const w2: f32[8,32,1,1] = seed(4)\n const w3: f32[32,8,1,1] = seed(5)\n const w4: f32[16,32,1,1] = seed(6)\n"
+    " b = planish.FusedConv(x, w1, s0) {group = 32, strides = [2,2]} @filter\n g = GlobalAveragePool(b) @pool\n"
+    " s = planish.FusedConv(g, w2) {activation = \"Relu\"} @squeeze\n"
+    " e = planish.FusedConv(s, w3, s0) {activation = \"Sigmoid\"} @excite\n c = Mul(e, b) @gate\n"
+    " y = planish.FusedConv(c, w4) @project\n}";
 constexpr const char* kBothReadElsewhere =
     "graph \"g\" (x: f32[1,16,9,9]) -> (y, a, b) {\n const w0: f32[32,16,1,1] = seed(1)\n"
     " const w1: f32[32,1,3,3] = seed(3)\n const w2: f32[16,32,1,1] = seed(4)\n a = planish.FusedConv(x, w0) @expand\n"
@@ -97,6 +104,13 @@ TEST(FuseChains, StopsWhereTheWholeImageIsNeeded) {
   expect_same(f);
   ASSERT_EQ(f.fused->nodes.size(), 4U);
   EXPECT_EQ(f.fused->nodes[0].name, "expand + filter");
+}
+
+TEST(FuseChains, ASqueezeExciteBlockIsOneLayer) {
+  const Fusion f = fuse(kSqueezeExcite, kSlow);
+  expect_same(f);
+  ASSERT_EQ(f.fused->nodes.size(), 1U);
+  EXPECT_EQ(f.fused->nodes[0].name, "filter + pool + squeeze + excite + gate + project");
 }
 
 TEST(FuseChains, LeavesWhatOthersRead) { EXPECT_FALSE(fuse(kBothReadElsewhere, kSlow).fused); }

@@ -1,5 +1,5 @@
 // Chains that are worth trying as one layer: a depthwise convolution with the convolutions of one pixel in front of it
-// and behind it, or with one of them.
+// and behind it, or with one of them; and squeeze-and-excite blocks.
 
 #include "planish/builder/chains.h"
 
@@ -28,8 +28,10 @@ class ChainFuser {
         taken_(graph.nodes.size(), false) {}
 
   std::optional<Graph> run() {
-    for (int32_t n = 0; n < static_cast<int32_t>(graph_.nodes.size()); ++n)
+    for (int32_t n = 0; n < static_cast<int32_t>(graph_.nodes.size()); ++n) {
       if (is_convolution(n) && is_depthwise(n)) consider(n);
+      if (is_float(n, "GlobalAveragePool")) consider_gate(n);
+    }
     if (fused_.empty()) return std::nullopt;
     Graph out = graph_;
     out.nodes.clear();
@@ -44,12 +46,14 @@ class ChainFuser {
   }
 
  private:
-  /// A convolution that is computed in f32, whatever its window.
-  [[nodiscard]] bool is_convolution(int32_t n) const {
+  /// A node that is computed in f32.
+  [[nodiscard]] bool is_float(int32_t n, std::string_view op, std::string_view domain = "") const {
     if (n < 0 || !views_[static_cast<size_t>(n)]) return false;
-    return graph_.nodes[static_cast<size_t>(n)].is("FusedConv", "planish") &&
-           choices_[static_cast<size_t>(n)].types == TypePair{};
+    return graph_.nodes[static_cast<size_t>(n)].is(op, domain) &&
+           choices_[static_cast<size_t>(n)].types == TypePair{} && view(n).inputs[0].dtype == DType::f32;
   }
+  /// A convolution that is computed in f32, whatever its window.
+  [[nodiscard]] bool is_convolution(int32_t n) const { return is_float(n, "FusedConv", "planish"); }
   [[nodiscard]] const NodeView& view(int32_t n) const { return *views_[static_cast<size_t>(n)]; }
   [[nodiscard]] bool is_depthwise(int32_t n) const {
     const NodeView& v = view(n);
@@ -64,22 +68,57 @@ class ChainFuser {
   void consider(int32_t n) {
     const int32_t maker = uses_.producer[static_cast<size_t>(graph_.nodes[static_cast<size_t>(n)].in(0))];
     const bool in_front = is_convolution(maker) && is_one_pixel(maker) && !view(maker).has_input(3) &&
-                          uses_.single_consumer(graph_.nodes[static_cast<size_t>(maker)].out(0)) == n &&
-                          !taken_[static_cast<size_t>(maker)];
-    const int32_t reader = uses_.single_consumer(graph_.nodes[static_cast<size_t>(n)].out(0));
-    const bool behind = is_convolution(reader) && is_one_pixel(reader) && !view(n).has_input(3) &&
-                        graph_.nodes[static_cast<size_t>(reader)].in(0) == graph_.nodes[static_cast<size_t>(n)].out(0);
+                          single_reader(maker) == n && !taken_[static_cast<size_t>(maker)];
+    const int32_t reader = single_reader(n);
+    const bool behind = is_convolution(reader) && is_one_pixel(reader) && !view(n).has_input(3) && reads(reader, n);
     std::vector<std::vector<int32_t>> chains;
     if (in_front && behind) chains.push_back({maker, n, reader});
     if (in_front) chains.push_back({maker, n});
     if (behind) chains.push_back({n, reader});
+    take_best(chains);
+  }
+
+  /// The same for a squeeze-and-excite block that begins with the mean `n`: with the convolution in front, or without.
+  void consider_gate(int32_t n) {
+    const ValueId image = graph_.nodes[static_cast<size_t>(n)].in(0);
+    const int32_t squeeze = single_reader(n);
+    if (!is_convolution(squeeze) || !is_one_pixel(squeeze) || !reads(squeeze, n)) return;
+    const int32_t excite = single_reader(squeeze);
+    if (!is_convolution(excite) || !is_one_pixel(excite) || !reads(excite, squeeze)) return;
+    const int32_t gate = single_reader(excite);
+    if (!is_float(gate, "Mul")) return;
+    const Node& product = graph_.nodes[static_cast<size_t>(gate)];
+    if (product.in(0) != image && product.in(1) != image) return;
+    const int32_t project = single_reader(gate);
+    if (!is_convolution(project) || !is_one_pixel(project) || !reads(project, gate)) return;
+    std::vector<std::vector<int32_t>> chains{{n, squeeze, excite, gate, project}};
+    const int32_t maker = uses_.producer[static_cast<size_t>(image)];
+    const auto& readers = uses_.consumers[static_cast<size_t>(image)];
+    const bool alone = !uses_.is_output[static_cast<size_t>(image)] &&
+                       std::ranges::all_of(readers, [&](int32_t r) { return r == n || r == gate; });
+    if (alone && is_convolution(maker) && is_depthwise(maker) && !view(maker).has_input(3))
+      chains.push_back({maker, n, squeeze, excite, gate, project});
+    take_best(chains);
+  }
+
+  [[nodiscard]] int32_t single_reader(int32_t n) const {
+    return uses_.single_consumer(graph_.nodes[static_cast<size_t>(n)].out(0));
+  }
+  /// True when the first operand of `reader` is the result of `n`.
+  [[nodiscard]] bool reads(int32_t reader, int32_t n) const {
+    return graph_.nodes[static_cast<size_t>(reader)].in(0) == graph_.nodes[static_cast<size_t>(n)].out(0);
+  }
+
+  void take_best(const std::vector<std::vector<int32_t>>& chains) {
     double most = 0;
     std::vector<int32_t> best;
-    for (const auto& chain : chains)
+    for (const auto& chain : chains) {
+      if (std::ranges::any_of(chain, [this](int32_t part) { return taken_[static_cast<size_t>(part)]; })) continue;
       if (const double saved = saved_ms(chain); saved > most) {
         most = saved;
         best = chain;
       }
+    }
     if (best.empty()) return;
     for (const int32_t part : best) taken_[static_cast<size_t>(part)] = true;
     fused_[best.back()] = node_of(best);
@@ -109,25 +148,26 @@ class ChainFuser {
     std::vector<const Node*> parts;
     for (const int32_t part : chain) parts.push_back(&graph_.nodes[static_cast<size_t>(part)]);
     Node whole = fused_node("Chain", "planish", parts);
+    const auto step_that_makes = [&parts](ValueId v, size_t before) {
+      size_t k = 0;
+      while (k < before && parts[k]->out(0) != v) ++k;
+      return k;
+    };
+    for (size_t k = 0; k < parts.size(); ++k)
+      for (const ValueId v : parts[k]->inputs)
+        if (v != kNoValue && step_that_makes(v, k) == k && std::ranges::find(whole.inputs, v) == whole.inputs.end())
+          whole.inputs.push_back(v);
     std::vector<ChainStep> steps;
-    for (const Node* part : parts) {
-      ChainStep step{*part, {}};
-      for (size_t i = 0; i < part->inputs.size(); ++i) {
-        const ValueId v = part->inputs[i];
-        const bool handed_on = i == 0 && !steps.empty();
-        int32_t operand = -1;
-        if (handed_on) {
-          operand = -2;  // known when all inputs are
-        } else if (v != kNoValue) {
-          const auto at = std::ranges::find(whole.inputs, v);
-          operand = static_cast<int32_t>(at - whole.inputs.begin());
-          if (at == whole.inputs.end()) whole.inputs.push_back(v);
-        }
-        step.operands.push_back(operand);
+    for (size_t k = 0; k < parts.size(); ++k) {
+      ChainStep step{*parts[k], {}};
+      for (const ValueId v : parts[k]->inputs) {
+        const size_t made_by = step_that_makes(v, k);
+        const auto at = made_by < k ? whole.inputs.size() + made_by
+                                    : static_cast<size_t>(std::ranges::find(whole.inputs, v) - whole.inputs.begin());
+        step.operands.push_back(v == kNoValue ? -1 : static_cast<int32_t>(at));
       }
       steps.push_back(std::move(step));
     }
-    for (size_t k = 1; k < steps.size(); ++k) steps[k].operands[0] = static_cast<int32_t>(whole.inputs.size() + k - 1);
     set_chain_steps(whole, steps);
     whole.outputs = parts.back()->outputs;
     return whole;

@@ -75,6 +75,13 @@ struct PortableFloats {
     for (int i = 0; i < kLanes; ++i) x.v[i] *= __builtin_bit_cast(float, (static_cast<int32_t>(k.v[i]) + 127) << 23);
     return x;
   }
+  /// x = whole + rest with whole an integer and rest at most 1/2, such that 2^x is scale_by_power(2^rest, whole);
+  /// saturates where 2^x is no normal float.
+  PLANISH_INLINE static F split_power(F x, F& whole) {
+    x = limit(x, set1(-126.0F), set1(126.0F));
+    whole = round(x);
+    return fma(whole, set1(-1.0F), x);
+  }
   /// x[index[i]] for the first n lanes, 0 where the index is negative and behind n.
   PLANISH_INLINE static F gather(const float* x, const int32_t* index, int n) {
     F f;

@@ -47,6 +47,11 @@ struct Avx2Floats {
     const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(k), _mm256_set1_epi32(127)), 23);
     return _mm256_mul_ps(x, _mm256_castsi256_ps(exponent));
   }
+  PLANISH_INLINE static F split_power(F x, F& whole) {
+    x = limit(x, set1(-126.0F), set1(126.0F));
+    whole = round(x);
+    return x - whole;
+  }
   PLANISH_INLINE static F gather(const float* x, const int32_t* index, int n) {
     const __m256i lanes = mask(n);
     const __m256i i = _mm256_maskload_epi32(index, lanes);

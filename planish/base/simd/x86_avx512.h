@@ -46,6 +46,11 @@ struct Avx512Floats {
   }
   PLANISH_INLINE static F reciprocal(F x) { return _mm512_maskz_rcp14_ps(kAll, x); }
   PLANISH_INLINE static F scale_by_power(F x, F k) { return _mm512_maskz_scalef_ps(kAll, x, k); }
+  PLANISH_INLINE static F split_power(F x, F& whole) {
+    const F rest = _mm512_maskz_reduce_ps(kAll, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    whole = x - rest;
+    return rest;
+  }
   PLANISH_INLINE static F gather(const float* x, const int32_t* index, int n) {
     const __m512i i = _mm512_maskz_loadu_epi32(mask(n), index);
     const __mmask16 wanted = mask(n) & _mm512_cmpge_epi32_mask(i, _mm512_setzero_si512());

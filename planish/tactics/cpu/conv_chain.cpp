@@ -11,7 +11,7 @@
 #include "planish/base/parallel.h"
 #include "planish/ops/chain.h"
 #include "planish/ops/conv_geometry.h"
-#include "planish/ops/op.h"
+#include "planish/tactics/cpu/chain_parts.h"
 #include "planish/tactics/cpu/float_conv.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
@@ -26,69 +26,35 @@ using kernels::PanelConvPart;
 using kernels::PanelConvProblem;
 using kernels::Panels;
 
-/// A convolution of the chain as a layer of its own. `inputs` says which input of the chain each of its inputs is, -1
-/// for the result of the step before it.
-struct Part {
-  const Tactic* tactic = nullptr;
-  Node node;
-  NodeView view;
-  std::vector<int32_t> inputs;
-};
-
 /// The parts that a chain consists of: `expand` and `project` may be missing, one of them only.
 struct Parts {
-  std::deque<Part> all;
-  const Part* expand = nullptr;
-  const Part* depthwise = nullptr;
-  const Part* project = nullptr;
+  std::deque<ChainPart> all;
+  const ChainPart* expand = nullptr;
+  const ChainPart* depthwise = nullptr;
+  const ChainPart* project = nullptr;
 };
 
 Error refused(const NodeView& view, std::string what) {
   return Error{.code = Code::unsupported, .node = view.node->name, .what = std::move(what)};
 }
 
-Result<TensorDesc> output_of(const ChainStep& step, const NodeView& view, Layout layout) {
-  std::vector<InferContext::Known> in;
-  for (const TensorDesc& d : view.inputs)
-    in.push_back(d.present() ? InferContext::Known{d.dtype, d.shape, nullptr} : InferContext::Known{});
-  InferContext ctx(step.node, std::move(in));
-  const OpDecl* op = find_op(step.node.domain, step.node.op);
-  PLANISH_TRY(op->infer(ctx));
-  return TensorDesc{ctx.outputs()[0].dtype, *ctx.outputs()[0].shape, layout};
-}
-
-/// Step `k` seen as a layer: its own inputs, and the result of the step before it where that is what it reads.
-Result<Part> part_of(const NodeView& chain, const ChainStep& step, const TensorDesc& before, size_t k) {
-  Part part;
-  part.node = step.node;
+/// nullopt, or why the operands of step `k` are not those of one convolution behind the other.
+WhyNot operands_refusal(const NodeView& chain, const ChainStep& step, size_t k) {
   const auto inputs = static_cast<int32_t>(chain.inputs.size());
-  for (size_t i = 0; i < step.operands.size(); ++i) {
-    const int32_t from = step.operands[i];
-    const bool result = from >= inputs;
-    if (result && (i != 0 || static_cast<size_t>(from - inputs) + 1 != k))
-      return refused(chain, "a step reads another result than that of the step before it");
-    if (result) {
-      part.view.inputs.push_back(before);
-      part.view.constants.push_back(nullptr);
-      part.view.constant_inputs.push_back(false);
-    } else {
-      const auto at = static_cast<size_t>(std::max(from, 0));
-      part.view.inputs.push_back(from < 0 ? TensorDesc{} : chain.inputs[at]);
-      part.view.constants.push_back(from < 0 ? nullptr : chain.constants[at]);
-      part.view.constant_inputs.push_back(from >= 0 && chain.is_constant(at));
-    }
-    part.inputs.push_back(result ? -1 : from);
-  }
-  if (part.inputs.empty() || part.inputs[0] != (k == 0 ? 0 : -1))
-    return refused(chain, "the first step has to read the chain's first input, and others the result before them");
-  return part;
+  for (size_t i = 0; i < step.operands.size(); ++i)
+    if (step.operands[i] >= inputs && (i != 0 || static_cast<size_t>(step.operands[i] - inputs) + 1 != k))
+      return "a step reads another result than that of the step before it";
+  const int32_t first = k == 0 ? 0 : inputs + static_cast<int32_t>(k) - 1;
+  if (step.operands.empty() || step.operands[0] != first)
+    return "the first step has to read the chain's first input, and others the result before them";
+  return std::nullopt;
 }
 
-bool is_depthwise(const Part& part) {
+bool is_depthwise(const ChainPart& part) {
   return part.node.attr_int("group", 1) != 1 && part.view.inputs[kConvW].shape[1] == 1;
 }
 
-bool one_pixel(const Part& part) {
+bool one_pixel(const ChainPart& part) {
   const auto conv = resolve_conv(part.node, part.view.inputs[kConvX].shape, part.view.inputs[kConvW].shape);
   if (!conv.ok() || conv->groups != 1) return false;
   const WindowGeometry& g = conv->window;
@@ -104,17 +70,16 @@ Result<Parts> parts_of(const NodeView& chain, const Target& target) {
   const Layout layout = chain.outputs[0].layout;
   if (layout_block(layout) <= 1 || chain.inputs[0].layout != layout) return refused(chain, "takes blocked images only");
   Parts parts;
-  TensorDesc before;
+  std::vector<TensorDesc> results;
   for (size_t k = 0; k < steps.size(); ++k) {
     if (!steps[k].node.is("FusedConv", "planish")) return refused(chain, "takes float convolutions only");
-    parts.all.push_back(PLANISH_TRY(part_of(chain, steps[k], before, k)));
-    Part& part = parts.all.back();
+    if (WhyNot why = operands_refusal(chain, steps[k], k)) return refused(chain, std::move(*why));
+    parts.all.push_back(PLANISH_TRY(chain_part(chain, steps[k], layout, results)));
+    ChainPart& part = parts.all.back();
     part.view.node = &part.node;
     if (part.view.inputs.size() < 2 || !part.view.has_input(kConvX) || part.view.inputs[kConvX].rank() != 4 ||
         part.view.inputs[kConvW].rank() != 4)
       return refused(chain, "takes images with two spatial dimensions");
-    before = PLANISH_TRY(output_of(steps[k], part.view, layout));
-    part.view.outputs = {before};
     const bool depthwise = is_depthwise(part);
     if (!depthwise && !one_pixel(part)) return refused(chain, "takes depthwise convolutions and those of one pixel");
     if (depthwise ? parts.depthwise != nullptr : parts.depthwise == nullptr && k != 0)
@@ -167,8 +132,9 @@ struct Operands {
   int32_t bias = -1;
   PaddedBias padded;
 
-  Operands(const Part& part, const FloatEpilogue& e) : epilogue(e), weights(part.inputs[kConvW]), padded(part.view) {
-    if (part.view.has_input(kConvB)) bias = part.inputs[kConvB];
+  Operands(const ChainPart& part, const FloatEpilogue& e)
+      : epilogue(e), weights(part.operands[kConvW]), padded(part.view) {
+    if (part.view.has_input(kConvB)) bias = part.operands[kConvB];
   }
   /// The epilogue of a run, and the weights through `w`.
   FloatEpilogue bind(const Bindings& b, const float*& w) {
@@ -190,8 +156,8 @@ class ChainRunner final : public Kernel {
         has_project_(parts.project != nullptr),
         images_(parts.depthwise->view.outputs[0].shape[0]),
         vectors_((d.channels + depthwise_.width - 1) / depthwise_.width) {
-    const Part& last = parts.all.back();
-    if (last.view.has_input(kConvR)) residual_ = last.inputs[kConvR];
+    const ChainPart& last = parts.all.back();
+    if (last.view.has_input(kConvR)) residual_ = last.operands[kConvR];
     x_image_ = stored_channels(parts.all.front().view.inputs[kConvX]) * d.in_h * d.in_w;
     y_image_ = stored_channels(last.view.outputs[0]) * d.out_h * d.out_w;
     cut(threads);
@@ -364,40 +330,23 @@ WhyNot supports(const NodeView& view, const Target& target) {
 
 Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target& target) {
   const Parts parts = PLANISH_TRY(parts_of(view, target));
-  std::vector<PackedConstant> out;
-  for (const Part& part : parts.all)
-    for (PackedConstant& p : PLANISH_TRY(part.tactic->pack(part.view, target))) {
-      p.input = part.inputs[static_cast<size_t>(p.input)];
-      out.push_back(std::move(p));
-    }
-  return out;
+  std::vector<const ChainPart*> all;
+  for (const ChainPart& part : parts.all) all.push_back(&part);
+  return pack_parts(all, target);
 }
 
 /// The weights alone say which kernel packed them.
 Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
-  const auto steps = PLANISH_TRY(chain_steps(*view.node));
-  for (const ChainStep& step : steps) {
-    if (step.operands.size() <= kConvW || step.operands[kConvW] != packed.input) continue;
-    NodeView part;
-    part.node = &step.node;
-    part.inputs = {TensorDesc{}, view.inputs[static_cast<size_t>(packed.input)]};
-    PackedConstant own = packed;
-    own.input = static_cast<int32_t>(kConvW);
-    for (const Tactic* tactic : {&kCpuPanelConv, &kCpuDepthwise})
-      if (auto plain = tactic->unpack(part, own); plain.ok()) return plain;
-  }
-  return refused(view, "packed weights have an unknown format");
+  return unpack_part(view, packed, std::array{&kCpuPanelConv, &kCpuDepthwise});
 }
 
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
                                         const Target& target) {
   const Parts parts = PLANISH_TRY(parts_of(view, target));
   std::deque<Operands> operands;
-  for (const Part& part : parts.all) {
+  for (const ChainPart& part : parts.all) {
     // The part's own tactic judges the packed form.
-    std::vector<PackedConstant> own;
-    for (const PackedConstant& p : packed)
-      if (p.input == part.inputs[kConvW]) own.push_back({static_cast<int32_t>(kConvW), p.format, p.data});
+    const auto own = packed_weights_of(part, packed);
     if (auto kernel = part.tactic->prepare(part.view, own, target); !kernel.ok()) return std::move(kernel).take_error();
     operands.emplace_back(part, PLANISH_TRY(float_epilogue(part.view)));
   }
@@ -412,7 +361,12 @@ constexpr std::array<std::string_view, 1> kOps{"planish.Chain"};
 
 }  // namespace
 
-constinit const Tactic kCpuConvChain{
-    .id = "cpu.conv_chain", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kCpuConvChain{.id = "cpu.conv_chain",
+                                     .ops = kOps,
+                                     .supports = supports,
+                                     .pack = pack,
+                                     .prepare = prepare,
+                                     .unpack = unpack,
+                                     .version = 2};
 
 }  // namespace planish

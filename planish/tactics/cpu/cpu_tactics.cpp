@@ -15,6 +15,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuPanelConv,
                                      &kCpuDepthwise,
                                      &kCpuConvChain,
+                                     &kCpuSqueezeExcite,
                                      &kCpuWinograd4,
                                      &kCpuWinograd2,
                                      &kOneDnnDeconv,

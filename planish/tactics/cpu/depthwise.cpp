@@ -171,7 +171,12 @@ Result<DepthwiseProblem> depthwise_problem(const NodeView& view, int64_t width) 
   return p;
 }
 
-constinit const Tactic kCpuDepthwise{
-    .id = "cpu.depthwise", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kCpuDepthwise{.id = "cpu.depthwise",
+                                     .ops = kOps,
+                                     .supports = supports,
+                                     .pack = pack,
+                                     .prepare = prepare,
+                                     .unpack = unpack,
+                                     .version = 2};
 
 }  // namespace planish

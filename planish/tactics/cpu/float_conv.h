@@ -39,4 +39,27 @@ class PaddedBias {
 Result<kernels::PanelConvProblem> panel_conv_problem(const NodeView& view, int64_t width);
 Result<kernels::DepthwiseProblem> depthwise_problem(const NodeView& view, int64_t width);
 
+/// How a convolution by panels is shared out among threads, and cut so that caches hold what is read again.
+class PanelConvWork {
+ public:
+  PanelConvWork() = default;
+  /// `pixels`: of the output, over all images.
+  PanelConvWork(const kernels::PanelConvKernel& kernel, const kernels::PanelConvProblem& problem, int64_t pixels,
+                int threads);
+  /// Parts of the work that may run at the same time.
+  [[nodiscard]] int64_t slots() const { return slots_; }
+  /// `weights`: packed as kCpuPanelConv does.
+  void run(int64_t slot, const float* x, const float* weights, const kernels::FloatEpilogue& epilogue, float* y) const;
+
+ private:
+  const kernels::PanelConvKernel* kernel_ = nullptr;
+  kernels::PanelConvProblem p_;
+  kernels::Panels panels_{1, 1, 1};
+  int64_t panel_floats_ = 0;  ///< weights of one vector of filters
+  int64_t pixels_ = 0;
+  bool by_panels_ = false;
+  int64_t slots_ = 1;
+  int64_t at_once_ = 0;  ///< pixels
+};
+
 }  // namespace planish

@@ -19,6 +19,7 @@ extern const Tactic kCpuCast;
 extern const Tactic kCpuPanelConv;
 extern const Tactic kCpuDepthwise;
 extern const Tactic kCpuConvChain;
+extern const Tactic kCpuSqueezeExcite;
 extern const Tactic kCpuWinograd2;
 extern const Tactic kCpuWinograd4;
 extern const Tactic kCpuGemm;

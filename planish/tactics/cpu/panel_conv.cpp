@@ -87,19 +87,14 @@ class PanelConvRunner final : public Kernel {
  public:
   PanelConvRunner(const NodeView& view, const PanelConvKernel& kernel, const PanelConvProblem& problem,
                   const FloatEpilogue& epilogue, int threads)
-      : k_(kernel),
-        p_(problem),
+      : kernel_(kernel),
+        work_(kernel, problem, view.outputs[0].shape[0] * problem.out_h * problem.out_w, threads),
         epilogue_(epilogue),
-        panels_(problem.filters, kernel.width, kernel.vectors),
-        panel_floats_(problem.taps() * problem.channels() * kernel.width),
         bias_(view),
         has_bias_(view.has_input(kConvB)),
-        has_residual_(view.has_input(kConvR)),
-        pixels_(view.outputs[0].shape[0] * p_.out_h * p_.out_w) {
-    plan(threads);
-  }
+        has_residual_(view.has_input(kConvR)) {}
 
-  [[nodiscard]] std::string detail() const override { return std::string(k_.name); }
+  [[nodiscard]] std::string detail() const override { return std::string(kernel_.name); }
 
   Status run(const Bindings& b) override {
     FloatEpilogue e = epilogue_;
@@ -108,64 +103,19 @@ class PanelConvRunner final : public Kernel {
     const auto* x = host_ptr<const float>(b.inputs[kConvX]);
     const auto* weights = host_ptr<const float>(b.inputs[kConvW]);
     auto* y = host_ptr<float>(b.outputs[0]);
-    parallel_for(slots_, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t slot = begin; slot < end; ++slot) run_slot(slot, x, weights, e, y);
+    parallel_for(work_.slots(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t slot = begin; slot < end; ++slot) work_.run(slot, x, weights, e, y);
     });
     return {};
   }
 
  private:
-  /// Threads share out pixels or panels, whichever leaves less idle; where both do, whichever is read less twice.
-  void plan(int threads) {
-    constexpr int64_t kGrain = 24;  // pixels: about two steps of the kernel
-    const int64_t grains = (pixels_ + kGrain - 1) / kGrain;
-    const auto waste = [threads](int64_t units) {
-      const int64_t share = (units + threads - 1) / threads;
-      return static_cast<double>(share * threads) / static_cast<double>(units);
-    };
-    const double by_pixels = waste(grains);
-    const double by_panels = waste(panels_.count);
-    by_panels_ = by_panels < by_pixels - 0.02 || (by_panels < by_pixels + 0.02 && p_.filters > pixels_);
-    slots_ = std::min<int64_t>(threads, by_panels_ ? panels_.count : grains);
-    // All weights for a few pixels while they stay in the second-level cache, else all pixels for one panel.
-    const auto floats = [](int64_t n) { return n * static_cast<int64_t>(sizeof(float)); };
-    at_once_ = pixels_;
-    if (!by_panels_ && floats(panel_floats_ * panels_.vectors) <= cpu_features().l2_bytes / 2) {
-      const int64_t per_pixel = floats(p_.stride_h * p_.stride_w * p_.channels());
-      at_once_ = std::max<int64_t>(kGrain, kLineCache / per_pixel / kGrain * kGrain);
-    }
-  }
-
-  void run_slot(int64_t slot, const float* x, const float* weights, const FloatEpilogue& e, float* y) const {
-    const int64_t first_panel = by_panels_ ? panels_.count * slot / slots_ : 0;
-    const int64_t last_panel = by_panels_ ? panels_.count * (slot + 1) / slots_ : panels_.count;
-    const int64_t first = by_panels_ ? 0 : pixels_ * slot / slots_;
-    const int64_t last = by_panels_ ? pixels_ : pixels_ * (slot + 1) / slots_;
-    for (int64_t pixel = first; pixel < last; pixel += at_once_)
-      for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-        const int64_t vector = panels_.begin(panel);
-        const PanelConvPart part{.pixel = pixel,
-                                 .pixels = std::min(at_once_, last - pixel),
-                                 .vector = vector,
-                                 .vectors = panels_.begin(panel + 1) - vector};
-        k_.run(p_, part, x, weights + vector * panel_floats_, e, y);
-      }
-  }
-
-  static constexpr int64_t kLineCache = 16384;  ///< bytes of input that stay beside sums and weights
-
-  const PanelConvKernel& k_;
-  PanelConvProblem p_;
+  const PanelConvKernel& kernel_;
+  PanelConvWork work_;
   FloatEpilogue epilogue_;
-  Panels panels_;
-  int64_t panel_floats_ = 0;  ///< weights of one vector of filters
   PaddedBias bias_;
   bool has_bias_ = false;
   bool has_residual_ = false;
-  int64_t pixels_ = 0;
-  bool by_panels_ = false;
-  int64_t slots_ = 1;
-  int64_t at_once_ = 0;  ///< pixels
 };
 
 WhyNot supports(const NodeView& view, const Target&) {
@@ -224,6 +174,55 @@ constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
 
 }  // namespace
 
+// Threads share out pixels or panels, whichever leaves less idle; where both do, whichever is read less twice.
+PanelConvWork::PanelConvWork(const PanelConvKernel& kernel, const PanelConvProblem& problem, int64_t pixels,
+                             int threads)
+    : kernel_(&kernel),
+      p_(problem),
+      panels_(problem.filters, kernel.width, kernel.vectors),
+      panel_floats_(problem.taps() * problem.channels() * kernel.width),
+      pixels_(pixels) {
+  constexpr int64_t kGrain = 24;         // pixels: about two steps of the kernel
+  constexpr int64_t kLineCache = 16384;  // bytes of input that stay beside sums and weights
+  constexpr int64_t kLeast = 6;          // pixels that make a thread worth waking
+  const auto waste = [threads](int64_t largest_share, int64_t all) {
+    return static_cast<double>(largest_share * threads) / static_cast<double>(all);
+  };
+  const int64_t most_panels = std::min<int64_t>(threads, panels_.count);
+  int64_t widest = 0;
+  for (int64_t slot = 0; slot < most_panels; ++slot)
+    widest = std::max(widest, panels_.begin(panels_.count * (slot + 1) / most_panels) -
+                                  panels_.begin(panels_.count * slot / most_panels));
+  const int64_t most_pixels = std::clamp<int64_t>(pixels_ / kLeast, 1, threads);
+  const double by_pixels = waste((pixels_ + most_pixels - 1) / most_pixels, pixels_);
+  const double by_panels = waste(widest, panels_.vectors);
+  by_panels_ = by_panels < by_pixels - 0.02 || (by_panels < by_pixels + 0.02 && p_.filters > pixels_);
+  slots_ = by_panels_ ? most_panels : most_pixels;
+  // All weights for a few pixels while they stay in the second-level cache, else all pixels for one panel.
+  const auto floats = [](int64_t n) { return n * static_cast<int64_t>(sizeof(float)); };
+  at_once_ = pixels_;
+  if (by_panels_ || floats(panel_floats_ * panels_.vectors) > cpu_features().l2_bytes / 2) return;
+  const int64_t per_pixel = floats(p_.stride_h * p_.stride_w * p_.channels());
+  at_once_ = std::max<int64_t>(kGrain, kLineCache / per_pixel / kGrain * kGrain);
+}
+
+void PanelConvWork::run(int64_t slot, const float* x, const float* weights, const FloatEpilogue& epilogue,
+                        float* y) const {
+  const int64_t first_panel = by_panels_ ? panels_.count * slot / slots_ : 0;
+  const int64_t last_panel = by_panels_ ? panels_.count * (slot + 1) / slots_ : panels_.count;
+  const int64_t first = by_panels_ ? 0 : pixels_ * slot / slots_;
+  const int64_t last = by_panels_ ? pixels_ : pixels_ * (slot + 1) / slots_;
+  for (int64_t pixel = first; pixel < last; pixel += at_once_)
+    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+      const int64_t vector = panels_.begin(panel);
+      const PanelConvPart part{.pixel = pixel,
+                               .pixels = std::min(at_once_, last - pixel),
+                               .vector = vector,
+                               .vectors = panels_.begin(panel + 1) - vector};
+      kernel_->run(p_, part, x, weights + vector * panel_floats_, epilogue, y);
+    }
+}
+
 Result<PanelConvProblem> panel_conv_problem(const NodeView& view, int64_t width) {
   const TensorDesc& x = view.inputs[kConvX];
   const TensorDesc& y = view.outputs[0];
@@ -256,7 +255,12 @@ Result<PanelConvProblem> panel_conv_problem(const NodeView& view, int64_t width)
   return p;
 }
 
-constinit const Tactic kCpuPanelConv{
-    .id = "cpu.panel_conv", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kCpuPanelConv{.id = "cpu.panel_conv",
+                                     .ops = kOps,
+                                     .supports = supports,
+                                     .pack = pack,
+                                     .prepare = prepare,
+                                     .unpack = unpack,
+                                     .version = 2};
 
 }  // namespace planish

@@ -18,10 +18,8 @@ struct FloatActivation {
 
   /// x / (1 + e^-x), relative error below 1e-6: 2^t with t = -x / ln 2 as 2^round(t) times a polynomial.
   PLANISH_INLINE static F swish(F x) {
-    // Limited so that 1 + 2^t stays finite and 2^t normal; beyond, the result is x or 0 to the last bit or nearly so.
-    const F t = S::limit(S::mul(x, S::set1(-1.44269504F)), S::set1(-126.0F), S::set1(126.0F));
-    const F k = S::round(t);
-    const F f = S::fma(k, S::set1(-1.0F), t);
+    F k;
+    const F f = S::split_power(S::mul(x, S::set1(-1.44269504F)), k);
     // Minimax polynomial of 2^f for |f| <= 1/2, relative error 2e-7.
     F p = S::set1(1.3264727e-3F);
     p = S::fma(p, f, S::set1(9.671513e-3F));

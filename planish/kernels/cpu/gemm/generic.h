@@ -76,17 +76,10 @@ struct Gemm {
     int64_t lines;
   };
 
-  /// A tile of sums that a product is added to, times a sign.
-  struct Into {
-    float* tile = nullptr;
-    float sign = 1.0F;
-  };
-
-  /// The sums of kRows rows of A over `depth` numbers, added to one or two tiles.
+  /// acc += the sums of kRows rows of A over `depth` numbers.
   template <int kRows, bool kSum>
-  static void product(int64_t depth, const float* a, int64_t a_row, const Factor& factor, Ahead ahead, Into first,
-                      Into second) {
-    Vec acc[kRows][C] = {};
+  PLANISH_INLINE static void accumulate(int64_t depth, const float* a, int64_t a_row, const Factor& factor, Ahead ahead,
+                                        Vec (&acc)[kRows][C]) {
     Factor b = factor;
     const Bits sign = Bits{} + (b.negate ? INT32_MIN : 0);
     const float* from[3] = {a, kRows > 3 ? a + 3 * a_row : a, kRows > 6 ? a + 6 * a_row : a};
@@ -110,11 +103,26 @@ struct Gemm {
       }
     }
     for (; k < depth; ++k, advance(1)) step<kRows, kSum>(from, a_row, b, 0, sign, acc);
+  }
+
+  /// A tile of sums that a product is added to, times a sign; `fresh`: there is nothing in it yet.
+  struct Into {
+    float* tile = nullptr;
+    float sign = 1.0F;
+    bool fresh = false;
+  };
+
+  /// The sums of kRows rows of A over `depth` numbers, added to one or two tiles.
+  template <int kRows, bool kSum>
+  static void product(int64_t depth, const float* a, int64_t a_row, const Factor& factor, Ahead ahead, Into first,
+                      Into second) {
+    Vec acc[kRows][C] = {};
+    accumulate<kRows, kSum>(depth, a, a_row, factor, ahead, acc);
     const auto add_to = [&acc](const Into& to) {
       for (int r = 0; r < kRows; ++r)
         for (int c = 0; c < C; ++c) {
           float* at = to.tile + r * kWidth + c * W;
-          store(at, load(at) + acc[r][c] * to.sign);
+          store(at, to.fresh ? acc[r][c] * to.sign : load(at) + acc[r][c] * to.sign);
         }
     };
     add_to(first);
@@ -145,22 +153,12 @@ struct Gemm {
     float* sums;  ///< [rows][kWidth]
   };
 
-  /// Zeros, or the sums so far.
-  PLANISH_INLINE static void begin(const GemmProblem& p, const Tile& t, bool first) {
+  /// The sums so far.
+  PLANISH_INLINE static void begin(const GemmProblem& p, const Tile& t) {
     for (int64_t r = 0; r < t.rows; ++r)
       for (int c = 0; c < C; ++c) {
         const int64_t column = t.column + c * W;
-        store(t.sums + r * kWidth + c * W,
-              first ? Vec{} : load_cut(p.c + (t.row + r) * p.c_row + column, p.n - column));
-      }
-  }
-
-  PLANISH_INLINE static void add_residual(const GemmProblem& p, const Tile& t) {
-    for (int64_t r = 0; r < t.rows; ++r)
-      for (int c = 0; c < C; ++c) {
-        const int64_t column = t.column + c * W;
-        float* at = t.sums + r * kWidth + c * W;
-        store(at, load(at) + load_cut(p.epilogue.residual + (t.row + r) * p.c_row + column, p.n - column));
+        store(t.sums + r * kWidth + c * W, load_cut(p.c + (t.row + r) * p.c_row + column, p.n - column));
       }
   }
 
@@ -182,31 +180,39 @@ struct Gemm {
     return x < -kEdge ? Vec{} : y;
   }
 
-  PLANISH_INLINE static void activate(const GemmEpilogue& e, int64_t n, float* sums) {
-    if (e.op != PointwiseOp::gelu) return e.activate(e.op, n, sums, nullptr, sums, e.alpha, e.beta);
-    for (int64_t i = 0; i < n; i += W) store(sums + i, gelu(load(sums + i)));
-  }
-
   static void finish(const GemmProblem& p, const Tile& t, bool last) {
-    const GemmEpilogue& e = p.epilogue;
-    if (last) {
-      if (e.bias != nullptr)
+    const GemmEpilogue e = last ? p.epilogue : GemmEpilogue{};
+    const float* before = e.residual_last ? nullptr : e.residual;
+    const float* after = e.residual_last ? e.residual : nullptr;
+    Vec bias[C];
+    for (int c = 0; c < C; ++c)
+      bias[c] = e.bias != nullptr ? load_cut(e.bias + t.column + c * W, p.n - t.column - c * W) : Vec{};
+    /// Calls f(sums, offset in C, columns that are left, column's vector) for every vector.
+    const auto each = [&](auto f) __attribute__((always_inline)) {
+      for (int64_t r = 0; r < t.rows; ++r)
         for (int c = 0; c < C; ++c) {
-          const Vec bias = load_cut(e.bias + t.column + c * W, p.n - t.column - c * W);
-          for (int64_t r = 0; r < t.rows; ++r) {
-            float* at = t.sums + r * kWidth + c * W;
-            store(at, load(at) + bias);
-          }
+          const int64_t column = t.column + c * W;
+          f(t.sums + r * kWidth + c * W, (t.row + r) * p.c_row + column, p.n - column, c);
         }
-      if (e.residual != nullptr && !e.residual_last) add_residual(p, t);
-      if (e.activate != nullptr) activate(e, t.rows * kWidth, t.sums);
-      if (e.residual != nullptr && e.residual_last) add_residual(p, t);
-    }
-    for (int64_t r = 0; r < t.rows; ++r)
-      for (int c = 0; c < C; ++c) {
-        const int64_t column = t.column + c * W;
-        store_cut(p.c + (t.row + r) * p.c_row + column, load(t.sums + r * kWidth + c * W), p.n - column);
-      }
+    };
+    const auto sum = [&](const float* at, int64_t offset, int64_t left, int c) __attribute__((always_inline)) {
+      const Vec v = load(at) + bias[c];
+      return before != nullptr ? v + load_cut(before + offset, left) : v;
+    };
+    const auto leave = [&](Vec v, int64_t offset, int64_t left) __attribute__((always_inline)) {
+      store_cut(p.c + offset, after != nullptr ? v + load_cut(after + offset, left) : v, left);
+    };
+    const auto all = [&](auto act) __attribute__((always_inline)) {
+      each([&](const float* at, int64_t offset, int64_t left, int c)
+               __attribute__((always_inline)) { leave(act(sum(at, offset, left, c)), offset, left); });
+    };
+    if (e.activate == nullptr) return all([](Vec v) __attribute__((always_inline)) { return v; });
+    if (e.op == PointwiseOp::gelu) return all([](Vec v) __attribute__((always_inline)) { return gelu(v); });
+    each([&](float* at, int64_t offset, int64_t left, int c)
+             __attribute__((always_inline)) { store(at, sum(at, offset, left, c)); });
+    e.activate(e.op, t.rows * kWidth, t.sums, nullptr, t.sums, e.alpha, e.beta);
+    each([&](const float* at, int64_t offset, int64_t left, int)
+             __attribute__((always_inline)) { leave(load(at), offset, left); });
   }
 
   /// One panel of weights to one depth, and where the next one begins (null behind the last).
@@ -239,17 +245,50 @@ struct Gemm {
   }
 
   static void direct_panel(const GemmProblem& p, int64_t row_begin, int64_t rows, const Slice& s) {
-    alignas(64) float sums[R * kWidth];
     const int64_t tiles = (rows + R - 1) / R;
     const float* b = p.weights + (s.panel * p.k + s.k) * kWidth;
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t row = row_begin + rows * i / tiles;
-      const Tile t{row, row_begin + rows * (i + 1) / tiles - row, s.panel * kWidth, sums};
-      begin(p, t, s.k == 0);
-      product_of<R, false>(t.rows)(s.depth, p.a + row * p.a_row + s.k, p.a_row, {b},
-                                   share_of(s.next, s.depth, i, tiles), {sums}, {});
-      finish(p, t, s.last);
+      const Tile t{row, row_begin + rows * (i + 1) / tiles - row, s.panel * kWidth, nullptr};
+      direct_tile_of<R>(t.rows)(p, t, s, b, share_of(s.next, s.depth, i, tiles));
     }
+  }
+
+  using DirectTile = void (*)(const GemmProblem&, const Tile&, const Slice&, const float*, Ahead);
+
+  template <int kRows>
+  static DirectTile direct_tile_of(int64_t rows) {
+    if constexpr (kRows > 1)
+      if (rows < kRows) return direct_tile_of<kRows - 1>(rows);
+    return direct_tile<kRows>;
+  }
+
+  /// A tile from its first sum to C: through memory only where an activation or cut columns are in the way.
+  template <int kRows>
+  static void direct_tile(const GemmProblem& p, const Tile& t, const Slice& s, const float* b, Ahead ahead) {
+    const GemmEpilogue& e = p.epilogue;
+    const int64_t corner = t.row * p.c_row + t.column;
+    const bool whole = t.column + kWidth <= p.n;
+    Vec acc[kRows][C] = {};
+    if (s.k != 0)
+      for (int r = 0; r < kRows; ++r)
+        for (int c = 0; c < C; ++c) acc[r][c] = load_cut(p.c + corner + r * p.c_row + c * W, p.n - t.column - c * W);
+    accumulate<kRows, false>(s.depth, p.a + t.row * p.a_row + s.k, p.a_row, {b}, ahead, acc);
+    if (!whole || (s.last && e.activate != nullptr)) {
+      alignas(64) float sums[R * kWidth];
+      for (int r = 0; r < kRows; ++r)
+        for (int c = 0; c < C; ++c) store(sums + r * kWidth + c * W, acc[r][c]);
+      return finish(p, {t.row, t.rows, t.column, sums}, s.last);
+    }
+    for (int c = 0; c < C; ++c) {
+      const Vec bias = s.last && e.bias != nullptr ? load(e.bias + t.column + c * W) : Vec{};
+      for (int r = 0; r < kRows; ++r) acc[r][c] += bias;
+    }
+    if (s.last && e.residual != nullptr)
+      for (int r = 0; r < kRows; ++r)
+        for (int c = 0; c < C; ++c) acc[r][c] += load(e.residual + corner + r * p.c_row + c * W);
+    for (int r = 0; r < kRows; ++r)
+      for (int c = 0; c < C; ++c) store(p.c + corner + r * p.c_row + c * W, acc[r][c]);
   }
 
   /// The seven products: the quadrants of B that make a factor (the second added, subtracted or none), and those of C
@@ -267,6 +306,13 @@ struct Gemm {
                                          {1, 3, true, 1, 1, 3, 1},       {2, 0, true, 0, 1, 2, 1},
                                          {3, kNone, false, 0, -1, 1, 1}, {0, 1, false, 3, 1, kNone, 0},
                                          {2, 3, false, 0, 1, kNone, 0}};
+
+  /// True when none before product `q` is added to this quadrant of C.
+  static constexpr bool is_first(int q, int quadrant) {
+    for (int i = 0; i < q; ++i)
+      if (kRecipes[i].c == quadrant || kRecipes[i].second == quadrant) return false;
+    return true;
+  }
 
   /// Sums of A's quadrants for one row of the upper and one of the lower half (null: zeros), `stride` apart.
   PLANISH_INLINE static void sum_rows(int64_t depth, int64_t half, const float* upper, const float* lower, float* to,
@@ -365,7 +411,8 @@ struct Gemm {
                                     {upper, rows, column + kWidth, sums[1]},
                                     {upper + rows, lower_rows, column, sums[2]},
                                     {upper + rows, lower_rows, column + kWidth, sums[3]}};
-    for (const Tile& t : tiles) begin(p, t, s.k == 0);
+    if (s.k != 0)
+      for (const Tile& t : tiles) begin(p, t);
     const Product multiply = product_of<R, false>(rows);
     const Product multiply_sum = product_of<R, true>(rows);
     const int64_t stride = sum_stride(part.depth);
@@ -378,8 +425,9 @@ struct Gemm {
       if (i == 0 && !plain) factor = {b.at[recipe.b], b.at[recipe.other], made, recipe.negate};
       const Ahead ahead = share_of(next != nullptr && q < kQuadrants ? next->at[q] : nullptr, s.depth, i, pairs.count);
       (factor.sums != nullptr ? multiply_sum : multiply)(
-          s.depth, a, stride, factor, ahead, {sums[recipe.c], recipe.sign},
-          {recipe.second == kNone ? nullptr : sums[recipe.second], recipe.second_sign});
+          s.depth, a, stride, factor, ahead, {sums[recipe.c], recipe.sign, s.k == 0 && is_first(q, recipe.c)},
+          {recipe.second == kNone ? nullptr : sums[recipe.second], recipe.second_sign,
+           s.k == 0 && is_first(q, recipe.second)});
     }
     for (const Tile& t : tiles) finish(p, t, s.last);
   }

@@ -35,6 +35,37 @@ const ConformanceCase kChain[] = {
      "\"planish.FusedConv 4 2 _ 3\"], s0_activation = \"Relu\", s0_group = 64, s0_dilations = [2,1], "
      "s0_pads = [2,1,2,1]} @c\n}",
      "cpu.conv_chain"},
+    {"squeeze_excite_with_depthwise",
+     "graph \"g\" (x: f32[2,48,19,21], r: f32[2,20,10,11]) -> (y) {\n const w0: f32[48,1,5,5] = seed(1)\n"
+     " const b0: f32[48] = seed(2)\n const w1: f32[12,48,1,1] = seed(3)\n const b1: f32[12] = seed(4)\n"
+     " const w2: f32[48,12,1,1] = seed(5)\n const b2: f32[48] = seed(6)\n const w3: f32[20,48,1,1] = seed(7)\n"
+     " y = planish.Chain(x, w0, b0, w1, b1, w2, b2, w3, r) {steps = [\"planish.FusedConv 0 1 2\", "
+     "\"GlobalAveragePool 9\", \"planish.FusedConv 10 3 4\", \"planish.FusedConv 11 5 6\", \"Mul 12 9\", "
+     "\"planish.FusedConv 13 7 _ 8\"], s0_activation = \"Swish\", s0_group = 48, s0_strides = [2,2], "
+     "s0_pads = [2,2,2,2], s2_activation = \"Swish\", s3_activation = \"Sigmoid\"} @c\n}",
+     "cpu.squeeze_excite"},
+    {"squeeze_excite_with_more_filters_than_pixels",
+     "graph \"g\" (x: f32[2,144,5,6]) -> (y) {\n const w0: f32[144,1,3,3] = seed(1)\n"
+     " const w1: f32[72,144,1,1] = seed(3)\n const w2: f32[144,72,1,1] = seed(5)\n"
+     " const w3: f32[64,144,1,1] = seed(7)\n const b3: f32[64] = seed(8)\n"
+     " y = planish.Chain(x, w0, w1, w2, w3, b3) {steps = [\"planish.FusedConv 0 1\", "
+     "\"GlobalAveragePool 6\", \"planish.FusedConv 7 2\", \"planish.FusedConv 8 3\", \"Mul 6 9\", "
+     "\"planish.FusedConv 10 4 5\"], s0_group = 144, s0_pads = [1,1,1,1], s2_activation = \"Relu\", "
+     "s3_activation = \"HardSigmoid\", s3_act_alpha = 0.2, s3_act_beta = 0.5, s5_activation = \"Relu\"} @c\n}",
+     "cpu.squeeze_excite"},
+    {"squeeze_excite",
+     "graph \"g\" (x: f32[1,40,13,9]) -> (y) {\n const w1: f32[8,40,1,1] = seed(3)\n"
+     " const w2: f32[40,8,1,1] = seed(5)\n const b2: f32[40] = seed(6)\n const w3: f32[24,40,1,1] = seed(7)\n"
+     " y = planish.Chain(x, w1, w2, b2, w3) {steps = [\"GlobalAveragePool 0\", \"planish.FusedConv 5 1\", "
+     "\"planish.FusedConv 6 2 3\", \"Mul 7 0\", \"planish.FusedConv 8 4\"], s1_activation = \"Relu\", "
+     "s2_activation = \"Sigmoid\"} @c\n}",
+     "cpu.squeeze_excite"},
+    {"squeeze_excite_of_a_small_image",
+     "graph \"g\" (x: f32[2,24,3,3]) -> (y) {\n const w1: f32[4,24,1,1] = seed(3)\n"
+     " const w2: f32[24,4,1,1] = seed(5)\n const w3: f32[40,24,1,1] = seed(7)\n"
+     " y = planish.Chain(x, w1, w2, w3) {steps = [\"GlobalAveragePool 0\", \"planish.FusedConv 4 1\", "
+     "\"planish.FusedConv 5 2\", \"Mul 0 6\", \"planish.FusedConv 7 3\"], s2_activation = \"Sigmoid\"} @c\n}",
+     "cpu.squeeze_excite"},
 };
 
 const ConformanceCase kConv[] = {

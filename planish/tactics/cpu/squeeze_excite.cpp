@@ -1,0 +1,427 @@
+// planish.Chain of a squeeze-and-excite block: the mean of every channel through two convolutions of one pixel, the
+// channels times the result, and the convolution of one pixel that reads them; with the depthwise convolution in front
+// or without it. The means are taken while the depthwise convolution's lines are in the first-level cache, and what
+// gates the channels is multiplied into whichever is smaller, the weights behind or the image.
+// Source of the block: Hu, Shen, Sun, "Squeeze-and-Excitation Networks" (2018).
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <deque>
+
+#include "planish/base/parallel.h"
+#include "planish/kernels/cpu/channel_gate/channel_gate.h"
+#include "planish/ops/chain.h"
+#include "planish/ops/fused_epilogue.h"
+#include "planish/tactics/cpu/chain_parts.h"
+#include "planish/tactics/cpu/float_conv.h"
+#include "planish/tactics/cpu/own_tactics.h"
+
+namespace planish {
+namespace {
+
+using kernels::ChannelGateKernel;
+using kernels::DepthwiseKernel;
+using kernels::DepthwiseProblem;
+using kernels::FloatEpilogue;
+using kernels::PanelConvKernel;
+using kernels::PanelConvProblem;
+using kernels::Panels;
+
+Error refused(const NodeView& view, std::string what) {
+  return Error{.code = Code::unsupported, .node = view.node->name, .what = std::move(what)};
+}
+
+/// The convolutions of the block; `depthwise` may be missing.
+struct Block {
+  std::deque<ChainPart> all;
+  const ChainPart* depthwise = nullptr;
+  const ChainPart* squeeze = nullptr;
+  const ChainPart* excite = nullptr;
+  const ChainPart* project = nullptr;
+  TensorDesc image;  ///< what is gated
+
+  [[nodiscard]] std::vector<const ChainPart*> convolutions() const {
+    std::vector<const ChainPart*> out{squeeze, excite, project};
+    if (depthwise != nullptr) out.push_back(depthwise);
+    return out;
+  }
+};
+
+bool reads(const ChainPart& part, size_t input, int32_t operand) {
+  return part.operands.size() > input && part.operands[input] == operand;
+}
+
+bool one_pixel(const ChainPart& part) {
+  const Shape& w = part.view.inputs[kConvW].shape;
+  return part.node.attr_int("group", 1) == 1 && w.size() == 4 && w[2] == 1 && w[3] == 1;
+}
+
+/// nullopt, or why the steps are not a block: operators in their order, each reading what the block's does.
+WhyNot order_refusal(const NodeView& chain, Block& block) {
+  constexpr size_t kGateSteps = 5;
+  if (block.all.size() != kGateSteps && block.all.size() != kGateSteps + 1) return "takes five or six steps";
+  const auto inputs = static_cast<int32_t>(chain.inputs.size());
+  const bool filters = block.all.size() > kGateSteps;
+  const int32_t image = filters ? inputs : 0;
+  const int32_t mean = filters ? inputs + 1 : inputs;
+  auto part = block.all.begin();
+  const auto conv = [](const ChainPart& p) { return p.node.is("FusedConv", "planish") && p.view.has_input(kConvW); };
+  if (filters) {
+    block.depthwise = &*part++;
+    if (!conv(*block.depthwise) || !reads(*block.depthwise, 0, 0)) return "the first step is no convolution";
+  }
+  const ChainPart& pool = *part++;
+  block.squeeze = &*part++;
+  block.excite = &*part++;
+  const ChainPart& gate = *part++;
+  block.project = &*part;
+  if (!pool.node.is("GlobalAveragePool") || !reads(pool, 0, image)) return "needs the mean of the gated image";
+  if (!conv(*block.squeeze) || !conv(*block.excite) || !conv(*block.project)) return "needs three convolutions";
+  if (!reads(*block.squeeze, 0, mean) || !reads(*block.excite, 0, mean + 1) || !reads(*block.project, 0, mean + 3))
+    return "the convolutions have to read one another";
+  const bool gated = gate.node.is("Mul") && ((reads(gate, 0, image) && reads(gate, 1, mean + 2)) ||
+                                             (reads(gate, 1, image) && reads(gate, 0, mean + 2)));
+  return gated ? std::nullopt : WhyNot("needs the product of the image with what the mean became");
+}
+
+Result<Block> block_of(const NodeView& chain, const Target& target) {
+  const auto steps = PLANISH_TRY(chain_steps(*chain.node));
+  const Layout layout = chain.outputs[0].layout;
+  if (layout == Layout::row_major || chain.inputs[0].layout != layout)
+    return refused(chain, "takes channels-last and blocked images only, the same on both sides");
+  Block block;
+  std::vector<TensorDesc> results;
+  for (const ChainStep& step : steps) {
+    block.all.push_back(PLANISH_TRY(chain_part(chain, step, layout, results)));
+    block.all.back().view.node = &block.all.back().node;
+  }
+  if (WhyNot why = order_refusal(chain, block)) return refused(chain, std::move(*why));
+  std::vector<int32_t> weights;
+  for (const ChainPart* conv : block.convolutions()) {
+    weights.push_back(conv->operands[kConvW]);
+    if (conv != block.depthwise && !one_pixel(*conv)) return refused(chain, "takes convolutions of one pixel");
+    if (conv != block.project && conv->view.has_input(kConvR)) return refused(chain, "adds a residual at the end only");
+  }
+  std::ranges::sort(weights);
+  if (std::ranges::adjacent_find(weights) != weights.end())
+    return refused(chain, "needs weights of its own for every convolution");
+  block.image = block.depthwise != nullptr ? block.depthwise->view.outputs[0] : chain.inputs[0];
+  if (block.image.rank() != 4 || chain.outputs[0].shape != block.project->view.outputs[0].shape ||
+      block.excite->view.outputs[0].shape[1] != block.image.shape[1])
+    return refused(chain, "takes images with two spatial dimensions, every channel with a gate");
+  for (ChainPart& part : block.all) {
+    if (!part.node.is("FusedConv", "planish")) continue;
+    const bool filter = &part == block.depthwise;
+    part.tactic = filter ? &kCpuDepthwise : &kCpuPanelConv;
+    // One pixel: its channels need no padding.
+    if (&part == block.squeeze || &part == block.excite)
+      part.view.inputs[kConvX].layout = part.view.outputs[0].layout = Layout::channels_last;
+    if (WhyNot why = part.tactic->supports(part.view, target)) return refused(chain, std::move(*why));
+  }
+  return block;
+}
+
+/// A function of one convolution's sums, as a whole row of them.
+struct Activation {
+  kernels::PointwiseFn fn = nullptr;  ///< nullptr: none
+  kernels::PointwiseOp op = kernels::PointwiseOp::identity;
+  float alpha = 0;
+  float beta = 0;
+
+  static Result<Activation> of(const ChainPart& part) {
+    const FusedEpilogue fused = PLANISH_TRY(read_epilogue(part.node));
+    if (fused.activation == nullptr) return Activation{};
+    const auto op = kernels::find_pointwise_op(fused.activation->op, fused.params.approximate_tanh);
+    if (!op) return refused(part.view, "the activation has no vector form");
+    return Activation{kernels::best_pointwise_kernel().fn, *op, static_cast<float>(fused.params.alpha),
+                      static_cast<float>(fused.params.beta)};
+  }
+};
+
+int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+/// Where things begin in the workspace, in floats.
+struct Scratch {
+  int64_t image = 0;     ///< the depthwise convolution's result
+  int64_t gated = 0;     ///< the image times its gates, or the weights times them
+  int64_t sums = 0;      ///< per slot: of channels
+  int64_t squeezed = 0;  ///< per slot: what its sums add to the squeezing convolution
+  int64_t whole = 0;     ///< per slot: the squeezing convolution's result
+  int64_t gates = 0;
+  int64_t end = 0;
+};
+
+class SqueezeExciteRunner final : public Kernel {
+ public:
+  SqueezeExciteRunner(const Block& block, int threads)
+      : has_depthwise_(block.depthwise != nullptr),
+        images_(block.image.shape[0]),
+        channels_(block.image.shape[1]),
+        stored_(stored_channels(block.image)),
+        pixels_(block.image.shape[2] * block.image.shape[3]),
+        squeezed_(block.squeeze->view.outputs[0].shape[1]),
+        threads_(threads),
+        padded_bias_(has_depthwise_ ? block.depthwise->view : block.project->view),
+        project_bias_(block.project->view) {
+    const auto bias = [](const ChainPart& p) { return p.view.has_input(kConvB) ? p.operands[kConvB] : -1; };
+    const auto operands = [&](const ChainPart& p) { return Operands{p.operands[kConvW], bias(p)}; };
+    if (has_depthwise_) depthwise_operands_ = operands(*block.depthwise);
+    squeeze_operands_ = operands(*block.squeeze);
+    excite_operands_ = operands(*block.excite);
+    project_operands_ = operands(*block.project);
+    if (block.project->view.has_input(kConvR)) residual_ = block.project->operands[kConvR];
+  }
+
+  Status prepare(const Block& block) {
+    const int64_t width = panel_.width;
+    squeeze_ = PLANISH_TRY(panel_conv_problem(block.squeeze->view, width));
+    excite_ = PLANISH_TRY(panel_conv_problem(block.excite->view, width));
+    project_ = PLANISH_TRY(panel_conv_problem(block.project->view, width));
+    squeeze_activation_ = PLANISH_TRY(Activation::of(*block.squeeze));
+    excite_epilogue_ = PLANISH_TRY(float_epilogue(block.excite->view));
+    project_epilogue_ = PLANISH_TRY(float_epilogue(block.project->view));
+    if (has_depthwise_) {
+      filter_ = PLANISH_TRY(depthwise_problem(block.depthwise->view, depthwise_.width));
+      filter_epilogue_ = PLANISH_TRY(float_epilogue(block.depthwise->view));
+    }
+    lines_ = block.image.shape[2];
+    line_ = block.image.shape[3];
+    const bool blocked = layout_block(block.image.layout) > 1;
+    pixel_ = blocked ? layout_block(block.image.layout) : channels_;
+    vector_ = blocked ? pixels_ * pixel_ : width;
+    vectors_ = (channels_ + width - 1) / width;
+    work_ = PanelConvWork(panel_, project_, pixels_, threads_);
+    gates_image_ = pixels_ < project_.filters;
+    lay_out();
+    return {};
+  }
+
+  [[nodiscard]] size_t workspace_bytes() const override { return static_cast<size_t>(scratch_.end) * sizeof(float); }
+  [[nodiscard]] std::string detail() const override {
+    return fmt::format("{}{}+{}, gates on {}", has_depthwise_ ? depthwise_.name : "", gate_.name, panel_.name,
+                       gates_image_ ? "the image" : "the weights");
+  }
+
+  Status run(const Bindings& b) override {
+    const auto input = [&b](int32_t i) {
+      return i < 0 ? nullptr : host_ptr<const float>(b.inputs[static_cast<size_t>(i)]);
+    };
+    Run run{.x = input(0), .y = host_ptr<float>(b.outputs[0]), .workspace = host_ptr<float>(b.workspace)};
+    run.filter_weights = input(depthwise_operands_.weights);
+    run.squeeze_weights = input(squeeze_operands_.weights);
+    run.squeeze_bias = input(squeeze_operands_.bias);
+    run.excite_weights = input(excite_operands_.weights);
+    run.project_weights = input(project_operands_.weights);
+    run.filter = filter_epilogue_;
+    run.excite = excite_epilogue_;
+    run.project = project_epilogue_;
+    if (depthwise_operands_.bias >= 0) run.filter.bias = padded_bias_.bind(input(depthwise_operands_.bias));
+    run.excite.bias = input(excite_operands_.bias);
+    if (project_operands_.bias >= 0) run.project.bias = project_bias_.bind(input(project_operands_.bias));
+    run.project.residual = input(residual_);
+    const int64_t x_image = has_depthwise_ ? filter_.x_image : stored_ * pixels_;
+    for (int64_t image = 0; image < images_; ++image) {
+      run_image(run);
+      run.x += x_image;
+      run.y += project_.y_image;
+      if (run.project.residual != nullptr) run.project.residual += project_.y_image;
+    }
+    return {};
+  }
+
+ private:
+  /// Inputs of the chain, -1: none.
+  struct Operands {
+    int32_t weights = -1;
+    int32_t bias = -1;
+  };
+
+  struct Run {
+    const float* x = nullptr;
+    float* y = nullptr;
+    float* workspace = nullptr;
+    const float* filter_weights = nullptr;
+    const float* squeeze_weights = nullptr;
+    const float* squeeze_bias = nullptr;
+    const float* excite_weights = nullptr;
+    const float* project_weights = nullptr;
+    FloatEpilogue filter, excite, project;
+  };
+
+  void lay_out() {
+    int64_t end = 0;
+    const auto take = [&end](int64_t floats) {
+      const int64_t at = end;
+      end += padded(floats);
+      return at;
+    };
+    scratch_.image = take(has_depthwise_ ? stored_ * pixels_ : 0);
+    scratch_.gated =
+        take(gates_image_ ? (has_depthwise_ ? 0 : stored_ * pixels_)
+                          : Panels(project_.filters, panel_.width, panel_.vectors).vectors * panel_.width * channels_);
+    if (gates_image_ && has_depthwise_) scratch_.gated = scratch_.image;
+    scratch_.sums = take(threads_ * padded(vectors_ * panel_.width));
+    scratch_.squeezed = take(threads_ * padded(squeezed_ + panel_.width));
+    scratch_.whole = take(threads_ * padded(squeezed_));
+    scratch_.gates = take(vectors_ * panel_.width);
+    scratch_.end = end;
+  }
+
+  void run_image(const Run& run) const {
+    const int64_t units = vectors_ * lines_;
+    const int64_t slots = std::min<int64_t>(threads_, units);
+    parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t slot = begin; slot < end; ++slot)
+        squeeze(run, units * slot / slots, units * (slot + 1) / slots, slot);
+    });
+    const Panels panels(channels_, panel_.width, panel_.vectors);
+    const int64_t parts = std::min<int64_t>(threads_, panels.count);
+    parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+      float* squeezed = run.workspace + scratch_.whole + begin * padded(squeezed_);
+      sum_up(run, slots, squeezed);
+      for (int64_t i = panels.count * begin / parts; i < panels.count * end / parts; ++i)
+        excite(run, panels.begin(i), panels.begin(i + 1), squeezed);
+    });
+    const float* image = has_depthwise_ ? run.workspace + scratch_.image : run.x;
+    const float* gated = run.workspace + scratch_.gated;
+    parallel_for(work_.slots(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t slot = begin; slot < end; ++slot)
+        work_.run(slot, gates_image_ ? gated : image, gates_image_ ? run.project_weights : gated, run.project, run.y);
+    });
+  }
+
+  /// Lines [begin, end), counted over all vectors of channels: filters them, adds them up, and gives the sums to the
+  /// squeezing convolution. That is linear, so every slot can do its share.
+  void squeeze(const Run& run, int64_t begin, int64_t end, int64_t slot) const {
+    const int64_t width = panel_.width;
+    float* sums = run.workspace + scratch_.sums + slot * padded(vectors_ * width);
+    const int64_t first = begin / lines_ * width;
+    const int64_t last = std::min(channels_, ((end - 1) / lines_ + 1) * width);
+    std::fill(sums + first, sums + last, 0.0F);
+    for (int64_t at = begin; at < end;) {
+      const int64_t vector = at / lines_;
+      const int64_t row = at % lines_;
+      const int64_t rows = std::min({end - at, lines_ - row, std::max<int64_t>(1, kLineCache / (line_ * width))});
+      const float* from = run.x;
+      if (has_depthwise_) {
+        float* image = run.workspace + scratch_.image;
+        depthwise_.run(filter_, {0, vector, row, rows}, run.x, run.filter_weights, run.filter, image);
+        from = image;
+      }
+      gate_.add_columns(rows * line_, std::min(width, channels_ - vector * width), pixel_,
+                        from + vector * vector_ + row * line_ * pixel_, sums + vector * width);
+      at += rows;
+    }
+    for (int64_t c = first; c < last; ++c) sums[c] *= 1.0F / static_cast<float>(pixels_);
+    PanelConvProblem p = squeeze_;
+    p.chunk = p.last_chunk = last - first;
+    float* squeezed = run.workspace + scratch_.squeezed + slot * padded(squeezed_ + width);
+    const Panels panels(squeezed_, width, panel_.vectors);
+    for (int64_t i = 0; i < panels.count; ++i) {
+      const int64_t vector = panels.begin(i);
+      const int64_t wide = panels.begin(i + 1) - vector;
+      panel_.run(p, {0, 1, vector, wide}, sums + first,
+                 run.squeeze_weights + (vector * channels_ + first * wide) * width, FloatEpilogue{}, squeezed);
+    }
+  }
+
+  /// What the squeezing convolution gives, from the shares of all slots.
+  void sum_up(const Run& run, int64_t slots, float* to) const {
+    const float* from = run.workspace + scratch_.squeezed;
+    const int64_t stride = padded(squeezed_ + panel_.width);
+    for (int64_t k = 0; k < squeezed_; ++k) to[k] = run.squeeze_bias != nullptr ? run.squeeze_bias[k] : 0.0F;
+    for (int64_t slot = 0; slot < slots; ++slot)
+      for (int64_t k = 0; k < squeezed_; ++k) to[k] += from[slot * stride + k];
+    const Activation& a = squeeze_activation_;
+    if (a.fn != nullptr) a.fn(a.op, squeezed_, to, nullptr, to, a.alpha, a.beta);
+  }
+
+  /// Gates of the channels in vectors [first, last), at most a panel of them, and what they gate.
+  void excite(const Run& run, int64_t first, int64_t last, const float* squeezed) const {
+    const int64_t width = panel_.width;
+    float* gates = run.workspace + scratch_.gates;
+    panel_.run(excite_, {0, 1, first, last - first}, squeezed, run.excite_weights + first * width * squeezed_,
+               run.excite, gates);
+    const int64_t begin = first * width;
+    const int64_t end = std::min(last * width, channels_);
+    float* to = run.workspace + scratch_.gated;
+    if (!gates_image_) {
+      const Panels panels(project_.filters, width, panel_.vectors);
+      for (int64_t i = 0; i < panels.count; ++i) {
+        const int64_t wide = (panels.begin(i + 1) - panels.begin(i)) * width;
+        const int64_t at = panels.begin(i) * width * channels_ + begin * wide;
+        gate_.scale_rows(end - begin, wide, run.project_weights + at, gates + begin, to + at);
+      }
+      return;
+    }
+    const float* from = has_depthwise_ ? run.workspace + scratch_.image : run.x;
+    for (int64_t v = first; v < last; ++v)
+      gate_.scale_columns(pixels_, std::min(width, channels_ - v * width), pixel_, from + v * vector_,
+                          gates + v * width, to + v * vector_);
+  }
+
+  static constexpr int64_t kLineCache = 2048;  ///< floats that stay in the first-level cache until they are added up
+
+  const PanelConvKernel& panel_ = kernels::best_panel_conv_kernel();
+  const DepthwiseKernel& depthwise_ = kernels::best_depthwise_kernel();
+  const ChannelGateKernel& gate_ = kernels::best_channel_gate_kernel();
+  bool has_depthwise_ = false;
+  int64_t images_ = 0;
+  int64_t channels_ = 0;
+  int64_t stored_ = 0;
+  int64_t pixels_ = 0;
+  int64_t squeezed_ = 0;  ///< channels between the two convolutions of the mean
+  int threads_ = 1;
+  PaddedBias padded_bias_;
+  PaddedBias project_bias_;
+  Operands depthwise_operands_, squeeze_operands_, excite_operands_, project_operands_;
+  int32_t residual_ = -1;
+  PanelConvProblem squeeze_, excite_, project_;
+  DepthwiseProblem filter_;
+  Activation squeeze_activation_;
+  FloatEpilogue filter_epilogue_, excite_epilogue_, project_epilogue_;
+  PanelConvWork work_;
+  int64_t lines_ = 0, line_ = 0;    ///< of the image, and pixels in each
+  int64_t pixel_ = 0, vector_ = 0;  ///< strides of the image
+  int64_t vectors_ = 0;
+  bool gates_image_ = false;  ///< rather than the weights behind
+  Scratch scratch_;
+};
+
+WhyNot supports(const NodeView& view, const Target& target) {
+  const auto block = block_of(view, target);
+  if (!block.ok()) return block.error().what;
+  return std::nullopt;
+}
+
+Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target& target) {
+  const Block block = PLANISH_TRY(block_of(view, target));
+  return pack_parts(block.convolutions(), target);
+}
+
+Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
+  return unpack_part(view, packed, std::array{&kCpuPanelConv, &kCpuDepthwise});
+}
+
+Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
+                                        const Target& target) {
+  const Block block = PLANISH_TRY(block_of(view, target));
+  // The parts' own tactics judge the packed forms.
+  for (const ChainPart* part : block.convolutions())
+    if (auto kernel = part->tactic->prepare(part->view, packed_weights_of(*part, packed), target); !kernel.ok())
+      return std::move(kernel).take_error();
+  auto runner = std::make_unique<SqueezeExciteRunner>(block, target.threads);
+  PLANISH_TRY(runner->prepare(block));
+  return std::unique_ptr<Kernel>(std::move(runner));
+}
+
+constexpr std::array<std::string_view, 1> kOps{"planish.Chain"};
+
+}  // namespace
+
+constinit const Tactic kCpuSqueezeExcite{
+    .id = "cpu.squeeze_excite", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+
+}  // namespace planish
