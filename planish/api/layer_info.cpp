@@ -52,7 +52,8 @@ double flops_of(const Node& node, const std::vector<TensorInfo>& in, const std::
   }
   if (node.op == "FusedConvTranspose" || node.op == "ConvTranspose")
     return 2.0 * static_cast<double>(product(in[0].dims, 0)) * static_cast<double>(product(in[1].dims, 1));
-  if ((node.op == "FusedMatMul" || node.op == "QuantizedMatMul" || node.op == "MatMul" || node.op == "Gemm") &&
+  if ((node.op == "FusedMatMul" || node.op == "QuantizedMatMul" || node.op == "WeightOnlyMatMul" ||
+       node.op == "MatMul" || node.op == "Gemm") &&
       !in[0].dims.empty()) {
     const bool trans = node.attr_int("trans_a", 0) != 0 && in[0].dims.size() >= 2;
     return 2.0 * outputs * static_cast<double>(in[0].dims[in[0].dims.size() - (trans ? 2 : 1)]);
@@ -102,7 +103,8 @@ const Node* maker_of(const Graph& graph, ValueId v) {
 
 /// Why a product among integer layers computes in float, from what is left of Q/DQ around it; "" where nobody asks.
 std::string float_reason(const Graph& graph, const Node& node) {
-  const bool product = node.is("FusedConv", "planish") || node.is("FusedMatMul", "planish");
+  const bool product =
+      node.is("FusedConv", "planish") || node.is("FusedMatMul", "planish") || node.is("WeightOnlyMatMul", "planish");
   const auto integer = [](const Node& n) { return n.domain == "planish" && n.op.starts_with("Quantized"); };
   const bool transposed = node.is("FusedConvTranspose", "planish") || node.is("ConvTranspose");
   if ((!product && !transposed) || std::ranges::none_of(graph.nodes, integer)) return {};

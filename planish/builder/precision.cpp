@@ -50,8 +50,9 @@ std::vector<DType> wanted_types(const Node& node, const BuildOptions& options) {
 }
 
 bool is_product(const Node& node) {
-  return (node.domain == "planish" && (node.op == "FusedConv" || node.op == "FusedConvTranspose" ||
-                                       node.op == "FusedMatMul" || node.op == "MergedAttention")) ||
+  return (node.domain == "planish" &&
+          (node.op == "FusedConv" || node.op == "FusedConvTranspose" || node.op == "FusedMatMul" ||
+           node.op == "WeightOnlyMatMul" || node.op == "MergedAttention")) ||
          node.op == "Attention";
 }
 

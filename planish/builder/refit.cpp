@@ -24,7 +24,8 @@ bool is_weight(const Tensor& t) {
 
 std::string_view role_of(const Node& node, size_t input) {
   const bool product = node.op == "FusedConv" || node.op == "FusedConvTranspose" || node.op == "FusedMatMul" ||
-                       node.op == "Conv" || node.op == "ConvTranspose" || node.op == "Gemm" || node.op == "MatMul";
+                       node.op == "WeightOnlyMatMul" || node.op == "Conv" || node.op == "ConvTranspose" ||
+                       node.op == "Gemm" || node.op == "MatMul";
   if (!product) return "constant";
   return input <= 1 ? "kernel" : input == 2 ? "bias" : "constant";
 }

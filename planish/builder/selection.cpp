@@ -25,8 +25,8 @@ struct Form {
 };
 
 bool is_product(const Node& node) {
-  return node.domain == "planish" &&
-         (node.op == "FusedConv" || node.op == "FusedConvTranspose" || node.op == "FusedMatMul");
+  return node.domain == "planish" && (node.op == "FusedConv" || node.op == "FusedConvTranspose" ||
+                                      node.op == "FusedMatMul" || node.op == "WeightOnlyMatMul");
 }
 
 class Selector {

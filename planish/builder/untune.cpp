@@ -12,12 +12,13 @@
 namespace planish {
 namespace {
 
-/// The node at the tuned shapes in row-major layout, without the values of its constants.
+/// The node at the tuned shapes in row-major layout, without the values of constants that were packed away.
 NodeView plain_view(const Graph& graph, const Node& node, const ShapeFacts& facts) {
   NodeView view = node_view(graph, node, facts.dtypes, facts.shapes, facts.values);
   for (auto* list : {&view.inputs, &view.outputs})
     for (TensorDesc& d : *list) d.layout = Layout::row_major;
-  view.constants.assign(view.inputs.size(), nullptr);
+  for (const Tensor*& constant : view.constants)
+    if (constant != nullptr && constant->raw() == nullptr) constant = nullptr;
   return view;
 }
 

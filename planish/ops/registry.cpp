@@ -73,6 +73,7 @@ constexpr std::array kFiles{
     deform_conv_ops,
     linear_attention_ops,
     merged_attention_ops,
+    weight_only_ops,
     tf_idf_vectorizer_ops,
     contrib_ops,
     flex_attention_ops,

@@ -69,6 +69,7 @@ std::span<const OpDecl> einsum_ops();
 std::span<const OpDecl> deform_conv_ops();
 std::span<const OpDecl> linear_attention_ops();
 std::span<const OpDecl> merged_attention_ops();
+std::span<const OpDecl> weight_only_ops();
 std::span<const OpDecl> tf_idf_vectorizer_ops();
 std::span<const OpDecl> contrib_ops();
 std::span<const OpDecl> flex_attention_ops();

@@ -91,6 +91,7 @@ Result<Graph> fuse_prelu(const Graph& graph, const PassOptions& options);
 Result<Graph> merge_concats(const Graph& graph, const PassOptions& options);
 Result<Graph> move_qdq(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_quantized(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_weight_only(const Graph& graph, const PassOptions& options);
 Result<Graph> fold_dequantize(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_pointwise(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_inverted_residual(const Graph& graph, const PassOptions& options);

@@ -56,6 +56,7 @@ constexpr std::array kCommonPasses{
     Pass{"fold_constants", fold_constants, "computes what depends on constants and known shapes only"},
     Pass{"fuse_quantized", fuse_quantized, "turns products between Q and DQ into integer layers"},
     Pass{"merge_attention", merge_attention, "lets attention read the merged projection in place"},
+    Pass{"fuse_weight_only", fuse_weight_only, "keeps the integers of weights that floats are multiplied by"},
     Pass{"fold_dequantize", fold_dequantize, "turns what stays quantised of constants into floats"},
     Pass{"fuse_pointwise", fuse_pointwise, "joins elementwise operators into programs"},
     Pass{"common_subexpressions", common_subexpressions, "merges equal nodes and equal constants"},

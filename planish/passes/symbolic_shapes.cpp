@@ -298,8 +298,8 @@ std::optional<Dims> SymbolicShapes::shape_from_first(const Node& node) const {
 std::optional<Dims> SymbolicShapes::shape_of_output(const Node& node) const {
   const Dims* x = dims(node.in(0));
   const OpDecl* op = find_op(node.domain, node.op);
-  if (node.is("FusedMatMul", "planish") || node.is("QuantizedMatMul", "planish") || node.is("MatMul") ||
-      node.is("Gemm"))
+  if (node.is("FusedMatMul", "planish") || node.is("QuantizedMatMul", "planish") ||
+      node.is("WeightOnlyMatMul", "planish") || node.is("MatMul") || node.is("Gemm"))
     return matmul(node);
   // Before the broadcasting rule: CastLike's second operand gives its type only.
   if (keeps_shape(node)) return x != nullptr ? std::optional(*x) : std::nullopt;

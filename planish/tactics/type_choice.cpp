@@ -23,6 +23,7 @@ constexpr std::array kTypedOps{
     TypedOp{.key = "planish.FusedConv", .inputs = 1, .constants = 2, .like_output = 8, .narrow_to_f32 = true},
     TypedOp{.key = "planish.FusedConvTranspose", .inputs = 1, .constants = 2, .narrow_to_f32 = true},
     TypedOp{.key = "planish.FusedMatMul", .inputs = 3, .constants = 3, .like_output = 8, .narrow_to_f32 = true},
+    TypedOp{.key = "planish.WeightOnlyMatMul", .inputs = 1, .like_output = 8, .narrow_to_f32 = true},
     TypedOp{.key = "planish.Pointwise", .inputs = kAll, .narrow_to_f32 = true, .f32_to_narrow = true},
     TypedOp{.key = "MaxPool"},
     TypedOp{.key = "AveragePool"},

@@ -31,6 +31,7 @@ constexpr OpName kOps[] = {
     {"GlobalAveragePool", "Pooling", Family::pooling},
     {"GlobalMaxPool", "Pooling", Family::pooling},
     {"FusedMatMul", "MatrixMultiply", Family::matrix},
+    {"WeightOnlyMatMul", "MatrixMultiply", Family::matrix},
     {"QuantizedMatMul", "MatrixMultiply", Family::matrix},
     {"QuantizedGlobalAveragePool", "Pooling", Family::pooling},
     {"MatMul", "MatrixMultiply", Family::matrix},

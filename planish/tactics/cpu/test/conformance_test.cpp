@@ -296,6 +296,38 @@ const ConformanceCase kMatMul[] = {
      "cpu.reference", 2e-2},
 };
 
+const ConformanceCase kWeightOnly[] = {
+    {"columns_of_bytes",
+     "graph \"g\" (a: f32[1,70]) -> (y) {\n const b: i8[70,200] = seed(1, -128, 128)\n const c: f32[200] = seed(2)\n"
+     " const s: f32[1,200] = seed(3, 0.005, 0.01)\n"
+     " y = planish.WeightOnlyMatMul(a, b, c, _, s) {activation = \"Gelu\"} @m\n}",
+     "cpu.weight_only"},
+    {"blocks_of_bytes_with_zero_points",
+     "graph \"g\" (a: f32[3,2,101], r: f32[3,2,37]) -> (y) {\n const b: u8[37,101] = seed(1, 0, 256)\n"
+     " const s: f32[7,37] = seed(3, 0.005, 0.01)\n const z: u8[7,37] = seed(4, 100, 156)\n"
+     " y = planish.WeightOnlyMatMul(a, b, _, r, s, z) {trans_b = 1, block_size = 16, activation = \"Relu\"} @m\n}",
+     "cpu.weight_only"},
+    {"blocks_of_nibbles",
+     "graph \"g\" (a: f32[5,2,333], r: f32[5,2,97]) -> (y) {\n const b: u4[333,97] = seed(1, 0, 16)\n"
+     " const c: f32[97] = seed(2)\n const s: f32[11,97] = seed(3, 0.05, 0.1)\n const z: u4[11,97] = seed(4, 6, 11)\n"
+     " y = planish.WeightOnlyMatMul(a, b, c, r, s, z) {block_size = 32, activation = \"Swish\", residual_last = 1} "
+     "@m\n}",
+     "cpu.weight_only"},
+    {"signed_nibbles_and_many_rows",
+     "graph \"g\" (a: f32[70,260]) -> (y) {\n const b: i4[150,260] = seed(1, -8, 8)\n"
+     " const s: f32[3,150] = seed(3, 0.05, 0.1)\n"
+     " y = planish.WeightOnlyMatMul(a, b, _, _, s) {trans_b = 1, block_size = 128} @m\n}",
+     "cpu.widened.strassen"},
+    {"unsigned_nibbles_without_zero_points",
+     "graph \"g\" (a: f32[4,64]) -> (y) {\n const b: u4[64,65] = seed(1, 0, 16)\n"
+     " const s: f32[1,65] = seed(3, 0.05, 0.1)\n y = planish.WeightOnlyMatMul(a, b, _, _, s) @m\n}",
+     "cpu.weight_only"},
+    {"nibbles_in_odd_blocks",
+     "graph \"g\" (a: f32[2,64]) -> (y) {\n const b: i4[64,66] = seed(1, -8, 8)\n"
+     " const s: f32[6,66] = seed(3, 0.05, 0.1)\n y = planish.WeightOnlyMatMul(a, b, _, _, s) {block_size = 12} @m\n}",
+     "cpu.widened.gemm"},
+};
+
 const ConformanceCase kCast[] = {
     {"cast_f32_f16", "graph \"g\" (x: f32[2,20,5,7]) -> (y) {\n y = Cast(x) {to = 10} @c\n}", "cpu.cast", 1e-3},
     {"cast_bool_f32", "graph \"g\" (x: bool[3,19]) -> (y) {\n y = Cast(x) {to = 1} @c\n}", "cpu.cast"},
@@ -722,6 +754,7 @@ INSTANTIATE_TEST_SUITE_P(Chain, CpuTactics, testing::ValuesIn(kChain), kName);
 INSTANTIATE_TEST_SUITE_P(Conv, CpuTactics, testing::ValuesIn(kConv), kName);
 INSTANTIATE_TEST_SUITE_P(Deconv, CpuTactics, testing::ValuesIn(kDeconv), kName);
 INSTANTIATE_TEST_SUITE_P(MatMul, CpuTactics, testing::ValuesIn(kMatMul), kName);
+INSTANTIATE_TEST_SUITE_P(WeightOnly, CpuTactics, testing::ValuesIn(kWeightOnly), kName);
 INSTANTIATE_TEST_SUITE_P(Cast, CpuTactics, testing::ValuesIn(kCast), kName);
 INSTANTIATE_TEST_SUITE_P(Pool, CpuTactics, testing::ValuesIn(kPool), kName);
 INSTANTIATE_TEST_SUITE_P(Pointwise, CpuTactics, testing::ValuesIn(kPointwise), kName);
