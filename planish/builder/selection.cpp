@@ -7,7 +7,9 @@
 #include <deque>
 #include <limits>
 #include <map>
+#include <span>
 
+#include "planish/builder/tactic_order.h"
 #include "planish/tactics/contiguous_parts.h"
 #include "planish/tactics/tactic_source.h"
 
@@ -15,6 +17,8 @@ namespace planish {
 namespace {
 
 constexpr double kImpossible = 1e9;
+constexpr int kDefaultLevel = 3;
+constexpr int kExhaustive = 5;
 constexpr std::array kHalves{DType::f16, DType::bf16};
 
 /// How a value lies in memory at one end of an edge.
@@ -41,6 +45,7 @@ class Selector {
         target_(target),
         table_(table),
         timer_(timer),
+        order_(timer),
         uses_(graph) {}
 
   Result<std::vector<Choice>> run() {
@@ -51,6 +56,7 @@ class Selector {
       choices_[n] = PLANISH_TRY(enumerate(n));
       if (options_.progress) options_.progress("tactics", n + 1, graph_.nodes.size());
     }
+    if (options_.optimization_level > 0) order_.save();
     std::vector<size_t> best;
     double best_ms = std::numeric_limits<double>::max();
     std::vector<DType> types{DType::f32};
@@ -105,6 +111,11 @@ class Selector {
     if (view.node->is("FusedConv", "planish"))
       for (const Layout l : table_.layouts)
         if (l != Layout::row_major) pairs.emplace_back(Layout::row_major, l);
+    // Changing the layout on the way is rarely as good as before or behind the layer.
+    if (options_.optimization_level >= kExhaustive && is_product(*view.node))
+      for (const Layout in : table_.layouts)
+        for (const Layout out : table_.layouts)
+          if (in != out && in != Layout::row_major) pairs.emplace_back(in, out);
     return pairs;
   }
 
@@ -137,6 +148,7 @@ class Selector {
   /// Choices in the types that the node may use besides f32.
   Status enumerate_halves(size_t n, std::vector<Choice>& out) {
     std::vector<Refusal> refusals;
+    double best_ms = kImpossible;
     for (const DType half : allowed_[n].halves) {
       if (std::ranges::find(native_, half) == native_.end()) continue;
       for (const TypePair types : type_pairs(*views_[n], half)) {
@@ -151,7 +163,7 @@ class Selector {
           }
           const auto tactics = candidates(view, refusals);
           if (tactics.empty() || is_reference(*tactics.front())) continue;
-          PLANISH_TRY(add_choice(view, tactics, in, layout_out, refusals, out));
+          PLANISH_TRY(add_choice(view, tactics, in, layout_out, refusals, out, best_ms));
           if (out.size() > before) out.back().types = types;
         }
       }
@@ -180,31 +192,48 @@ class Selector {
     return all;
   }
 
+  /// What may be timed for a node in one pair of layouts.
+  struct Work {
+    Layout in;
+    Layout out;
+    NodeView view;
+    std::vector<const Tactic*> tactics;
+    double ratio = 1;  ///< what the order knows of the best of them
+  };
+
   Result<std::vector<Choice>> enumerate_f32(size_t n) {
     std::vector<Choice> out;
     std::vector<Refusal> refusals;
     std::vector<std::pair<Layout, Layout>> reference_only;
+    std::vector<Work> work;
     over_limit_.reset();
+    missing_.reset();
     for (const auto& [in, layout_out] : layout_pairs(*views_[n])) {
-      const NodeView view = with_layouts(*views_[n], in, layout_out);
+      NodeView view = with_layouts(*views_[n], in, layout_out);
       if (contiguous_parts(view)) {
         out.push_back(Choice{nullptr, in, layout_out, {}, {}, 0.0, 0.0, {}});
         continue;
       }
-      const std::vector<const Tactic*> tactics = candidates(view, refusals);
+      std::vector<const Tactic*> tactics = candidates(view, refusals);
       if (tactics.empty()) continue;
       if (is_reference(*tactics.front()))
         reference_only.emplace_back(in, layout_out);
       else
-        PLANISH_TRY(add_choice(view, tactics, in, layout_out, refusals, out));
+        work.push_back({in, layout_out, std::move(view), std::move(tactics)});
     }
+    if (prunes()) sort_by_order(work);
+    double best_ms = kImpossible;
+    const size_t first = out.size();
+    for (const Work& w : work) PLANISH_TRY(add_choice(w.view, w.tactics, w.in, w.out, refusals, out, best_ms));
+    for (const Work& w : work) learn(w, std::span(out).subspan(first), best_ms);
     // A layout that only the reference can do is no choice where a real kernel has another one.
-    if (out.empty() || options_.optimization_level >= 5)
+    if (out.empty() || options_.optimization_level >= kExhaustive)
       for (const auto& [in, layout_out] : reference_only) {
         const NodeView view = with_layouts(*views_[n], in, layout_out);
-        PLANISH_TRY(add_choice(view, candidates(view, refusals), in, layout_out, refusals, out));
+        PLANISH_TRY(add_choice(view, candidates(view, refusals), in, layout_out, refusals, out, best_ms));
       }
     if (!out.empty()) return out;
+    if (missing_) return *missing_;
     // What the user can change, rather than what the other tactics do not compute.
     if (over_limit_) {
       if (over_limit_->node.empty()) over_limit_->node = views_[n]->node->name;
@@ -213,21 +242,54 @@ class Selector {
     return no_tactic_error(*views_[n], refusals);
   }
 
+  /// Levels above the default time everything thoroughly.
+  [[nodiscard]] bool prunes() const { return options_.optimization_level <= kDefaultLevel; }
+
+  /// What is expected to win comes first, so that the others can be given up early.
+  void sort_by_order(std::vector<Work>& work) {
+    for (Work& w : work) {
+      std::ranges::stable_sort(w.tactics, {}, [&](const Tactic* t) { return order_.ratio(w.view, *t); });
+      w.ratio = order_.ratio(w.view, *w.tactics.front());
+    }
+    std::ranges::stable_sort(work, {}, &Work::ratio);
+  }
+
+  void learn(const Work& work, std::span<const Choice> choices, double best_ms) {
+    for (const Choice& choice : choices) {
+      if (choice.in != work.in || choice.out != work.out) continue;
+      for (const Candidate& timed : choice.candidates)
+        for (const Tactic* tactic : work.tactics)
+          if (tactic->id == timed.tactic) order_.learn(work.view, *tactic, timed.time_ms, best_ms);
+    }
+  }
+
+  /// More than changing the layouts of the node's activations can take: what loses by more is of no use in any network.
+  static double generous_reformats_ms(const NodeView& view) {
+    constexpr double kBytesPerMs = 2e6;
+    constexpr double kStartMs = 0.02;
+    double bytes = 0;
+    for (size_t i = 0; i < view.inputs.size(); ++i)
+      if (!view.is_constant(i)) bytes += static_cast<double>(view.inputs[i].bytes());
+    for (const TensorDesc& d : view.outputs) bytes += static_cast<double>(d.bytes());
+    return kStartMs + bytes / kBytesPerMs;
+  }
+
   static bool is_reference(const Tactic& tactic) { return tactic.ops.empty(); }
 
   /// Tactics worth timing for the view. The reference is an oracle: only when nothing else accepts, or at level 5.
   std::vector<const Tactic*> candidates(const NodeView& view, std::vector<Refusal>& refusals) const {
     std::vector<const Tactic*> tactics = supporting_tactics(table_, view, target_, &refusals);
     std::erase_if(tactics, [this](const Tactic* t) { return !enabled(*t); });
-    if (tactics.size() > 1 && options_.optimization_level < 5 && is_reference(*tactics.back())) tactics.pop_back();
+    if (tactics.size() > 1 && options_.optimization_level < kExhaustive && is_reference(*tactics.back()))
+      tactics.pop_back();
     const int limit = options_.max_tactics > 0 ? options_.max_tactics : (options_.optimization_level <= 1 ? 1 : 64);
     if (static_cast<int>(tactics.size()) > limit) tactics.resize(static_cast<size_t>(limit));
     return tactics;
   }
 
   Status add_choice(const NodeView& view, const std::vector<const Tactic*>& tactics, Layout in, Layout layout_out,
-                    std::vector<Refusal>& refusals, std::vector<Choice>& out) {
-    Choice c = PLANISH_TRY(fastest(view, tactics, refusals));
+                    std::vector<Refusal>& refusals, std::vector<Choice>& out, double& node_ms) {
+    Choice c = PLANISH_TRY(fastest(view, tactics, refusals, node_ms));
     if (c.tactic == nullptr) return {};
     c.in = in;
     c.out = layout_out;
@@ -235,9 +297,10 @@ class Selector {
     return {};
   }
 
-  /// The fastest of the tactics; tactic nullptr when none could be timed.
+  /// The fastest of the tactics; tactic nullptr when none could be timed or none is worth it. `node_ms` is the best
+  /// time of the node in any layout.
   Result<Choice> fastest(const NodeView& view, const std::vector<const Tactic*>& tactics,
-                         std::vector<Refusal>& refusals) {
+                         std::vector<Refusal>& refusals, double& node_ms) {
     Choice best;
     best.time_ms = kImpossible;
     std::vector<Candidate> timed_tactics;
@@ -246,9 +309,16 @@ class Selector {
       if (options_.optimization_level == 0) {
         ms = estimate(view, *tactic);
       } else {
-        auto timed = timer_.time(view, *tactic);
+        const double to_beat = prunes() ? std::min(best.time_ms, node_ms + generous_reformats_ms(view)) : kImpossible;
+        if (prunes() && order_.is_hopeless(view, *tactic, node_ms, to_beat)) continue;
+        auto timed = timer_.time(view, *tactic, to_beat);
         if (!timed.ok()) {
-          if (timed.error().code == Code::invalid_argument) return std::move(timed).take_error();
+          if (timed.error().code == Code::invalid_argument) {
+            if (!prunes()) return std::move(timed).take_error();
+            // Another build may have left it out. It matters only where the cache knows no way to run the node.
+            missing_ = std::move(timed).take_error();
+            continue;
+          }
           if (timed.error().code == Code::out_of_memory) over_limit_ = timed.error();
           refusals.push_back({std::string(tactic->id), timed.error().message()});
           continue;
@@ -256,6 +326,7 @@ class Selector {
         ms = *timed;
       }
       timed_tactics.push_back({std::string(tactic->id), static_cast<float>(ms)});
+      node_ms = std::min(node_ms, ms);
       if (ms >= best.time_ms) continue;
       best.time_ms = ms;
       best.tactic = tactic;
@@ -285,7 +356,8 @@ class Selector {
     const NodeView view = reformat_view({from.type, desc.shape, from.layout}, to.layout, node, to.type);
     if (contiguous_parts(view)) return ms = 0;
     std::vector<Refusal> refusals;
-    auto c = fastest(view, candidates(view, refusals), refusals);
+    double best_ms = kImpossible;
+    auto c = fastest(view, candidates(view, refusals), refusals, best_ms);
     return ms = c.ok() && c->tactic != nullptr ? c->time_ms : kImpossible;
   }
 
@@ -415,6 +487,8 @@ class Selector {
   const Target& target_;
   const TacticTable& table_;
   TacticTimer& timer_;
+  TacticOrder order_;
+  std::optional<Error> missing_;     ///< a time of the node at hand that --errorOnTimingCacheMiss does not let measure
   std::optional<Error> over_limit_;  ///< a tactic of the node at hand that --memPoolSize keeps out
   Uses uses_;
   std::vector<std::vector<Choice>> choices_;

@@ -10,10 +10,14 @@ namespace planish {
 
 TacticTimer::TacticTimer(const BuildOptions& options, const Target& target) : options_(options), target_(target) {
   // Higher levels repeat longer: noise, not the number of candidates, is what costs the last percent.
-  const int level = std::clamp(options.optimization_level, 0, 5);
-  effort_.max_runs = std::max(options.avg_timing, 1);
+  constexpr int kExhaustive = 5;
+  constexpr int kThoroughness = 8;
+  const int level = std::clamp(options.optimization_level, 0, kExhaustive);
+  is_thorough_ = level == kExhaustive;
+  const int times = is_thorough_ ? kThoroughness : 1;
+  effort_.max_runs = std::max(options.avg_timing, 1) * times;
   effort_.min_runs = std::min(effort_.max_runs, std::max(1, level));
-  effort_.budget_ms = level <= 1 ? 2.0 : 6.0 * level;
+  effort_.budget_ms = level <= 1 ? 2.0 : 6.0 * level * times;
   if (!options.use_timing_cache) return;
   path_ = options.timing_cache_file ? options.timing_cache_file : TimingCache::default_path();
   if (!path_) return;
@@ -43,14 +47,24 @@ bool TacticTimer::is_cold(const NodeView& view) const {
   return cached != 0 && bytes > cached;
 }
 
-Result<double> TacticTimer::time(const NodeView& view, const Tactic& tactic) {
+Result<double> TacticTimer::time(const NodeView& view, const Tactic& tactic, double to_beat_ms) {
   TimingEffort effort = effort_;
+  effort.to_beat_ms = to_beat_ms;
   effort.cold_constants = is_cold(view);
   const std::string key = fmt::format("{}|t{}{}|{}@{}|{}", target_.device->fingerprint(), target_.threads,
                                       effort.cold_constants ? "|cold" : "", tactic.id, tactic.version, work_key(view));
-  if (const auto known = cache_.find(key)) {
+  const std::string rough_key = key + "|rough";
+  const std::string thorough_key = key + "|thorough";
+  auto known = cache_.find(thorough_key);
+  if (!known && !is_thorough_) known = cache_.find(key);
+  if (known) {
     ++from_cache_;
     return *known;
+  }
+  if (const auto rough = cache_.find(rough_key);
+      rough && (*rough > to_beat_ms || options_.error_on_timing_cache_miss)) {
+    ++from_cache_;
+    return *rough;
   }
   if (options_.error_on_timing_cache_miss)
     return Error{.code = Code::invalid_argument,
@@ -65,9 +79,20 @@ Result<double> TacticTimer::time(const NodeView& view, const Tactic& tactic) {
     peak_layer_ = view.node->name;
   }
   // A time that other work disturbed decides this build only; the next one measures again.
-  if (timing.stable) cache_.add(key, timing.ms);
+  if (timing.given_up)
+    cache_.add(rough_key, timing.ms);
+  else if (timing.stable)
+    cache_.add(is_thorough_ ? thorough_key : key, timing.ms);
   return timing.ms;
 }
+
+std::string TacticTimer::named(const std::string& name) const {
+  return fmt::format("{}|t{}|{}", target_.device->fingerprint(), target_.threads, name);
+}
+
+std::optional<double> TacticTimer::recall(const std::string& name) const { return cache_.find(named(name)); }
+
+void TacticTimer::remember(const std::string& name, double value) { cache_.add(named(name), value); }
 
 void TacticTimer::save() {
   if (!path_ || timed_ == 0) return;

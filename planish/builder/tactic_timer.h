@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -16,8 +17,13 @@ class TacticTimer {
   /// Says how many bytes of weights a run of the whole network reads: when the last-level cache cannot be expected to
   /// keep them, layers are timed with weights in main memory.
   void expect_weights(size_t bytes);
-  /// Time in ms, measured or remembered. Error invalid_argument when the cache must know it and does not.
-  Result<double> time(const NodeView& view, const Tactic& tactic);
+  /// Time in ms, measured or remembered. A tactic that is sure to take longer than `to_beat_ms` is measured roughly.
+  /// Error invalid_argument when the cache must know the time and does not.
+  Result<double> time(const NodeView& view, const Tactic& tactic,
+                      double to_beat_ms = std::numeric_limits<double>::infinity());
+  /// Numbers beside the times that the cache keeps for this device and number of threads.
+  [[nodiscard]] std::optional<double> recall(const std::string& name) const;
+  void remember(const std::string& name, double value);
   /// Writes new times back. Failing to is only worth a warning: the engine does not depend on it.
   void save();
   [[nodiscard]] size_t timed() const { return timed_; }
@@ -27,12 +33,14 @@ class TacticTimer {
   [[nodiscard]] const std::string& peak_layer() const { return peak_layer_; }
 
  private:
+  [[nodiscard]] std::string named(const std::string& name) const;
   /// Whether the weights are to be read from main memory.
   [[nodiscard]] bool is_cold(const NodeView& view) const;
 
   const BuildOptions& options_;
   Target target_;
   TimingEffort effort_;
+  bool is_thorough_ = false;  ///< times of hastier builds are not good enough
   std::optional<std::filesystem::path> path_;
   TimingCache cache_;
   size_t timed_ = 0;

@@ -75,6 +75,14 @@ long preemptions() {
   return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
 }
 
+/// Whether the shortest of `runs` runs tells that no further one will be shorter than `to_beat_ms`. Disturbances only
+/// ever add, so that few runs have to be far off.
+bool is_hopeless(double shortest_ms, int runs, double to_beat_ms) {
+  constexpr double kMargins[] = {2.0, 1.4, 1.2};
+  constexpr double kClockMs = 0.002;  // what the clock and a first look at the operands may cost
+  return shortest_ms > to_beat_ms * kMargins[std::min(runs, 3) - 1] + kClockMs;
+}
+
 }  // namespace
 
 Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Target& target, const TimingEffort& effort,
@@ -136,9 +144,10 @@ Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Tar
   double best = std::numeric_limits<double>::max();
   double second = best;
   bool best_disturbed = false;
+  bool given_up = false;
   const auto agree = [&] { return second <= best * 1.1 + 0.001; };
   const auto begin = Clock::now();
-  for (int runs = 0; runs < effort.max_runs || !agree(); ++runs) {
+  for (int runs = 0; !given_up && (runs < effort.max_runs || !agree()); ++runs) {
     const double spent = ms_since(begin);
     if (runs >= effort.min_runs && spent > effort.budget_ms * (agree() ? 1.0 : kPatience)) break;
     if (effort.cold_constants)
@@ -151,8 +160,9 @@ Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Tar
     if (ms < best) best_disturbed = preemptions() != preempted;
     second = std::min(second, std::max(best, ms));
     best = std::min(best, ms);
+    given_up = !best_disturbed && is_hopeless(best, runs + 1, effort.to_beat_ms);
   }
-  return Timing{.memory_bytes = memory_bytes, .ms = best, .stable = agree() && !best_disturbed};
+  return Timing{.memory_bytes = memory_bytes, .ms = best, .given_up = given_up, .stable = agree() && !best_disturbed};
 }
 
 }  // namespace planish

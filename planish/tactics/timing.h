@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <span>
 
 #include "planish/tactics/tactic.h"
@@ -13,12 +14,15 @@ struct TimingEffort {
   double budget_ms = 20.0;  ///< no further run is started after this much time
   /// Every run finds the constants in main memory, as in a network whose weights the caches cannot hold.
   bool cold_constants = false;
+  /// What the tactic has to beat. Where its first runs say that it will not, it is given up.
+  double to_beat_ms = std::numeric_limits<double>::infinity();
 };
 
 /// What measuring a tactic gave.
 struct Timing {
   size_t memory_bytes = 0;  ///< what its operands and workspace took
   double ms = 0;            ///< the shortest run: whatever else the machine does only ever adds time
+  bool given_up = false;    ///< measured only until it was sure to be slower than TimingEffort::to_beat_ms
   bool stable = true;       ///< the two shortest runs agree within a tenth, and nothing else ran during the shortest
 };
 
