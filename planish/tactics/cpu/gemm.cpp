@@ -273,13 +273,13 @@ constinit const Tactic kCpuGemm{.id = "cpu.gemm",
                                 .pack = pack<kDirect>,
                                 .prepare = prepare<kDirect>,
                                 .unpack = unpack,
-                                .version = 4};
+                                .version = 5};
 constinit const Tactic kCpuStrassen{.id = "cpu.strassen",
                                     .ops = kOps,
                                     .supports = supports<kStrassen>,
                                     .pack = pack<kStrassen>,
                                     .prepare = prepare<kStrassen>,
                                     .unpack = unpack,
-                                    .version = 5};
+                                    .version = 6};
 
 }  // namespace planish

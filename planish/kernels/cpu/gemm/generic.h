@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "planish/base/macros.h"
+#include "planish/kernels/cpu/gemm/gelu.h"
 #include "planish/kernels/cpu/gemm/gemm.h"
 
 namespace planish::kernels {
@@ -162,24 +163,6 @@ struct Gemm {
       }
   }
 
-  /// x Phi(x). With |x| cut off at 5.2, beyond which Phi is 0 or 1 in f32, erf(x / sqrt 2) / x is a polynomial of
-  /// degree 12 in u = 2 (x / 5.2)^2 - 1, fitted so that the result errs by at most 1.5e-6 (found by reweighted least
-  /// squares).
-  PLANISH_INLINE static Vec gelu(Vec x) {
-    constexpr float kEdge = 5.2F;
-    constexpr float kCoefficients[] = {0.0018239996F,  -0.00514438958F, 0.00550921622F, -0.00672550714F, 0.0152327304F,
-                                       -0.0264178098F, 0.0367542122F,   -0.049120886F,  0.0638126392F,   -0.0798906534F,
-                                       0.100060849F,   -0.135486544F,   0.271899855F};
-    Vec c = x < -kEdge ? Vec{} - kEdge : x;
-    c = c > kEdge ? Vec{} + kEdge : c;
-    const Vec u = c * c * (2.0F / (kEdge * kEdge)) - 1.0F;
-    Vec erf = Vec{} + kCoefficients[0];
-#pragma GCC unroll 16
-    for (size_t i = 1; i < sizeof(kCoefficients) / sizeof(float); ++i) erf = erf * u + kCoefficients[i];
-    const Vec y = x * 0.5F * (erf * c + 1.0F);
-    return x < -kEdge ? Vec{} : y;
-  }
-
   static void finish(const GemmProblem& p, const Tile& t, bool last) {
     const GemmEpilogue e = last ? p.epilogue : GemmEpilogue{};
     const float* before = e.residual_last ? nullptr : e.residual;
@@ -207,7 +190,7 @@ struct Gemm {
                __attribute__((always_inline)) { leave(act(sum(at, offset, left, c)), offset, left); });
     };
     if (e.activate == nullptr) return all([](Vec v) __attribute__((always_inline)) { return v; });
-    if (e.op == PointwiseOp::gelu) return all([](Vec v) __attribute__((always_inline)) { return gelu(v); });
+    if (e.op == PointwiseOp::gelu) return all([](Vec v) __attribute__((always_inline)) { return Gelu<W>::of(v); });
     each([&](float* at, int64_t offset, int64_t left, int c)
              __attribute__((always_inline)) { store(at, sum(at, offset, left, c)); });
     e.activate(e.op, t.rows * kWidth, t.sums, nullptr, t.sums, e.alpha, e.beta);
