@@ -22,6 +22,8 @@ constexpr size_t kStages = 16;
 constexpr int64_t kThresholdRows = 1536;
 constexpr double kThresholdTrials = 11;
 
+int64_t rows_wanted(int64_t k) { return std::clamp(kRowsPerWeight * k, kFewestRows, kMostRows); }
+
 double work_of(const LayerRows& layer) {
   const auto k = static_cast<double>(layer.k);
   return static_cast<double>(layer.groups) * k * k * (3 * static_cast<double>(layer.rows) + 6 * k);
@@ -33,7 +35,7 @@ std::vector<LayerRows> choose_layers(const Graph& graph, const PlacementPlan& pl
   for (const QuantisedProduct& p : plan.products) {
     if (!InputRows::possible(graph, p, kLargestK)) continue;
     const InputRows rows(graph, p);
-    all.push_back({&p, rows.k(), rows.groups(), std::clamp(kRowsPerWeight * rows.k(), kFewestRows, kMostRows)});
+    all.push_back({&p, rows.k(), rows.groups(), rows_wanted(rows.k())});
   }
   std::stable_sort(all.begin(), all.end(),
                    [](const LayerRows& a, const LayerRows& b) { return work_of(a) < work_of(b); });
@@ -89,68 +91,87 @@ std::vector<LayerRows> readers_of(const Graph& graph, const PlacementPlan& plan,
   return layers;
 }
 
+/// Range of `tensor` by what it does to `readers`.
+void refine_range(const Graph& graph, const PlacementPlan& plan, ValueId tensor,
+                  const std::vector<TensorReader>& readers, const GramFunction& gram, CalibrationTable& table) {
+  const auto range = table.ranges.find(graph.value(tensor).name);
+  const auto quantiser = plan.quantisers.find(tensor);
+  if (range == table.ranges.end() || quantiser == plan.quantisers.end()) return;
+  TensorRange& r = range->second;
+  const TensorQuantization chosen = choose_by_output(graph, readers, quantiser->second, r.min, r.max, gram);
+  if (chosen == quantiser->second) return;
+  (chosen.type == DType::u8 ? r.unsigned_scale : r.scale) = chosen.scale;
+  if (chosen.type == DType::u8) r.unsigned_zero = static_cast<int32_t>(chosen.zero);
+}
+
+/// First node of the layers from index `at` on, in whatever order they are; the end of the graph when there is none.
+int32_t first_node(const Graph& graph, const std::vector<LayerRows>& layers, size_t at) {
+  auto node = static_cast<int32_t>(graph.nodes.size());
+  for (; at < layers.size(); ++at) node = std::min(node, layers[at].product->node);
+  return node;
+}
+
 }  // namespace
 
-Status refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
-                     const AdaptiveOptions& options, CalibrationTable& table) {
-  const std::vector<LayerRows> layers = readers_of(graph, plan, options.work);
-  const GramFunction gram = engine_gram(options.threads);
-  for (size_t first = 0, end = 0; first < layers.size() && samples.batches() > 0; first = end) {
+Result<RowsByNode> refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
+                                 const AdaptiveOptions& options, CalibrationTable& table) {
+  if (samples.batches() == 0) return RowsByNode{};
+  std::vector<LayerRows> layers = readers_of(graph, plan, options.work);
+  // Where all of them fit, the rows that weights are adapted to are taken in the same run.
+  std::vector<LayerRows> for_both = layers;
+  for (LayerRows& layer : for_both) layer.more_rows = rows_wanted(layer.k);
+  if (fitting_layers(for_both, 0) == for_both.size()) layers = std::move(for_both);
+  const GramFunction gram = packed_gram(options.threads);
+  LayerWalk walk(graph, samples, options.threads, options.profile, options.network);
+  SeenRows seen;
+  for (size_t first = 0, end = 0; first < layers.size(); first = end) {
     end = fitting_layers(layers, first);
     const std::vector<LayerRows> next(layers.begin() + static_cast<ptrdiff_t>(first),
                                       layers.begin() + static_cast<ptrdiff_t>(end));
-    const RowsByNode rows = PLANISH_TRY(collect_rows(graph, graph, next, samples, options.threads, options.profile));
+    seen = PLANISH_TRY(walk.look(graph, next, first_node(graph, layers, end)));
     for (size_t i = 0, behind = 0; i < next.size(); i = behind) {
       if (options.progress) options.progress("ranges", first + i, layers.size());
       std::vector<TensorReader> readers;
       const ValueId tensor = next[i].product->input;
       for (behind = i; behind < next.size() && next[behind].product->input == tensor; ++behind)
-        readers.push_back({next[behind].product, &rows.at(next[behind].product->node)});
-      const auto range = table.ranges.find(graph.value(tensor).name);
-      const auto quantiser = plan.quantisers.find(tensor);
-      if (range == table.ranges.end() || quantiser == plan.quantisers.end()) continue;
-      TensorRange& r = range->second;
-      const TensorQuantization chosen = choose_by_output(graph, readers, quantiser->second, r.min, r.max, gram);
-      if (chosen == quantiser->second) continue;
-      (chosen.type == DType::u8 ? r.unsigned_scale : r.scale) = chosen.scale;
-      if (chosen.type == DType::u8) r.unsigned_zero = static_cast<int32_t>(chosen.zero);
+        readers.push_back({next[behind].product, &seen.rows.at(next[behind].product->node)});
+      refine_range(graph, plan, tensor, readers, gram, table);
     }
   }
   if (options.progress) options.progress("ranges", layers.size(), layers.size());
-  return {};
+  return std::move(seen.more);
 }
 
 Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
-                                        const AdaptiveOptions& options, const std::map<int32_t, int>& largest,
-                                        std::map<int32_t, QuantisedWeights>& weights) {
+                                        const AdaptiveOptions& options, const std::map<int32_t, WeightLimit>& limits,
+                                        RowsByNode in_float, std::map<int32_t, QuantisedWeights>& weights) {
   std::set<int32_t> done;
   if (samples.batches() == 0) return done;
   const auto stages = stages_of(choose_layers(graph, plan, options.work));
-  const GramFunction gram = engine_gram(options.threads);
+  const GramFunction gram = packed_gram(options.threads);
   std::vector<LayerRows> layers;
   for (const auto& stage : stages) layers.insert(layers.end(), stage.begin(), stage.end());
-  RowsByNode in_float;
-  for (size_t s = 0; s < stages.size(); ++s) {
+  LayerWalk float_walk(graph, samples, options.threads, options.profile);
+  LayerWalk quantised_walk(graph, samples, options.threads, options.profile);
+  size_t first = 0;  // of the stage, in `layers`
+  for (size_t s = 0; s < stages.size(); first += stages[s++].size()) {
     if (options.progress) options.progress("rounding", s, stages.size());
     if (!std::ranges::all_of(stages[s], [&](const LayerRows& l) { return in_float.contains(l.product->node); })) {
-      const auto first = static_cast<size_t>(std::ranges::find(layers, stages[s].front().product, &LayerRows::product) -
-                                             layers.begin());
       const size_t end = std::max(fitting_layers(layers, first), first + stages[s].size());
       const std::vector<LayerRows> next(layers.begin() + static_cast<ptrdiff_t>(first),
                                         layers.begin() + static_cast<ptrdiff_t>(end));
-      in_float = PLANISH_TRY(collect_rows(graph, graph, next, samples, options.threads, options.profile));
+      in_float = PLANISH_TRY(float_walk.look(graph, next, first_node(graph, layers, end))).rows;
     }
-    const PlacementPlan before = plan_before(plan, stages[s].front().product->node);
-    Graph behind = PLANISH_TRY(place_qdq(graph, before, weights));
-    RowsByNode quantised =
-        PLANISH_TRY(collect_rows(std::move(behind), graph, stages[s], samples, options.threads, options.profile));
+    const int32_t here = stages[s].front().product->node;
+    Graph behind = PLANISH_TRY(place_qdq(graph, plan_before(plan, here), weights));
+    RowsByNode quantised = PLANISH_TRY(quantised_walk.look(std::move(behind), stages[s], here)).rows;
     for (const LayerRows& layer : stages[s]) {
       const int32_t node = layer.product->node;
       const auto quantiser = plan.quantisers.find(layer.product->input);
       if (quantiser == plan.quantisers.end() || !in_float.contains(node)) continue;
       InputRows& rows = quantised.at(node);
       round_to_steps(rows.values(), quantiser->second);
-      auto made = reconstruct_weights(graph, *layer.product, in_float.at(node), rows, largest.at(node), gram);
+      auto made = reconstruct_weights(graph, *layer.product, in_float.at(node), rows, limits.at(node), gram);
       in_float.erase(node);
       quantised.erase(node);
       if (!made) continue;

@@ -6,6 +6,8 @@
 #include <string_view>
 
 #include "planish/api/kept_samples.h"
+#include "planish/api/layer_rows.h"
+#include "planish/api/observed_network.h"
 #include "planish/api/quantize.h"
 #include "planish/quant/weights.h"
 
@@ -21,18 +23,20 @@ struct AdaptiveOptions {
   int threads = 0;
   ProfileRanges profile;
   RoundingProgress progress;
+  ObservedNetwork* network = nullptr;  ///< the float network when it is built already; shows what layers read
 };
 
 /// Replaces ranges in `table` by those that move the results of the layers reading the tensor least; see
-/// choose_by_output(). The number types are those of the plan.
-Status refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
-                     const AdaptiveOptions& options, CalibrationTable& table);
+/// choose_by_output(). The number types are those of the plan. Returns what it saw of the float network where
+/// adapt_weights() can use it; else nothing.
+Result<RowsByNode> refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
+                                 const AdaptiveOptions& options, CalibrationTable& table);
 
 /// Replaces `weights` (by node, one entry per product of the plan) by those that reconstruct_weights() finds on the
-/// samples, layer after layer: each sees its input as the quantised layers in front of it leave it. Returns the nodes
-/// whose weights it made.
+/// samples, layer after layer: each sees its input as the quantised layers in front of it leave it. `in_float`: from
+/// refine_ranges(). Returns the nodes whose weights it made.
 Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
-                                        const AdaptiveOptions& options, const std::map<int32_t, int>& largest,
-                                        std::map<int32_t, QuantisedWeights>& weights);
+                                        const AdaptiveOptions& options, const std::map<int32_t, WeightLimit>& limits,
+                                        RowsByNode in_float, std::map<int32_t, QuantisedWeights>& weights);
 
 }  // namespace planish::api

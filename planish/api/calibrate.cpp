@@ -99,27 +99,29 @@ void fill_table(const Graph& graph, const Statistics::Map& statistics, const std
 }
 
 /// Adapts the weights of the layers that are worth it by default, while the samples are at hand.
-Status adapt(const Graph& graph, const KeptSamples& samples, const CalibrationOptions& options,
-             CalibrationTable& table) {
+Status adapt(const Graph& graph, ObservedNetwork& network, const KeptSamples& samples,
+             const CalibrationOptions& options, CalibrationTable& table) {
   QuantizeOptions numbers;
   numbers.full_range = options.full_range;
-  numbers.narrow_weights = options.narrow_weights;
+  numbers.weight_range = options.weight_range;
   set_build_defaults(numbers);
   const AdaptiveOptions adaptive{.work = options.adapt_work,
                                  .threads = options.threads,
                                  .profile = options.calibration_profile,
-                                 .progress = options.progress};
+                                 .progress = options.progress,
+                                 .network = &network};
+  RowsByNode rows;
   if (options.method == CalibrationMethod::automatic) {
     const PlacementPlan first = plan_quantisation(graph, placement_options(table, numbers));
-    PLANISH_TRY(refine_ranges(graph, first, samples, adaptive, table));
+    rows = PLANISH_TRY(refine_ranges(graph, first, samples, adaptive, table));
   }
   const PlacementPlan plan = plan_quantisation(graph, placement_options(table, numbers));
   std::map<int32_t, QuantisedWeights> weights = nearest_weights(graph, plan, table, numbers);
-  const std::map<int32_t, int> largest = largest_weights(plan, numbers);
-  const auto done = PLANISH_TRY(adapt_weights(graph, plan, samples, adaptive, largest, weights));
+  const std::map<int32_t, WeightLimit> limits = weight_limits(graph, plan, numbers);
+  const auto done = PLANISH_TRY(adapt_weights(graph, plan, samples, adaptive, limits, std::move(rows), weights));
   for (const QuantisedProduct& p : plan.products)
     if (done.contains(p.node))
-      table.adapted_weights[adapted_name(graph, p)] = to_adapted(plan, p, weights.at(p.node), largest.at(p.node));
+      table.adapted_weights[adapted_name(graph, p)] = to_adapted(plan, p, weights.at(p.node), limits.at(p.node));
   return {};
 }
 
@@ -171,7 +173,7 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   fill_table(graph, statistics.all(), needed, options, table);
   statistics = {};
   if (options.adapt_weights)
-    if (auto adapted = adapt(graph, kept, options, table); !adapted.ok() && options.warn)
+    if (auto adapted = adapt(graph, network, kept, options, table); !adapted.ok() && options.warn)
       options.warn(fmt::format("Weights are rounded to nearest: {}", adapted.error().message()));
   return table;
 }

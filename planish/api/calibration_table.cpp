@@ -82,6 +82,7 @@ Status read_json(const Json& json, CalibrationTable& table, std::string_view fil
     w.input_zero = entry.value("input_zero", 0);
     w.input_unsigned = entry.value("input_unsigned", false);
     w.largest = entry.value("largest", 127);
+    w.pair = entry.value("pair", 0);
   }
   return {};
 }
@@ -92,7 +93,8 @@ Json adapted_json(const std::map<std::string, AdaptedWeights>& adapted) {
     Json entry{{"input_scale", w.input_scale},
                {"input_zero", w.input_zero},
                {"input_unsigned", w.input_unsigned},
-               {"largest", w.largest}};
+               {"largest", w.largest},
+               {"pair", w.pair}};
     if (!w.bias.empty()) entry["bias"] = w.bias;
     entry["q"] = base64_encode({reinterpret_cast<const uint8_t*>(w.q.data()), w.q.size()});
     json[name] = std::move(entry);

@@ -1,61 +1,80 @@
 #include "planish/api/gram.h"
 
-#include <fmt/format.h>
-
-#include <array>
-#include <map>
+#include <algorithm>
+#include <vector>
 
 #include "planish/base/isa.h"
-#include "planish/builder/builder.h"
-#include "planish/ir/text.h"
-#include "planish/runtime/context.h"
-#include "planish/tactics/cpu/cpu_tactics.h"
+#include "planish/base/parallel.h"
+#include "planish/kernels/cpu/gemm/gemm.h"
 
 namespace planish::api {
 namespace {
 
-/// Fewer multiplications than this are not worth an engine.
-constexpr int64_t kSmall = int64_t{1} << 20;
+/// Fewer multiplications than this are not worth packing.
+constexpr int64_t kSmall = int64_t{1} << 15;
+/// Rows of the result that are made at once, and of the factors that are summed at once: they stay in the second-level
+/// cache.
+constexpr int64_t kRows = 48;
+constexpr int64_t kDepth = 256;
+constexpr int64_t kTile = 32;
 
-class EngineGram {
- public:
-  explicit EngineGram(int threads) : threads_(threads > 0 ? threads : cpu_features().physical_cores) {}
+/// x [n, a] as [a, n].
+void transpose(int64_t n, int64_t a, const float* x, float* out) {
+  parallel_for((a + kTile - 1) / kTile, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin * kTile; row < std::min(a, end * kTile); row += kTile)
+      for (int64_t first = 0; first < n; first += kTile)
+        for (int64_t r = row; r < std::min(a, row + kTile); ++r)
+          for (int64_t i = first; i < std::min(n, first + kTile); ++i) out[r * n + i] = x[i * a + r];
+  });
+}
 
-  Status run(int64_t n, int64_t a, int64_t b, const float* x, const float* y, float* out) {
-    auto& context = contexts_[{n, a, b}];
-    if (context == nullptr) context = PLANISH_TRY(make(n, a, b));
-    PLANISH_TRY(context->bind("x", DevicePtr{reinterpret_cast<uintptr_t>(x)}));
-    PLANISH_TRY(context->bind("y", DevicePtr{reinterpret_cast<uintptr_t>(y)}));
-    PLANISH_TRY(context->bind("z", DevicePtr{reinterpret_cast<uintptr_t>(out)}));
-    set_num_threads(threads_);
-    return context->run();
-  }
-
- private:
-  Result<std::unique_ptr<Context>> make(int64_t n, int64_t a, int64_t b) const {
-    auto graph = PLANISH_TRY(
-        parse_text(fmt::format("graph \"gram\" (x: f32[{0},{1}], y: f32[{0},{2}]) -> (z) {{\n"
-                               "  t = Transpose(x) {{perm = [1, 0]}} @transpose\n  z = MatMul(t, y) @product\n}}\n",
-                               n, a, b)));
-    BuildOptions options;
-    options.threads = threads_;
-    options.optimization_level = 0;
-    auto engine = std::make_shared<planish::Engine>(
-        PLANISH_TRY(build_engine(std::move(graph), options, host_device(), cpu_tactics())));
-    const auto executable = PLANISH_TRY(Executable::create(std::move(engine), host_device(), cpu_tactics(), threads_));
-    return Context::create(executable);
-  }
-
-  int threads_;
-  std::map<std::array<int64_t, 3>, std::unique_ptr<Context>> contexts_;
+/// Memory that is used again by the next product.
+struct Buffers {
+  std::vector<float> rows;
+  std::vector<float> packed;
 };
+
+void multiply(int64_t n, int64_t a, int64_t b, const float* x, const float* y, float* out, Buffers& buffers) {
+  const kernels::GemmKernel& kernel = kernels::best_gemm_kernel(1);
+  buffers.rows.resize(static_cast<size_t>(a * n));
+  transpose(n, a, x, buffers.rows.data());
+  buffers.packed.resize(static_cast<size_t>(kernels::gemm_weights_size(kernel, n, b)));
+  kernels::pack_gemm_weights(kernel, n, b, y, b, 1, buffers.packed.data());
+  const bool symmetric = x == y && a == b;
+  const int64_t panels = (b + kernel.panel - 1) / kernel.panel;
+  const int64_t blocks = (a + kRows - 1) / kRows;
+  const kernels::GemmProblem problem{.m = a,
+                                     .n = b,
+                                     .k = n,
+                                     .a = buffers.rows.data(),
+                                     .a_row = n,
+                                     .weights = buffers.packed.data(),
+                                     .c = out,
+                                     .c_row = b};
+  parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      // Of a symmetric result the first blocks have the most columns: each thread gets long and short ones.
+      const int64_t block = i % 2 == 0 ? i / 2 : blocks - 1 - i / 2;
+      kernels::GemmPart part{.row = block * kRows, .depth = std::min(n, kDepth), .chunk = kRows};
+      part.rows = std::min(kRows, a - part.row);
+      part.panel = symmetric ? part.row / kernel.panel : 0;
+      part.panels = panels - part.panel;
+      kernel.run(problem, part);
+    }
+  });
+  for (int64_t r = 0; symmetric && r < a; ++r)
+    for (int64_t c = 0; c < r; ++c) out[r * b + c] = out[c * b + r];
+}
 
 }  // namespace
 
-GramFunction engine_gram(int threads) {
-  const auto engine = std::make_shared<EngineGram>(threads);
-  return [engine](int64_t n, int64_t a, int64_t b, const float* x, const float* y, float* out) {
-    if (n * a * b < kSmall || !engine->run(n, a, b, x, y, out).ok()) gram_by_loops(n, a, b, x, y, out);
+GramFunction packed_gram(int threads) {
+  const int count = threads > 0 ? threads : cpu_features().physical_cores;
+  return [count, buffers = Buffers()](int64_t n, int64_t a, int64_t b, const float* x, const float* y,
+                                      float* out) mutable {
+    if (n * a * b < kSmall) return gram_by_loops(n, a, b, x, y, out);
+    set_num_threads(count);
+    multiply(n, a, b, x, y, out, buffers);
   };
 }
 

@@ -1,60 +1,199 @@
 #include "planish/api/layer_rows.h"
 
 #include <algorithm>
+#include <cstring>
+#include <optional>
 #include <set>
-#include <string>
 
 #include "planish/api/observed_network.h"
+#include "planish/passes/pass.h"
 
 namespace planish::api {
 namespace {
 
 /// Rows of the float network that are kept at once.
 constexpr int64_t kRowBytes = int64_t{256} << 20;
+/// Tensors between two parts of a network; those of the part before are still there while they are made.
+constexpr size_t kCutBytes = size_t{96} << 20;
+
+/// What nodes from number `node` on read of what comes before; nullopt where that is not all f32.
+std::optional<std::set<std::string>> crossing(const Graph& graph, int32_t node) {
+  std::set<ValueId> before(graph.inputs.begin(), graph.inputs.end());
+  for (int32_t n = 0; n < node; ++n)
+    before.insert(graph.nodes[static_cast<size_t>(n)].outputs.begin(),
+                  graph.nodes[static_cast<size_t>(n)].outputs.end());
+  std::set<std::string> names;
+  for (auto n = static_cast<size_t>(node); n < graph.nodes.size(); ++n)
+    for (const ValueId v : graph.nodes[n].inputs) {
+      if (v == kNoValue || graph.constant_of(v) != nullptr || !before.contains(v)) continue;
+      if (graph.value(v).dtype != DType::f32 || !graph.value(v).shape) return std::nullopt;
+      names.insert(graph.value(v).name);
+    }
+  if (names.empty()) return std::nullopt;
+  return names;
+}
+
+/// The tensors of a cut as they are computed, batch after batch.
+class CutRecorder {
+ public:
+  CutRecorder(std::set<std::string> names, size_t batches) : names_(std::move(names)), batches_(batches) {}
+
+  void add(std::string_view name, const TensorDesc& desc, const float* data) {
+    if (!fits_ || !names_.contains(std::string(name))) return;
+    const bool is_next =
+        cut_.empty() || std::ranges::any_of(cut_.back(), [&](const auto& t) { return t.first == name; });
+    if (is_next) cut_.emplace_back();
+    Tensor copy(DType::f32, desc.shape);
+    std::memcpy(copy.raw(), data, copy.bytes());
+    bytes_ += copy.bytes();
+    cut_.back().emplace_back(name, std::move(copy));
+    fits_ = desc.layout == Layout::row_major && bytes_ / cut_.size() * std::max(batches_, cut_.size()) <= kCutBytes;
+    if (!fits_) cut_.clear();
+  }
+
+  /// Empty when the tensors did not fit or were not all shown.
+  std::vector<std::vector<std::pair<std::string, Tensor>>> take() {
+    const bool complete = std::ranges::all_of(cut_, [this](const auto& t) { return t.size() == names_.size(); });
+    return fits_ && complete ? std::move(cut_) : std::vector<std::vector<std::pair<std::string, Tensor>>>{};
+  }
+
+ private:
+  std::set<std::string> names_;
+  size_t batches_;
+  size_t bytes_ = 0;
+  bool fits_ = true;
+  std::vector<std::vector<std::pair<std::string, Tensor>>> cut_;
+};
 
 }  // namespace
 
-Result<RowsByNode> collect_rows(Graph network, const Graph& graph, const std::vector<LayerRows>& layers,
-                                const KeptSamples& samples, int threads, const ProfileRanges& profile) {
-  RowsByNode rows;
-  std::multimap<std::string, const LayerRows*, std::less<>> readers;
-  std::set<std::string> needed;
-  network.outputs.clear();
-  for (const LayerRows& layer : layers) {
-    rows.emplace(layer.product->node, InputRows(graph, *layer.product));
-    const std::string& name = graph.value(layer.product->input).name;
-    readers.emplace(name, &layer);
-    if (!needed.insert(name).second) continue;
+CalibrationBatch LayerWalk::batch(size_t i) const {
+  if (cut_.empty()) return samples_.batch(i);
+  CalibrationBatch out;
+  for (const auto& [name, tensor] : cut_[i])
+    out.inputs.emplace_back(
+        name, HostTensor{DType::f32, tensor.shape(), {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()}});
+  return out;
+}
+
+/// Makes the tensors of the cut the inputs of `network`, without what computes them.
+Status LayerWalk::start_at_cut(Graph& network) const {
+  if (cut_.empty()) return {};
+  std::set<ValueId> inputs;
+  for (const auto& [name, tensor] : cut_.front()) {
     const auto v = network.find_value(name);
-    const bool is_input = v && std::ranges::find(network.inputs, *v) != network.inputs.end();
-    if (v && !is_input) network.outputs.push_back(*v);
+    if (!v) return Error{.code = Code::internal, .tensor = name, .what = "the network has lost a tensor"};
+    Shape dims = tensor.shape();
+    for (const auto& other : cut_)
+      for (const auto& [other_name, t] : other)
+        for (size_t d = 0; other_name == name && d < dims.size(); ++d)
+          if (t.shape()[d] != dims[d]) dims[d] = -1;
+    network.value(*v).shape = std::move(dims);
+    network.value(*v).dim_names.clear();
+    inputs.insert(*v);
   }
-  const int64_t count = std::max<int64_t>(1, samples.samples());
-  const auto show = [&](std::string_view name, const TensorDesc& desc, const float* data) {
-    const auto [first, last] = readers.equal_range(name);
-    for (auto it = first; it != last; ++it)
-      rows.at(it->second->product->node)
-          .add(data, desc.shape, desc.layout, std::max<int64_t>(1, it->second->rows / count));
+  for (Node& node : network.nodes)
+    for (ValueId& y : node.outputs)
+      if (inputs.contains(y)) y = kNoValue;
+  network.inputs.assign(inputs.begin(), inputs.end());
+  network = PLANISH_TRY(dead_code(network, {}));
+  return {};
+}
+
+namespace {
+
+/// What is looked at in one run: rows for layers, and tensors for the next cut.
+class Look {
+ public:
+  Look(const Graph& graph, const std::vector<LayerRows>& layers, int64_t samples) : samples_(samples) {
+    for (const LayerRows& layer : layers) {
+      const int32_t node = layer.product->node;
+      seen_.rows.emplace(node, InputRows(graph, *layer.product)).first->second.reserve(layer.rows);
+      if (layer.more_rows > 0)
+        seen_.more.emplace(node, InputRows(graph, *layer.product)).first->second.reserve(layer.more_rows);
+      const std::string& name = graph.value(layer.product->input).name;
+      readers_.emplace(name, &layer);
+      needed_.insert(name);
+    }
+  }
+  void record(std::set<std::string> names, size_t batches) {
+    needed_.insert(names.begin(), names.end());
+    recorder_.emplace(std::move(names), batches);
+  }
+  void show(std::string_view name, const TensorDesc& desc, const float* data) {
+    const auto [first, last] = readers_.equal_range(name);
+    const auto add = [&](InputRows& rows, int64_t wanted) {
+      rows.add(data, desc.shape, desc.layout, std::max<int64_t>(1, wanted / samples_));
+    };
+    for (auto it = first; it != last; ++it) {
+      const LayerRows& layer = *it->second;
+      add(seen_.rows.at(layer.product->node), layer.rows);
+      if (layer.more_rows > 0) add(seen_.more.at(layer.product->node), layer.more_rows);
+    }
+    if (recorder_) recorder_->add(name, desc, data);
+  }
+  [[nodiscard]] const std::set<std::string>& needed() const { return needed_; }
+  [[nodiscard]] std::optional<CutRecorder>& recorder() { return recorder_; }
+  [[nodiscard]] bool saw_all() const {
+    return std::ranges::all_of(seen_.rows, [](const auto& entry) { return entry.second.rows() > 0; });
+  }
+  [[nodiscard]] SeenRows take() { return std::move(seen_); }
+
+ private:
+  int64_t samples_;
+  SeenRows seen_;
+  std::multimap<std::string, const LayerRows*, std::less<>> readers_;
+  std::set<std::string> needed_;
+  std::optional<CutRecorder> recorder_;
+};
+
+}  // namespace
+
+Result<SeenRows> LayerWalk::look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before) {
+  Look look(graph_, layers, std::max<int64_t>(1, samples_.samples()));
+  const auto show = [&look](std::string_view name, const TensorDesc& desc, const float* data) {
+    look.show(name, desc, data);
   };
-  if (network.outputs.empty()) {  // inputs alone are looked at: nothing is computed
-    for (size_t i = 0; i < samples.batches(); ++i) {
-      const CalibrationBatch batch = samples.batch(i);
-      for (const auto& [name, tensor] : batch.inputs)
+  if (built_ != nullptr) {
+    for (size_t i = 0; i < samples_.batches(); ++i) PLANISH_TRY(built_->run(samples_.batch(i), show));
+    if (look.saw_all()) return look.take();
+    built_ = nullptr;  // it has a tensor in a layout that rows cannot be read from
+    return this->look(std::move(network), layers, final_before);
+  }
+  if (auto next = crossing(graph_, final_before)) look.record(std::move(*next), batches());
+  network.outputs.clear();
+  std::set<std::string> given;
+  if (cut_.empty())
+    for (const ValueId v : network.inputs) given.insert(network.value(v).name);
+  else
+    for (const auto& [name, tensor] : cut_.front()) given.insert(name);
+  for (const std::string& name : look.needed())
+    if (const auto v = network.find_value(name); v && !given.contains(name)) network.outputs.push_back(*v);
+  if (network.outputs.empty()) {  // inputs alone are looked at: nothing is computed, and nothing is nearer than they
+    look.recorder().reset();
+    for (size_t i = 0; i < batches(); ++i) {
+      const CalibrationBatch inputs = batch(i);
+      for (const auto& [name, tensor] : inputs.inputs)
         if (tensor.dtype == DType::f32)
           show(name, {DType::f32, tensor.dims, Layout::row_major}, reinterpret_cast<const float*>(tensor.data.data()));
     }
-    return rows;
+    return look.take();
   }
-  ObservedNetwork observed(network, {}, threads, profile, 0);  // what is needed is an output
-  for (size_t i = 0; i < samples.batches(); ++i) PLANISH_TRY(observed.run(samples.batch(i), show));
-  return rows;
+  PLANISH_TRY(start_at_cut(network));
+  // What is needed is an output.
+  ObservedNetwork observed(network, {}, threads_, cut_.empty() ? profile_ : ProfileRanges{}, 0, !cut_.empty());
+  for (size_t i = 0; i < batches(); ++i) PLANISH_TRY(observed.run(batch(i), show));
+  if (look.recorder())
+    if (auto made = look.recorder()->take(); !made.empty()) cut_ = std::move(made);
+  return look.take();
 }
 
 size_t fitting_layers(const std::vector<LayerRows>& layers, size_t first) {
   int64_t bytes = 0;
   size_t end = first;
   for (; end < layers.size(); ++end) {
-    bytes += layers[end].rows * layers[end].k * layers[end].groups * static_cast<int64_t>(sizeof(float));
+    bytes += (layers[end].rows + layers[end].more_rows) * layers[end].k * layers[end].groups *
+             static_cast<int64_t>(sizeof(float));
     if (end > first && bytes > kRowBytes) break;
   }
   return end;

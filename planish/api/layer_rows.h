@@ -1,9 +1,12 @@
 #pragma once
 
 #include <map>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "planish/api/kept_samples.h"
+#include "planish/api/observed_network.h"
 #include "planish/quant/input_rows.h"
 
 namespace planish::api {
@@ -13,15 +16,48 @@ struct LayerRows {
   const QuantisedProduct* product = nullptr;
   int64_t k = 0;
   int64_t groups = 1;
-  int64_t rows = 0;  ///< wanted
+  int64_t rows = 0;       ///< wanted
+  int64_t more_rows = 0;  ///< wanted in a second collection; 0: none
 };
 
 using RowsByNode = std::map<int32_t, InputRows>;
 
-/// Runs `network` (`graph`, or one that quantised layers of it replace) over the samples as far as the inputs of
-/// `layers`, which are products of `graph`.
-Result<RowsByNode> collect_rows(Graph network, const Graph& graph, const std::vector<LayerRows>& layers,
-                                const KeptSamples& samples, int threads, const ProfileRanges& profile);
+/// What a look saw, by the node of the layer.
+struct SeenRows {
+  RowsByNode rows;
+  RowsByNode more;  ///< of layers that want more_rows
+};
+
+/// Looks at what layers of a network read, one part of the network after the other. The tensors that lead from one part
+/// to the next are kept, for all samples, while they fit the memory for it: the next look then computes its own part
+/// alone.
+class LayerWalk {
+ public:
+  /// `graph`: the float network, whose products are looked at; `built`: the same, ready to run (may be null), in whose
+  /// place no other network may then be looked at. All must outlive this.
+  LayerWalk(const Graph& graph, const KeptSamples& samples, int threads, const ProfileRanges& profile,
+            ObservedNetwork* built = nullptr)
+      : graph_(graph), samples_(samples), threads_(threads), profile_(profile), built_(built) {}
+
+  /// Runs `network` (the graph, or one that quantised layers of it replace) as far as the inputs of `layers`. Of the
+  /// graph's nodes those before number `final_before` compute in `network` what they will in all networks to come, and
+  /// all layers to come are behind them.
+  Result<SeenRows> look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before);
+
+ private:
+  using Tensors = std::vector<std::pair<std::string, Tensor>>;  ///< of one batch, by name
+
+  Status start_at_cut(Graph& network) const;
+  [[nodiscard]] size_t batches() const { return cut_.empty() ? samples_.batches() : cut_.size(); }
+  [[nodiscard]] CalibrationBatch batch(size_t i) const;
+
+  const Graph& graph_;
+  const KeptSamples& samples_;
+  int threads_ = 0;
+  const ProfileRanges& profile_;
+  ObservedNetwork* built_ = nullptr;
+  std::vector<Tensors> cut_;  ///< by batch; empty: the samples themselves
+};
 
 /// Takes layers from `layers`, from index `first` on, whose rows fit the memory for rows, at least one; returns the
 /// index behind them.

@@ -116,7 +116,7 @@ Status ObservedNetwork::run(const CalibrationBatch& batch, Show show) {
         inputs.push_back(tensor);
         break;
       }
-  const int64_t piece = rows_per_piece(inputs);
+  const int64_t piece = whole_ ? 0 : rows_per_piece(inputs);
   if (piece == 0) return run_piece(inputs, show);
   const int64_t rows = batch.samples > 0 ? std::min(inputs[0].dims[0], batch.samples) : inputs[0].dims[0];
   for (int64_t first = 0; first < rows; first += piece) {

@@ -153,15 +153,15 @@ Result<Model> quantize(const Model& model, const CalibrationTable& measured, con
   const PlacementPlan plan = plan_quantisation(graph, placement_options(table, options));
   PLANISH_TRY(check_names(graph, plan, table, options));
   std::map<int32_t, QuantisedWeights> weights = nearest_weights(graph, plan, table, options);
-  const std::map<int32_t, int> largest = largest_weights(plan, options);
+  const std::map<int32_t, WeightLimit> limits = weight_limits(graph, plan, options);
   const bool adaptable = options.per_channel && options.bias_correction;
   if (options.rounding == RoundingMethod::adaptive && options.data != nullptr && adaptable) {
     const AdaptiveOptions adaptive{.work = kPatientWork, .progress = options.progress};
     const KeptSamples samples = PLANISH_TRY(keep_samples(graph, *options.data, options));
-    (void)PLANISH_TRY(adapt_weights(graph, plan, samples, adaptive, largest, weights));
+    (void)PLANISH_TRY(adapt_weights(graph, plan, samples, adaptive, limits, {}, weights));
   } else if (adaptable && (measured.equalised != nullptr || !options.equalization) &&
              measured.model_hash == source.source_hash) {
-    const int64_t others = use_adapted(graph, plan, table, largest, weights);
+    const int64_t others = use_adapted(graph, plan, table, limits, weights);
     if (others > 0 && options.warn)
       options.warn(
           fmt::format("The calibration adapted the weights of {} layer(s) to other numbers (INT8 or UINT8, or "

@@ -65,11 +65,13 @@ struct TensorRange {
 struct AdaptedWeights {
   std::vector<int8_t> q;    ///< in the order of the layer's own weights; scales are those of rounding to nearest
   std::vector<float> bias;  ///< empty: the layer's own
-  /// What they were made for: the quantiser of the layer's input and the largest |q|. Another one makes them void.
+  /// What they were made for: the quantiser of the layer's input, the largest |q| and the largest sum of neighbours (0:
+  /// any). Another one makes them void.
   float input_scale = 0;
   int32_t input_zero = 0;
   bool input_unsigned = false;
   int32_t largest = 127;
+  int32_t pair = 0;
 };
 
 /// Histogram of |x| of one tensor, for reports.
@@ -116,6 +118,11 @@ struct CalibrationTable {
   static Result<CalibrationTable> from_json(std::string_view json, std::string_view file_name);
 };
 
+/// Which weights may meet UINT8. Processors without VNNI add two products in 16 bits, and must neither saturate nor
+/// lose speed: there neighbours may not be large together (`pairs`, as our kernels read them), or no weight may
+/// (`seven_bits`, in whatever order they are read).
+enum class WeightRange : uint8_t { full, pairs, seven_bits };
+
 struct CalibrationOptions {
   CalibrationMethod method = CalibrationMethod::automatic;
   double percentile = 99.99;
@@ -128,7 +135,7 @@ struct CalibrationOptions {
   bool adapt_weights = true;
   double adapt_work = 1e11;  ///< multiplications that adapting may take; the cheapest layers come first
   std::optional<bool> full_range;
-  std::optional<bool> narrow_weights;
+  std::optional<WeightRange> weight_range;
   /// Also evens out the ranges of channels between convolutions and calibrates the result
   /// (CalibrationTable::equalised).
   bool equalization = false;
@@ -158,9 +165,8 @@ struct QuantizeOptions {
   /// Tensors that reach much further to one side of zero than to the other get 255 steps (UINT8) instead of 127, which
   /// up to halves their rounding error. TensorRT reads INT8 only. nullopt: an INT8 build does it, quantize() does not.
   std::optional<bool> full_range;
-  /// Weights that meet UINT8 get 7 bits, so that processors without VNNI, which add two products in 16 bits, neither
-  /// saturate nor lose speed. nullopt: an INT8 build does it there, quantize() does not.
-  std::optional<bool> narrow_weights;
+  /// Of weights that meet UINT8. nullopt: `pairs` for an INT8 build on a processor without VNNI, else `full`.
+  std::optional<WeightRange> weight_range;
   /// Evens out the ranges of channels between convolutions first: as the table's calibration did, else by its
   /// channel_maxima (from calibrate(), or a cache with its side file), with ranges scaled along.
   bool equalization = false;
@@ -191,8 +197,8 @@ struct QuantizeReport {
 Result<Model> quantize(const Model& model, const CalibrationTable& table, const QuantizeOptions& options,
                        QuantizeReport* report = nullptr);
 
-/// Options with the numbers that an INT8 build on this machine uses (UINT8 where it is finer, 7-bit weights without
-/// VNNI).
+/// Options with the numbers that an INT8 build on this machine uses (UINT8 where it is finer, limited weights
+/// without VNNI).
 QuantizeOptions int8_build_options();
 
 /// Whether QuantizeOptions::equalization would change the model.

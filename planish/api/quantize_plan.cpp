@@ -25,7 +25,7 @@ void correct_biases(const Graph& graph, const PlacementPlan& plan, const Calibra
 void set_build_defaults(QuantizeOptions& options) {
   const bool vnni = cpu_features().avx512_vnni || cpu_features().avx_vnni;
   if (!options.full_range) options.full_range = true;
-  if (!options.narrow_weights) options.narrow_weights = !vnni;
+  if (!options.weight_range) options.weight_range = vnni ? WeightRange::full : WeightRange::pairs;
 }
 
 PlacementOptions placement_options(const CalibrationTable& table, const QuantizeOptions& options) {
@@ -53,24 +53,31 @@ PlacementOptions placement_options(const CalibrationTable& table, const Quantize
   return o;
 }
 
-std::map<int32_t, int> largest_weights(const PlacementPlan& plan, const QuantizeOptions& options) {
-  std::map<int32_t, int> largest;
+std::map<int32_t, WeightLimit> weight_limits(const Graph& graph, const PlacementPlan& plan,
+                                             const QuantizeOptions& options) {
+  std::map<int32_t, WeightLimit> limits;
+  const WeightRange range = options.weight_range.value_or(WeightRange::full);
   for (const QuantisedProduct& p : plan.products) {
     const auto q = plan.quantisers.find(p.input);
     const bool meets_unsigned = q != plan.quantisers.end() && q->second.type == DType::u8;
-    largest[p.node] = options.narrow_weights.value_or(false) && meets_unsigned ? kNarrowWeight : kLargestWeight;
+    WeightLimit& limit = limits[p.node];
+    if (!meets_unsigned || range == WeightRange::full) continue;
+    if (range == WeightRange::seven_bits)
+      limit.largest = kNarrowWeight;
+    else
+      limit = {kLargestWeight, kPairOfWeights, weight_neighbours(graph, p)};
   }
-  return largest;
+  return limits;
 }
 
 std::map<int32_t, QuantisedWeights> nearest_weights(const Graph& graph, const PlacementPlan& plan,
                                                     const CalibrationTable& table, const QuantizeOptions& options) {
   std::map<int32_t, QuantisedWeights> weights;
-  const auto largest = largest_weights(plan, options);
+  const auto limits = weight_limits(graph, plan, options);
   for (const QuantisedProduct& p : plan.products) {
     if (options.progress) options.progress("quantising", weights.size() + 1, plan.products.size());
     weights[p.node] =
-        quantise_weights(*graph.constant_of(p.weights), p.channel_axis, options.per_channel, largest.at(p.node));
+        quantise_weights(*graph.constant_of(p.weights), p.channel_axis, options.per_channel, limits.at(p.node));
   }
   if (options.bias_correction) correct_biases(graph, plan, table, weights);
   return weights;
@@ -88,12 +95,13 @@ std::string adapted_name(const Graph& graph, const QuantisedProduct& product) {
 }
 
 AdaptedWeights to_adapted(const PlacementPlan& plan, const QuantisedProduct& product, const QuantisedWeights& weights,
-                          int largest) {
+                          const WeightLimit& limit) {
   const TensorQuantization& input = plan.quantisers.at(product.input);
   AdaptedWeights out{.input_scale = input.scale,
                      .input_zero = static_cast<int32_t>(input.zero),
                      .input_unsigned = input.type == DType::u8,
-                     .largest = largest};
+                     .largest = limit.largest,
+                     .pair = limit.pair};
   const auto q = weights.q.span<int8_t>();
   out.q.assign(q.begin(), q.end());
   if (weights.bias) out.bias.assign(weights.bias->span<float>().begin(), weights.bias->span<float>().end());
@@ -101,7 +109,7 @@ AdaptedWeights to_adapted(const PlacementPlan& plan, const QuantisedProduct& pro
 }
 
 int64_t use_adapted(const Graph& graph, const PlacementPlan& plan, const CalibrationTable& table,
-                    const std::map<int32_t, int>& largest, std::map<int32_t, QuantisedWeights>& weights) {
+                    const std::map<int32_t, WeightLimit>& limits, std::map<int32_t, QuantisedWeights>& weights) {
   int64_t others = 0;
   for (const QuantisedProduct& p : plan.products) {
     const auto it = table.adapted_weights.find(adapted_name(graph, p));
@@ -113,7 +121,8 @@ int64_t use_adapted(const Graph& graph, const PlacementPlan& plan, const Calibra
     const bool fits = adapted.q.size() == static_cast<size_t>(w.q.size()) &&
                       (adapted.bias.empty() || adapted.bias.size() == static_cast<size_t>(outputs));
     if (!fits || adapted.input_scale != input->second.scale || adapted.input_zero != input->second.zero ||
-        adapted.input_unsigned != (input->second.type == DType::u8) || adapted.largest != largest.at(p.node)) {
+        adapted.input_unsigned != (input->second.type == DType::u8) || adapted.largest != limits.at(p.node).largest ||
+        adapted.pair != limits.at(p.node).pair) {
       ++others;
       continue;
     }

@@ -17,8 +17,9 @@ void set_build_defaults(QuantizeOptions& options);
 /// `table` must outlive the result.
 PlacementOptions placement_options(const CalibrationTable& table, const QuantizeOptions& options);
 
-/// Largest |q| of every product's weights.
-std::map<int32_t, int> largest_weights(const PlacementPlan& plan, const QuantizeOptions& options);
+/// How large every product's weights may be.
+std::map<int32_t, WeightLimit> weight_limits(const Graph& graph, const PlacementPlan& plan,
+                                             const QuantizeOptions& options);
 
 /// Weights rounded to nearest with corrected biases, by node.
 std::map<int32_t, QuantisedWeights> nearest_weights(const Graph& graph, const PlacementPlan& plan,
@@ -30,10 +31,10 @@ ChannelMaxima channel_maxima_of(const CalibrationTable& table);
 /// The key of a product in CalibrationTable::adapted_weights.
 std::string adapted_name(const Graph& graph, const QuantisedProduct& product);
 AdaptedWeights to_adapted(const PlacementPlan& plan, const QuantisedProduct& product, const QuantisedWeights& weights,
-                          int largest);
+                          const WeightLimit& limit);
 
 /// Takes over the weights in `table` that were made for the same numbers; returns how many were made for others.
 int64_t use_adapted(const Graph& graph, const PlacementPlan& plan, const CalibrationTable& table,
-                    const std::map<int32_t, int>& largest, std::map<int32_t, QuantisedWeights>& weights);
+                    const std::map<int32_t, WeightLimit>& limits, std::map<int32_t, QuantisedWeights>& weights);
 
 }  // namespace planish::api

@@ -27,12 +27,12 @@ double dot(const double* x, const double* y, int64_t n) {
 constexpr int64_t kColumns = 16;
 
 /// x_i = (x_i - sum of factor[j] * x_j) / factor[i] over j in [first, last), which ends or begins beside i.
-void eliminate(std::array<double, kColumns>& xi, const double* factor, const std::array<double, kColumns>* x,
-               size_t first, size_t last) {
-  std::array<double, kColumns> sum = xi;
+void eliminate(std::array<float, kColumns>& xi, const float* factor, const std::array<float, kColumns>* x, size_t first,
+               size_t last) {
+  std::array<float, kColumns> sum = xi;
   for (size_t j = first; j < last; ++j)
     for (size_t c = 0; c < sum.size(); ++c) sum[c] -= factor[j] * x[j][c];
-  const double pivot = factor[&xi - x];
+  const float pivot = factor[&xi - x];
   for (size_t c = 0; c < sum.size(); ++c) xi[c] = sum[c] / pivot;
 }
 
@@ -59,25 +59,25 @@ bool cholesky(std::vector<double>& a, int64_t k) {
 
 void solve_cholesky(const std::vector<double>& l, int64_t k, std::vector<float>& b, int64_t m) {
   const auto size = static_cast<size_t>(k);
-  const double* lower = l.data();
-  std::vector<double> upper(size * size);
+  const std::vector<float> lower(l.begin(), l.end());
+  std::vector<float> upper(size * size);
   parallel_for(k, 16, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
-      for (size_t j = 0; j < size; ++j) upper[i * size + j] = l[j * size + i];
+      for (size_t j = 0; j < size; ++j) upper[i * size + j] = lower[j * size + i];
   });
   parallel_for((m + kColumns - 1) / kColumns, 1, [&](int64_t begin, int64_t end) {
-    std::vector<std::array<double, kColumns>> x(size);
+    std::vector<std::array<float, kColumns>> x(size);
     for (int64_t block = begin; block < end; ++block) {
       const auto first = static_cast<size_t>(block * kColumns);
       const size_t width = std::min(static_cast<size_t>(kColumns), static_cast<size_t>(m) - first);
       for (size_t i = 0; i < size; ++i) {
         x[i] = {};
         std::copy_n(b.data() + i * static_cast<size_t>(m) + first, width, x[i].data());
-        eliminate(x[i], lower + i * size, x.data(), 0, i);
+        eliminate(x[i], lower.data() + i * size, x.data(), 0, i);
       }
       for (size_t i = size; i-- > 0;) {
         eliminate(x[i], upper.data() + i * size, x.data(), i + 1, size);
-        for (size_t c = 0; c < width; ++c) b[i * static_cast<size_t>(m) + first + c] = static_cast<float>(x[i][c]);
+        for (size_t c = 0; c < width; ++c) b[i * static_cast<size_t>(m) + first + c] = x[i][c];
       }
     }
   });

@@ -22,6 +22,9 @@ class InputRows {
   /// another form than expected, and rows with NaN or infinity, are left out.
   void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t positions);
 
+  /// Makes room for about `rows` rows.
+  void reserve(int64_t rows) { values_.reserve(static_cast<size_t>(rows * groups_ * k_)); }
+
   [[nodiscard]] int64_t groups() const { return groups_; }
   /// Weights per output channel.
   [[nodiscard]] int64_t k() const { return k_; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 
 #include "planish/base/parallel.h"
 #include "planish/quant/thresholds.h"
@@ -10,7 +11,11 @@
 namespace planish {
 namespace {
 
-constexpr std::array kFactors{0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.1, 1.2, 1.35};
+/// Thresholds to try, from the first one outwards: rounding errors grow with the threshold and clipping errors shrink,
+/// so that a direction is left when it gets worse twice.
+constexpr std::array kSmaller{0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5};
+constexpr std::array kLarger{1.1, 1.2, 1.35};
+constexpr int kPatience = 2;
 /// What another threshold must bring in either half of the samples: less is within their noise, and a gain in one half
 /// alone is the luck of the rare large values.
 constexpr double kClearGain = 0.97;
@@ -126,14 +131,24 @@ TensorQuantization choose_by_output(const Graph& graph, const std::vector<Tensor
   if (operands.empty() || !(max > min)) return first;
   const Halves base = error_of(first);
   TensorQuantization best = first;
-  double least = worse_share(base, base) * kClearGain;
-  for (const double factor : kFactors) {
-    const TensorQuantization q = with_threshold(first, factor, min, max);
-    const double share = q == first ? INFINITY : worse_share(error_of(q), base);
-    if (!(share < least)) continue;
-    least = share;
-    best = q;
-  }
+  double least = kClearGain;
+  const auto walk = [&](std::span<const double> factors) {
+    double before = 1;
+    int worse = 0;
+    for (const double factor : factors) {
+      const TensorQuantization q = with_threshold(first, factor, min, max);
+      if (q == first) return;  // nothing lies beyond
+      const double share = worse_share(error_of(q), base);
+      worse = share < before ? 0 : worse + 1;
+      if (worse == kPatience) return;
+      before = share;
+      if (!(share < least)) continue;
+      least = share;
+      best = q;
+    }
+  };
+  walk(kSmaller);
+  walk(kLarger);
   return best;
 }
 

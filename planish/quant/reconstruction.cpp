@@ -114,7 +114,10 @@ std::optional<double> choose_ridge(const std::array<Moments, 2>& halves, int64_t
       if (step.empty()) return std::nullopt;
       change += change_of_error(halves[1 - f], step, k, m, gram);
     }
-    if (!(change < least)) continue;
+    if (!(change < least)) {
+      if (best) break;  // it was good enough before, and a weaker ridge fits the half it is made from only more
+      continue;
+    }
     least = change;
     best = ridge;
   }
@@ -135,7 +138,7 @@ Moments joined(const std::array<Moments, 2>& halves) {
 /// Rounds w [K, M] to q, in units of scale[m], carrying errors over through H = U D U^T with U upper triangular and
 /// unit diagonal.
 void round_with_carry(std::span<const float> h, int64_t k, int64_t m, std::span<const float> w,
-                      std::span<const float> scale, int largest, std::span<int8_t> q) {
+                      std::span<const float> scale, const WeightLimit& limit, std::span<int8_t> q) {
   const double damping = kDamping * mean_diagonal(h, k);
   // U comes from the Cholesky factor of H with its rows and columns in reverse order.
   std::vector<double> factor(h.size());
@@ -151,7 +154,6 @@ void round_with_carry(std::span<const float> h, int64_t k, int64_t m, std::span<
       u[static_cast<size_t>(i * k + j)] =
           static_cast<float>(factor[static_cast<size_t>((k - 1 - i) * k) + r] / factor[r * static_cast<size_t>(k) + r]);
     }
-  const auto limit = static_cast<float>(largest);
   parallel_for(m, 4, [&](int64_t first, int64_t last) {
     std::vector<float> carried(static_cast<size_t>(k));
     for (int64_t o = first; o < last; ++o) {
@@ -159,7 +161,9 @@ void round_with_carry(std::span<const float> h, int64_t k, int64_t m, std::span<
       const float s = scale[static_cast<size_t>(o)];
       for (int64_t c = 0; c < k; ++c) {
         const float value = w[static_cast<size_t>(c * m + o)];
-        const float step = std::clamp(std::nearbyint((value - carried[static_cast<size_t>(c)]) / s), -limit, limit);
+        const float wanted = std::nearbyint((value - carried[static_cast<size_t>(c)]) / s);
+        const auto most = static_cast<float>(limit.at(c, q.data() + o, m, wanted > 0));
+        const float step = std::clamp(wanted, -most, most);
         q[static_cast<size_t>(c * m + o)] = static_cast<int8_t>(step);
         const float error = step * s - value;
         const float* row = u.data() + c * k;
@@ -228,13 +232,13 @@ void round_to_steps(std::span<float> values, const TensorQuantization& quantiser
 }
 
 std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const QuantisedProduct& product,
-                                                    const InputRows& in_float, const InputRows& quantised, int largest,
-                                                    const GramFunction& gram) {
+                                                    const InputRows& in_float, const InputRows& quantised,
+                                                    const WeightLimit& limit, const GramFunction& gram) {
   if (in_float.rows() == 0 || !std::ranges::equal(in_float.samples(), quantised.samples())) return std::nullopt;
   const Tensor& w = *graph.constant_of(product.weights);
   const WeightOrder order{in_float.k(), w.shape()[static_cast<size_t>(product.channel_axis)],
                           product.channel_axis == 0};
-  QuantisedWeights out = quantise_weights(w, product.channel_axis, true, largest);
+  QuantisedWeights out = quantise_weights(w, product.channel_axis, true, limit);
   std::vector<double> bias(static_cast<size_t>(order.outputs));
   const bool has_bias = take_bias(graph, product, bias);
   for (int64_t g = 0; g < in_float.groups(); ++g) {
@@ -252,7 +256,7 @@ std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const Qu
       }
     std::vector<int8_t> q(target.size());
     const std::span<const float> scale(out.scale.data<float>() + g * group.m, static_cast<size_t>(group.m));
-    round_with_carry(all.h, group.k, group.m, target, scale, largest, q);
+    round_with_carry(all.h, group.k, group.m, target, scale, limit, q);
     for (int64_t c = 0; c < group.k; ++c)
       for (int64_t m = 0; m < group.m; ++m) {
         const auto i = static_cast<size_t>(c * group.m + m);

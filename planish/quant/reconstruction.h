@@ -46,11 +46,10 @@ void round_to_steps(std::span<float> values, const TensorQuantization& quantiser
 /// 2. each weight is rounded after the errors of those before it were carried over to it through the second moments of
 ///    x' (GPTQ's rounding, computed as LDLQ);
 /// 3. the bias takes the mean of what is left.
-/// `in_float` and `quantised` hold the same positions; `largest` is the largest |q|. nullopt without rows or where the
-/// two do not match.
+/// `in_float` and `quantised` hold the same positions. nullopt without rows or where the two do not match.
 /// Sources: Frantar et al., "GPTQ", ICLR 2023; Chee et al., "QuIP", NeurIPS 2023 (LDLQ).
 std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const QuantisedProduct& product,
-                                                    const InputRows& in_float, const InputRows& quantised, int largest,
-                                                    const GramFunction& gram);
+                                                    const InputRows& in_float, const InputRows& quantised,
+                                                    const WeightLimit& limit, const GramFunction& gram);
 
 }  // namespace planish

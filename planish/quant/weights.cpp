@@ -15,28 +15,86 @@ struct Slices {
     for (size_t d = static_cast<size_t>(axis) + 1; d < shape.size(); ++d) stride *= shape[d];
   }
   [[nodiscard]] size_t of(int64_t i) const { return static_cast<size_t>(i / stride % count); }
+  /// Calls visit(element) for the elements beside `i`.
+  template <typename F>
+  void visit_neighbours(const WeightLimit& limit, int64_t i, F visit) const {
+    const int64_t k = i / (stride * count) * stride + i % stride;
+    for (const int64_t j : limit.neighbours[static_cast<size_t>(k)])
+      if (j >= 0) visit(i + (j / stride - k / stride) * stride * count + j % stride - k % stride);
+  }
 };
 
 }  // namespace
 
-QuantisedWeights quantise_weights(const Tensor& weights, int64_t axis, bool per_channel, int largest) {
-  const auto limit = static_cast<float>(largest);
+int WeightLimit::at(int64_t k, const int8_t* q, int64_t stride, bool positive) const {
+  int most = largest;
+  if (pair == 0 || neighbours.empty()) return most;
+  for (const int64_t j : neighbours[static_cast<size_t>(k)]) {
+    if (j < 0 || j >= k) continue;
+    const int beside = q[j * stride];
+    most = std::min(most, pair - std::max(positive ? beside : -beside, 0));
+  }
+  return most;
+}
+
+std::vector<std::array<int64_t, 2>> weight_neighbours(const Graph& graph, const QuantisedProduct& product) {
+  const Node& node = graph.nodes[static_cast<size_t>(product.node)];
+  const Shape& w = graph.constant_of(product.weights)->shape();
+  const int64_t k = element_count(w) / std::max<int64_t>(1, w[static_cast<size_t>(product.channel_axis)]);
+  std::vector<std::array<int64_t, 2>> out(static_cast<size_t>(k), {-1, -1});
+  const bool conv = node.op == "Conv";
+  const int64_t channels = conv ? w[1] : k;
+  const int64_t width = conv ? w.back() : 1;
+  const int64_t taps = k / std::max<int64_t>(1, channels);
+  const bool grouped = conv && node.attr_int("group", 1) > 1;
+  const bool lines = grouped && channels == 1;
+  const auto dilations = node.attr_ints("dilations", {});
+  const int64_t run = grouped || (!dilations.empty() && dilations.back() != 1) ? 1 : width;
+  for (int64_t i = 0; i < k; ++i) {
+    auto& beside = out[static_cast<size_t>(i)];
+    if (lines) {
+      beside = {i >= width ? i - width : -1, i + width < k ? i + width : -1};
+      continue;
+    }
+    const int64_t tap = i % taps;
+    const int64_t other = (tap % run * channels + i / taps) ^ 1;
+    if (other < run * channels) beside[0] = other % channels * taps + tap / run * run + other / channels;
+  }
+  return out;
+}
+
+QuantisedWeights quantise_weights(const Tensor& weights, int64_t axis, bool per_channel, const WeightLimit& limit) {
+  const auto largest = static_cast<float>(limit.largest);
   const Slices slices(weights.shape(), axis);
   const float* w = weights.data<float>();
-  std::vector<float> amax(per_channel ? static_cast<size_t>(slices.count) : 1);
+  std::vector<float> scale(per_channel ? static_cast<size_t>(slices.count) : 1);
+  const auto scale_of = [&](int64_t i) -> float& { return scale[per_channel ? slices.of(i) : 0]; };
+  const bool pairs = limit.pair > 0 && !limit.neighbours.empty();
   for (int64_t i = 0; i < weights.size(); ++i) {
-    float& a = amax[per_channel ? slices.of(i) : 0];
-    if (std::isfinite(w[i])) a = std::max(a, std::fabs(w[i]));
+    if (!std::isfinite(w[i])) continue;
+    float& s = scale_of(i);
+    s = std::max(s, std::fabs(w[i]) / largest);
+    if (!pairs) continue;
+    slices.visit_neighbours(limit, i, [&](int64_t j) {
+      if (std::isfinite(w[j]) && w[i] * w[j] > 0)
+        s = std::max(s, (std::fabs(w[i]) + std::fabs(w[j])) / static_cast<float>(limit.pair));
+    });
   }
   QuantisedWeights out;
   out.q = Tensor(DType::i8, weights.shape());
-  for (float& a : amax) a = a > 0 ? std::max(a / limit, 1e-30F) : 1.0F;
+  auto* q = out.q.data<int8_t>();
+  for (float& s : scale) s = s > 0 ? std::max(s, 1e-30F) : 1.0F;
   for (int64_t i = 0; i < weights.size(); ++i) {
-    const float scaled = w[i] / amax[per_channel ? slices.of(i) : 0];
-    const float finite = std::isnan(scaled) ? 0.0F : std::clamp(scaled, -limit, limit);
-    out.q.data<int8_t>()[i] = static_cast<int8_t>(std::nearbyint(finite));
+    const float scaled = w[i] / scale_of(i);
+    const float finite = std::isnan(scaled) ? 0.0F : std::clamp(scaled, -largest, largest);
+    q[i] = static_cast<int8_t>(std::nearbyint(finite));
   }
-  out.scale = per_channel ? Tensor::from_f32(amax) : Tensor::scalar_f32(amax[0]);
+  // Two halves may both have been rounded up.
+  for (int64_t i = 0; pairs && i < weights.size(); ++i)
+    slices.visit_neighbours(limit, i, [&](int64_t j) {
+      if (q[i] * q[j] > 0 && std::abs(q[i] + q[j]) > limit.pair) q[i] = static_cast<int8_t>(q[i] - (q[i] > 0 ? 1 : -1));
+    });
+  out.scale = per_channel ? Tensor::from_f32(scale) : Tensor::scalar_f32(scale[0]);
   return out;
 }
 

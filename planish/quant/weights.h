@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <map>
 #include <optional>
 #include <span>
@@ -16,12 +17,33 @@ struct QuantisedWeights {
   std::optional<Tensor> bias;  ///< replaces the layer's bias; f32 [output channels]
 };
 
-/// Rounds to nearest with scale = amax / largest of each slice along `axis` (per channel) or of the whole tensor. A
-/// slice of zeros gets the scale 1. `largest`: largest |q|; kNarrowWeight leaves the sums of two products with UINT8 in
-/// 16 bits.
+/// How large quantised weights may be.
+struct WeightLimit {
+  int largest = 127;  ///< largest |q|
+  /// Largest magnitude of the sum of two neighbours of the same sign; 0: no limit.
+  int pair = 0;
+  /// By the index of a weight within its output channel: the weights beside it, -1: none. Empty: nobody has neighbours.
+  std::vector<std::array<int64_t, 2>> neighbours;
+
+  /// Largest |q| of a weight of `sign` at `k` whose neighbours are already q[j * stride]; those behind `k` do not
+  /// count.
+  [[nodiscard]] int at(int64_t k, const int8_t* q, int64_t stride, bool positive) const;
+};
+
 inline constexpr int kLargestWeight = 127;
+/// Two products of such a weight and UINT8 fit 16 bits, wherever they meet.
 inline constexpr int kNarrowWeight = 64;
-QuantisedWeights quantise_weights(const Tensor& weights, int64_t axis, bool per_channel, int largest = kLargestWeight);
+/// The same for two weights of one sign whose sum is not above this.
+inline constexpr int kPairOfWeights = 128;
+
+/// The weights of a product whose products with UINT8 kernels for AVX2 add in 16 bits: neighbours in a row of the
+/// window of a channels-last image, input channels first; in depthwise convolutions those above and below; in matrices
+/// those of the inner dimension. As WeightLimit::neighbours.
+std::vector<std::array<int64_t, 2>> weight_neighbours(const Graph& graph, const QuantisedProduct& product);
+
+/// Rounds to nearest with the least scale of each slice along `axis` (per channel) or of the whole tensor that keeps
+/// all weights within `limit`. A slice of zeros gets the scale 1.
+QuantisedWeights quantise_weights(const Tensor& weights, int64_t axis, bool per_channel, const WeightLimit& limit = {});
 
 /// Back to f32.
 Tensor dequantise(const QuantisedWeights& weights, int64_t axis);

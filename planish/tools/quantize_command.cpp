@@ -128,7 +128,8 @@ api::QuantizeOptions options_of(const QuantizeCommand& command) {
   options.bias_correction = !command.no_bias_correction;
   options.full_range = full_range_of(command);
   // ONNX Runtime adds two products in 16 bits where there is no VNNI, and saturates.
-  options.narrow_weights = command.style == "onnxruntime" && *options.full_range;
+  const bool saturates = command.style == "onnxruntime" && *options.full_range;
+  options.weight_range = saturates ? api::WeightRange::seven_bits : api::WeightRange::full;
   for (const std::string& list : command.keep_float)
     for (std::string& node : split_list(list, ',')) options.keep_float.push_back(std::move(node));
   for (const std::string& list : command.force_int8)
@@ -283,7 +284,7 @@ Status quantize(QuantizeCommand& command) {
       trials.config().profiles.empty() ? api::ProfileRanges{} : trials.config().profiles[0];
   api::QuantizeOptions options = options_of(command);
   command.calibration.full_range = options.full_range;
-  command.calibration.narrow_weights = options.narrow_weights;
+  command.calibration.weight_range = options.weight_range;
   // Rounding anew for what --rounding=adaptive asks is quantize()'s work.
   options.equalization = PLANISH_TRY(equalises(command, trials.model()));
   command.calibration.equalization = options.equalization;

@@ -122,7 +122,7 @@ std::string onnx_bytes(const Model& model) {
 TEST(Quantize, MakesTheSameModelFromTheCacheAsFromTheTable) {
   const Model model = digits();
   Noise source(model, {4, 4, 4, 4});
-  const auto table = calibrate(model, source, {.full_range = true, .narrow_weights = false});
+  const auto table = calibrate(model, source, {.full_range = true, .weight_range = WeightRange::full});
   ASSERT_TRUE(table.ok()) << table.error().message();
   EXPECT_FALSE(table->adapted_weights.empty());
   const auto file = std::filesystem::path(testing::TempDir()) / "digits.cache";
@@ -136,16 +136,20 @@ TEST(Quantize, MakesTheSameModelFromTheCacheAsFromTheTable) {
   const std::string direct = onnx_bytes(*quantize(model, *table, options));
   EXPECT_EQ(onnx_bytes(*quantize(model, *back, options)), direct);
   EXPECT_TRUE(warnings.empty());
-  options.narrow_weights = true;
+  options.weight_range = WeightRange::seven_bits;
   EXPECT_NE(onnx_bytes(*quantize(model, *back, options)), direct);
   EXPECT_EQ(warnings.size(), 1U) << "weights for other numbers are left out, with a word";
+  options.weight_range = WeightRange::pairs;
+  EXPECT_NE(onnx_bytes(*quantize(model, *back, options)), direct);
+  EXPECT_EQ(warnings.size(), 2U);
 }
 
 TEST(Quantize, MakesTheSameEqualisedModelFromTheCacheAsFromTheTable) {
   const Model model = digits();
   ASSERT_TRUE(*can_equalise(model));
   Noise source(model, {4, 4, 4, 4});
-  const auto table = calibrate(model, source, {.full_range = false, .narrow_weights = false, .equalization = true});
+  const auto table =
+      calibrate(model, source, {.full_range = false, .weight_range = WeightRange::full, .equalization = true});
   ASSERT_TRUE(table.ok()) << table.error().message();
   ASSERT_NE(table->equalised, nullptr);
   EXPECT_FALSE(table->equalised->adapted_weights.empty());

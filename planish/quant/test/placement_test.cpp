@@ -160,6 +160,55 @@ TEST(Weights, AreRoundedPerChannelAndZerosGetASaneScale) {
   EXPECT_EQ(odd.q.at(1), 127);
 }
 
+std::vector<std::array<int64_t, 2>> neighbours_in(std::string_view layer, std::string_view weights) {
+  const Graph g = parsed(std::string("graph \"g\" (x: f32[?,?,?,?]) -> (y) {\n  const w: ") + std::string(weights) +
+                         " = seed(1)\n  y = " + std::string(layer) + " @conv\n}\n");
+  return weight_neighbours(g, {0, g.nodes[0].inputs[0], g.nodes[0].inputs[1], g.nodes[0].op == "Conv" ? 0 : 1});
+}
+
+TEST(Weights, NeighboursAreThoseThatKernelsAddInSixteenBits) {
+  using Pair = std::array<int64_t, 2>;
+  // Even channels: the next channel of the same tap, [C,R,S] = [4,2,3].
+  const auto even = neighbours_in("Conv(x, w)", "f32[2,4,2,3]");
+  EXPECT_EQ(even[0], (Pair{6, -1}));
+  EXPECT_EQ(even[6], (Pair{0, -1}));
+  EXPECT_EQ(even[17], (Pair{23, -1}));
+  // Odd channels go on with the next tap of the row, [3,3,3]; the last of nine bytes stands alone.
+  const auto odd = neighbours_in("Conv(x, w)", "f32[2,3,3,3]");
+  EXPECT_EQ(odd[0], (Pair{9, -1}));
+  EXPECT_EQ(odd[18], (Pair{1, -1}));
+  EXPECT_EQ(odd[20], (Pair{-1, -1}));
+  EXPECT_EQ(odd[21], (Pair{4, -1}));
+  // Taps of groups, and of spread windows, do not follow each other.
+  EXPECT_EQ(neighbours_in("Conv(x, w) {group = 2}", "f32[8,3,1,3]")[6], (Pair{-1, -1}));
+  EXPECT_EQ(neighbours_in("Conv(x, w) {dilations = [1, 2]}", "f32[8,3,1,3]")[6], (Pair{-1, -1}));
+  // Depthwise: the lines above and below.
+  const auto lines = neighbours_in("Conv(x, w) {group = 8}", "f32[8,1,3,3]");
+  EXPECT_EQ(lines[1], (Pair{-1, 4}));
+  EXPECT_EQ(lines[4], (Pair{1, 7}));
+  EXPECT_EQ(lines[7], (Pair{4, -1}));
+  EXPECT_EQ(neighbours_in("MatMul(x, w)", "f32[5,7]"),
+            (std::vector<Pair>{{1, -1}, {0, -1}, {3, -1}, {2, -1}, {-1, -1}}));
+}
+
+TEST(Weights, PairsOfOneSignShareTheirRange) {
+  Tensor w(DType::f32, {2, 4});
+  const std::array values{1.0, 1.0, -0.5, 0.2, 1.0, -1.0, 0.6, 0.3};
+  for (size_t i = 0; i < values.size(); ++i) w.set(static_cast<int64_t>(i), values[i]);
+  const WeightLimit limit{kLargestWeight, kPairOfWeights, {{1, -1}, {0, -1}, {3, -1}, {2, -1}}};
+  const QuantisedWeights q = quantise_weights(w, 0, true, limit);
+  EXPECT_EQ(q.scale.at(0), 1.0F / 64);
+  EXPECT_EQ(q.q.at(0), 64);
+  EXPECT_EQ(q.scale.at(1), 1.0F / 127);  // opposite signs do not add up
+  EXPECT_EQ(q.q.at(5), -127);
+  // Both of 63.5 + 64.5 would be rounded up, to 64 and 65 (ties to even: 64 and 64).
+  Tensor halves(DType::f32, {1, 2});
+  halves.set(0, 63.6);
+  halves.set(1, 64.6);
+  const QuantisedWeights r = quantise_weights(halves, 0, true, {kLargestWeight, kPairOfWeights, {{1, -1}, {0, -1}}});
+  EXPECT_LE(r.q.at(0) + r.q.at(1), 128);
+}
+
 TEST(Weights, BiasCorrectionRestoresTheMeanOfTheResult) {
   Graph g = *tidy_for_quantisation(parsed(kConv));
   const PlacementPlan plan = plan_quantisation(g, {});

@@ -65,8 +65,7 @@ TEST(Reconstruction, ErrsLessThanRoundingToNearestOnDataThatItHasNotSeen) {
   for (const float scale : {0.02F, 0.1F}) {  // the second clips nothing but rounds coarsely
     const TensorQuantization q{.scale = scale};
     const QuantisedWeights nearest = quantise_weights(*g.constant_of(product_of(g).weights), 0, true);
-    const auto made =
-        reconstruct_weights(g, product_of(g), rows_of(g, x), rows_of(g, coarse(x, q)), 127, gram_by_loops);
+    const auto made = reconstruct_weights(g, product_of(g), rows_of(g, x), rows_of(g, coarse(x, q)), {}, gram_by_loops);
     ASSERT_TRUE(made.has_value());
     ASSERT_TRUE(made->bias.has_value());
     EXPECT_LT(output_error(g, *made, q), 0.99 * output_error(g, nearest, q)) << scale;
@@ -77,12 +76,36 @@ TEST(Reconstruction, MakesUpForClippingAndKeepsToSevenBits) {
   const Graph g = *parse_text(kGraph);
   const Tensor x = correlated_input(7);
   const TensorQuantization q{.scale = 0.01F};  // cuts at 1.27, where a fifth of the values lies beyond
+  const WeightLimit seven_bits{.largest = kNarrowWeight};
   const auto made =
-      reconstruct_weights(g, product_of(g), rows_of(g, x), rows_of(g, coarse(x, q)), kNarrowWeight, gram_by_loops);
+      reconstruct_weights(g, product_of(g), rows_of(g, x), rows_of(g, coarse(x, q)), seven_bits, gram_by_loops);
   ASSERT_TRUE(made.has_value());
   for (int64_t i = 0; i < made->q.size(); ++i) EXPECT_LE(std::abs(made->q.at(i)), kNarrowWeight);
-  const QuantisedWeights nearest = quantise_weights(*g.constant_of(product_of(g).weights), 0, true, kNarrowWeight);
+  const QuantisedWeights nearest = quantise_weights(*g.constant_of(product_of(g).weights), 0, true, seven_bits);
   EXPECT_LT(output_error(g, *made, q), 0.8 * output_error(g, nearest, q));
+}
+
+TEST(Reconstruction, KeepsPairsOfNeighboursSmallAndErrsLessThanWithSevenBits) {
+  const Graph g = *parse_text(kGraph);
+  const Tensor x = correlated_input(7);
+  const TensorQuantization q{.scale = 0.01F};
+  const auto made_with = [&](const WeightLimit& limit) {
+    return *reconstruct_weights(g, product_of(g), rows_of(g, x), rows_of(g, coarse(x, q)), limit, gram_by_loops);
+  };
+  const WeightLimit pairs{kLargestWeight, kPairOfWeights, weight_neighbours(g, product_of(g))};
+  const QuantisedWeights made = made_with(pairs);
+  int largest = 0;
+  for (int64_t i = 0; i < made.q.size(); ++i) {
+    const int a = static_cast<int>(made.q.at(i));
+    const int64_t j = pairs.neighbours[static_cast<size_t>(i % 144)][0];
+    const int b = static_cast<int>(made.q.at(i - i % 144 + j));
+    if (a * b > 0) {
+      EXPECT_LE(std::abs(a + b), kPairOfWeights) << i;
+    }
+    largest = std::max(largest, std::abs(a));
+  }
+  EXPECT_GT(largest, kNarrowWeight);
+  EXPECT_LT(output_error(g, made, q), output_error(g, made_with({.largest = kNarrowWeight}), q));
 }
 
 TEST(Reconstruction, HandlesGroupsAndRefusesWhatDoesNotMatch) {
@@ -97,13 +120,13 @@ TEST(Reconstruction, HandlesGroupsAndRefusesWhatDoesNotMatch) {
   EXPECT_EQ(rows.groups(), 8);
   EXPECT_EQ(rows.k(), 9);
   EXPECT_EQ(rows.rows(), 4 * 36);
-  const auto made = reconstruct_weights(g, product_of(g), rows, rows_of(g, coarse(x, q)), 127, gram_by_loops);
+  const auto made = reconstruct_weights(g, product_of(g), rows, rows_of(g, coarse(x, q)), {}, gram_by_loops);
   ASSERT_TRUE(made.has_value());
   const QuantisedWeights nearest = quantise_weights(*g.constant_of(product_of(g).weights), 0, true);
   for (int64_t i = 0; i < nearest.q.size(); ++i) EXPECT_LE(std::abs(made->q.at(i) - nearest.q.at(i)), 12) << i;
   const InputRows none(g, product_of(g));
-  EXPECT_FALSE(reconstruct_weights(g, product_of(g), none, none, 127, gram_by_loops).has_value());
-  EXPECT_FALSE(reconstruct_weights(g, product_of(g), rows, none, 127, gram_by_loops).has_value());
+  EXPECT_FALSE(reconstruct_weights(g, product_of(g), none, none, {}, gram_by_loops).has_value());
+  EXPECT_FALSE(reconstruct_weights(g, product_of(g), rows, none, {}, gram_by_loops).has_value());
 }
 
 TEST(InputRows, SeesTheSameWindowsInEveryLayoutAndLeavesOutWhatIsNotFinite) {

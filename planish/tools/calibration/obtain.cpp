@@ -86,7 +86,7 @@ Result<Calibration> obtain_calibration(const api::Model& model, const Calibratio
   options.equalization = request.equalization;
   options.adapt_work = request.adapt_work;
   options.full_range = request.full_range;
-  options.narrow_weights = request.narrow_weights;
+  options.weight_range = request.weight_range;
   options.warn = request.place.warn;
   calibration.table = PLANISH_TRY(api::calibrate(model, *calibration.source, options, &calibration.stats));
   calibration.table.random = is_random_calibration(path);
@@ -142,7 +142,7 @@ Result<CalibrationRequest> CalibrationArguments::request(const std::string& comm
   request.equalization = equalization;
   request.adapt_work = adapt_work;
   request.full_range = full_range;
-  request.narrow_weights = narrow_weights;
+  request.weight_range = weight_range;
   return request;
 }
 

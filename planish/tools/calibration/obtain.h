@@ -25,7 +25,7 @@ struct CalibrationRequest {
   bool equalization = false;
   double adapt_work = api::CalibrationOptions().adapt_work;
   std::optional<bool> full_range;
-  std::optional<bool> narrow_weights;
+  std::optional<api::WeightRange> weight_range;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
 };
 
@@ -55,7 +55,7 @@ struct CalibrationArguments {
   bool equalization = false;
   double adapt_work = api::CalibrationOptions().adapt_work;
   std::optional<bool> full_range;
-  std::optional<bool> narrow_weights;
+  std::optional<api::WeightRange> weight_range;
 
   void declare(CommandLine& line);
   /// The request of `command`: notes go to standard error, warnings too. Error when --calib is missing.

@@ -9,6 +9,7 @@
 #include "planish/base/simd/portable.h"
 #include "planish/kernels/cpu/depthwise_int8/generic.h"
 #include "planish/kernels/cpu/depthwise_int8/variants.h"
+#include "planish/kernels/cpu/igemm/pair_magnitude.h"
 
 namespace planish::kernels {
 namespace {
@@ -120,8 +121,7 @@ bool depthwise_is_exact(const DepthwiseInt8Kernel& kernel, int32_t max_input, in
 int32_t depthwise_max_pair(const DepthwiseShape& shape, const DepthwiseFormat& format, const int8_t* packed) {
   int32_t most = 0;
   for_each_pair(shape, format, [&](int64_t above, int64_t below) {
-    const int32_t upper = above < 0 ? 0 : std::abs(int32_t{packed[above]});
-    most = std::max(most, upper + std::abs(int32_t{packed[below]}));
+    most = std::max(most, pair_magnitude(above < 0 ? int8_t{0} : packed[above], packed[below]));
   });
   return most;
 }

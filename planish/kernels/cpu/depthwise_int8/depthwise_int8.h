@@ -58,7 +58,7 @@ struct DepthwiseInt8Kernel {
 /// Fastest first; the last row runs everywhere.
 std::span<const DepthwiseInt8Kernel> depthwise_int8_kernels();
 /// True when the row's sums are exact for inputs, as it reads them, of at most `max_input` and weights of which two
-/// neighbours in a column have together at most the magnitude `max_pair`.
+/// neighbours in a column have at most `max_pair` together (pair_magnitude).
 bool depthwise_is_exact(const DepthwiseInt8Kernel& kernel, int32_t max_input, int32_t max_pair = 256);
 /// False when the window is so wide that its columns do not fit the interleaving buffer.
 bool depthwise_fits(const DepthwiseShape& shape, const DepthwiseInt8Kernel& kernel);

@@ -8,6 +8,7 @@
 #include "planish/base/parallel.h"
 #include "planish/base/simd/portable.h"
 #include "planish/kernels/cpu/igemm/generic.h"
+#include "planish/kernels/cpu/igemm/pair_magnitude.h"
 #include "planish/kernels/cpu/igemm/variants.h"
 
 namespace planish::kernels {
@@ -130,8 +131,7 @@ bool igemm_is_exact(const IgemmKernel& kernel, int32_t max_input, int32_t max_pa
 int32_t igemm_max_pair(const IgemmShape& shape, const IgemmFormat& format, const int8_t* packed) {
   int32_t most = 0;
   const auto bytes = static_cast<int64_t>(weight_bytes(shape, format));
-  for (int64_t i = 0; i + 1 < bytes; i += 2)
-    most = std::max(most, std::abs(int32_t{packed[i]}) + std::abs(int32_t{packed[i + 1]}));
+  for (int64_t i = 0; i + 1 < bytes; i += 2) most = std::max(most, pair_magnitude(packed[i], packed[i + 1]));
   return most;
 }
 

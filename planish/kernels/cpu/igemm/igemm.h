@@ -74,8 +74,8 @@ std::span<const IgemmKernel> igemm_kernels();
 const IgemmKernel& best_igemm_kernel(int32_t max_input);
 /// Twice the largest magnitude of a weight.
 inline constexpr int32_t kAnyPair = 256;
-/// True when the row's sums are exact for inputs up to `max_input` and weights of which two neighbours have together
-/// at most the magnitude `max_pair`.
+/// True when the row's sums are exact for inputs up to `max_input` and weights whose neighbours have at most
+/// `max_pair` together (pair_magnitude).
 bool igemm_is_exact(const IgemmKernel& kernel, int32_t max_input, int32_t max_pair = kAnyPair);
 
 /// Bytes of packed weights: the weights, then one i32 per output channel, the sum of its weights.
@@ -85,7 +85,7 @@ void igemm_pack(const IgemmShape& shape, const IgemmFormat& format, const int8_t
 /// Inverse of igemm_pack.
 void igemm_unpack(const IgemmShape& shape, const IgemmFormat& format, const int8_t* packed, int8_t* weights);
 
-/// The largest magnitude of the sum of two neighbouring packed weights, each counted without its sign.
+/// The largest pair_magnitude() of the packed weights.
 int32_t igemm_max_pair(const IgemmShape& shape, const IgemmFormat& format, const int8_t* packed);
 
 /// Values of the input and what is known about them.
