@@ -70,6 +70,8 @@ function(planish_source_checks)
   # For the <name>_internal.h that include third-party headers.
   target_link_libraries(planish_headers PRIVATE planish_onednn planish_onnx_proto planish_flatbuffers planish_images)
   add_test(NAME headers COMMAND ${CMAKE_COMMAND} --build "${PROJECT_BINARY_DIR}" --target planish_headers)
+  # Some hundred compilations; on a busy machine they take longer than any other test may.
+  set_tests_properties(headers PROPERTIES TIMEOUT 2400)
 endfunction()
 
 # fuzz/fuzz_<name>.cpp becomes bin/fuzz_<name>; scripts/fuzz.sh runs them.

@@ -71,6 +71,16 @@ std::vector<bool> before_a_product(const Graph& graph) {
   return out;
 }
 
+/// For each value whether it is a sum of a product and a residual.
+std::vector<bool> residual_sums(const Graph& graph) {
+  constexpr size_t kResidual = 3;
+  std::vector<bool> out(graph.values.size(), false);
+  for (const Node& node : graph.nodes)
+    if ((node.is("FusedConv", "planish") || node.is("FusedMatMul", "planish")) && node.in(kResidual) != kNoValue)
+      out[static_cast<size_t>(node.outputs[0])] = true;
+  return out;
+}
+
 /// The largest magnitude among the node's constant weights is beyond what `type` can hold.
 bool weights_overflow(const Graph& graph, const Node& node, DType type) {
   if (type != DType::f16 || !is_product(node)) return false;
@@ -147,6 +157,9 @@ std::optional<DType> requested_type(const Node& node, const std::vector<std::pai
 
 Result<std::vector<AllowedTypes>> allowed_types(const Graph& graph, const BuildOptions& options) {
   const std::vector<bool> followed = before_a_product(graph);
+  const std::vector<bool> sums =
+      options.f32_sums ? residual_sums(graph) : std::vector<bool>(graph.values.size(), false);
+  const auto is_sum = [&sums](ValueId v) { return v != kNoValue && sums[static_cast<size_t>(v)]; };
   std::vector<AllowedTypes> out(graph.nodes.size());
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const Node& node = graph.nodes[n];
@@ -155,7 +168,8 @@ Result<std::vector<AllowedTypes>> allowed_types(const Graph& graph, const BuildO
     if (binding(options)) types.output_type = requested_type(node, options.layer_output_types);
     if (!followed[n] && !is_product(node) && !asked && !types.output_type) continue;
     types.halves = wanted_types(node, options);
-    types.writes_f32 = !followed[n] && !types.output_type;
+    if (!asked && !is_product(node) && std::ranges::any_of(node.inputs, is_sum)) types.halves.clear();
+    types.writes_f32 = (!followed[n] || is_sum(node.outputs[0])) && !types.output_type;
     std::erase_if(types.halves, [&](DType t) { return weights_overflow(graph, node, t); });
     types.f32 = !(asked && is_half(*asked) && obeying(options));
     if (types.output_type && is_half(*types.output_type) && types.halves.empty()) types.halves = {*types.output_type};

@@ -1,5 +1,6 @@
-// Scaled dot product attention (ONNX Attention without cache) by our own blocked kernel. Operands in 16-bit types are
-// widened into the workspace: the arithmetic is f32.
+// Scaled dot product attention (ONNX Attention without cache) by our own blocked kernel. The arithmetic is f32:
+// operands in 16-bit types are widened where they are used, keys while they are packed, values into the workspace,
+// queries and results block by block.
 
 #include <algorithm>
 #include <array>
@@ -124,119 +125,131 @@ class AttentionRunner final : public Kernel {
       bool_mask_ = view.inputs[s.operands].dtype == DType::boolean;
     }
     panel_ = kernel_.packed_keys_size(s.sk, s.d);
-    for (size_t i = 0; i < s.operands; ++i) {
-      if (view.inputs[i].dtype == DType::f32) continue;
-      read_[i] = kernels::tile_reader(view.inputs[i].dtype);
-      elements_[i] = view.inputs[i].size();
+    for (size_t i = 0; i < kParts; ++i) {
+      const DType dtype = view.inputs[s.operands == 1 ? 0 : i].dtype;
+      if (dtype != DType::f32) read_[i] = kernels::tile_reader(dtype);
     }
-    if (view.outputs[0].dtype == DType::f32) return;
-    write_ = kernels::tile_writer(view.outputs[0].dtype);
-    out_elements_ = view.outputs[0].size();
+    if (view.outputs[0].dtype != DType::f32) write_ = kernels::tile_writer(view.outputs[0].dtype);
+    values_ = read_[kV] == nullptr ? 0 : padded(s.sk * s.dv);
+    scratch_ = padded(kernel_.scratch_size(s.sk));
+    queries_ = read_[kQ] == nullptr ? 0 : padded(s.sq * s.d);
+    own_ = std::max(scratch_ + queries_ + (write_ == nullptr ? 0 : s.sq * s.dv), read_[kK] == nullptr ? 0 : s.sk * s.d);
   }
 
   [[nodiscard]] size_t workspace_bytes() const override {
-    const int64_t mask = bool_mask_ ? (mask_elements_ + 15) / 16 * 16 : 0;
-    int64_t wide = padded(out_elements_);
-    for (const int64_t n : elements_) wide += padded(n);
-    return static_cast<size_t>(wide + mask + s_.batch * s_.kv_heads * panel_) * sizeof(float);
+    const int64_t mask = bool_mask_ ? padded(mask_elements_) : 0;
+    return static_cast<size_t>(mask + s_.batch * s_.kv_heads * (panel_ + values_)) * sizeof(float);
   }
   [[nodiscard]] std::string detail() const override { return std::string(kernel_.name); }
 
   Status run(const Bindings& b) override {
     auto* workspace = host_ptr<float>(b.workspace);
-    const Operands operands = widen(b, workspace);
     const float* mask = nullptr;
     if (bool_mask_) {
       const auto* visible = host_ptr<const uint8_t>(b.inputs[s_.operands]);
       for (int64_t i = 0; i < mask_elements_; ++i)
         workspace[i] = visible[i] != 0 ? 0.0F : -std::numeric_limits<float>::infinity();
       mask = workspace;
-      workspace += (mask_elements_ + 15) / 16 * 16;
+      workspace += padded(mask_elements_);
     } else if (mask_elements_ != 0) {
       mask = host_ptr<const float>(b.inputs[s_.operands]);
     }
-    const float* k = operands.k;
     parallel_for(s_.batch * s_.kv_heads, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        kernel_.pack_keys(s_.sk, s_.d, k + s_.k.at(i / s_.kv_heads, i % s_.kv_heads), s_.k.row, workspace + i * panel_);
+      for (int64_t i = begin; i < end; ++i) prepare_keys_and_values(b, i, workspace + i * (panel_ + values_));
     });
     // Threads share out blocks of rows, which balances them even when there is a single head.
     const int64_t rows = kernel_.block_rows;
     const int64_t blocks = (s_.sq + rows - 1) / rows;
     parallel_for(s_.batch * s_.q_heads * blocks, 1, [&](int64_t begin, int64_t end) {
-      thread_local std::vector<float> scratch;
-      const auto need = static_cast<size_t>(kernel_.scratch_size(s_.sk));
-      if (scratch.size() < need) scratch.resize(need);
       for (int64_t i = begin; i < end;) {
         const int64_t first = i % blocks;
         const int64_t count = std::min(blocks - first, end - i);
-        const kernels::AttentionHead head = head_of(operands, i / blocks, mask, workspace);
-        kernel_.run(head, first * rows, std::min((first + count) * rows, s_.sq), scratch.data());
+        attend(b, i / blocks, first * rows, std::min((first + count) * rows, s_.sq), mask, workspace);
         i += count;
       }
     });
-    if (write_ != nullptr)
-      convert(out_elements_, [&](int64_t begin, int64_t n) {
-        write_(n, operands.out + begin, host_ptr<uint16_t>(b.outputs[0]) + begin);
-      });
     return {};
   }
 
  private:
-  struct Operands {
-    const float* q = nullptr;
-    const float* k = nullptr;
-    const float* v = nullptr;
-    float* out = nullptr;
-  };
-
   static int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
-  template <typename F>
-  static void convert(int64_t count, F&& part) {
-    constexpr int64_t kElementsPerThread = 16384;
-    parallel_for(count, kElementsPerThread, [&](int64_t begin, int64_t end) { part(begin, end - begin); });
+  /// Memory of this thread, enough for every part of the work, so that only a thread's first part allocates.
+  [[nodiscard]] float* own_memory() const {
+    thread_local std::vector<float> memory;
+    if (memory.size() < static_cast<size_t>(own_)) memory.resize(static_cast<size_t>(own_));
+    return memory.data();
   }
 
-  /// The operands in f32; `workspace` moves behind what was widened.
-  Operands widen(const Bindings& b, float*& workspace) const {
-    std::array<const float*, 3> wide{};
-    for (size_t i = 0; i < s_.operands; ++i) {
-      wide[i] = host_ptr<const float>(b.inputs[i]);
-      if (read_[i] == nullptr) continue;
-      const auto* from = host_ptr<const uint16_t>(b.inputs[i]);
-      convert(elements_[i], [&](int64_t begin, int64_t n) { read_[i](n, from + begin, workspace + begin); });
-      wide[i] = workspace;
-      workspace += padded(elements_[i]);
+  /// The tensor that holds queries, keys or values.
+  [[nodiscard]] const void* operand(const Bindings& b, size_t part) const {
+    return host_ptr<const void>(b.inputs[s_.operands == 1 ? 0 : part]);
+  }
+
+  /// `count` rows of n numbers in f32, `row` apart, to `wide` without gaps.
+  static void widen(kernels::ReadTile read, const void* from, int64_t first, int64_t row, int64_t count, int64_t n,
+                    float* wide) {
+    const auto* at = static_cast<const uint16_t*>(from) + first;
+    for (int64_t i = 0; i < count; ++i) read(n, at + i * row, wide + i * n);
+  }
+
+  /// What the heads that share head `index` of keys read: keys in the kernel's order, then the values when they have to
+  /// be widened.
+  void prepare_keys_and_values(const Bindings& b, int64_t index, float* to) const {
+    const int64_t first = s_.k.at(index / s_.kv_heads, index % s_.kv_heads);
+    if (read_[kK] == nullptr) {
+      kernel_.pack_keys(s_.sk, s_.d, static_cast<const float*>(operand(b, kK)) + first, s_.k.row, to);
+    } else {
+      float* wide = own_memory();
+      widen(read_[kK], operand(b, kK), first, s_.k.row, s_.sk, s_.d, wide);
+      kernel_.pack_keys(s_.sk, s_.d, wide, s_.d, to);
     }
-    if (s_.operands == 1) wide[kK] = wide[kV] = wide[kQ];
-    Operands out{wide[kQ], wide[kK], wide[kV], host_ptr<float>(b.outputs[0])};
-    if (write_ == nullptr) return out;
-    out.out = workspace;
-    workspace += padded(out_elements_);
-    return out;
+    if (read_[kV] != nullptr)
+      widen(read_[kV], operand(b, kV), s_.v.at(index / s_.kv_heads, index % s_.kv_heads), s_.v.row, s_.sk, s_.dv,
+            to + panel_);
   }
 
-  kernels::AttentionHead head_of(const Operands& o, int64_t index, const float* mask, const float* packed) const {
+  /// Query rows [begin, end) of one head.
+  void attend(const Bindings& b, int64_t index, int64_t begin, int64_t end, const float* mask,
+              const float* prepared) const {
     const int64_t batch = index / s_.q_heads;
     const int64_t head = index % s_.q_heads;
     const int64_t kv = head / (s_.q_heads / s_.kv_heads);
-    kernels::AttentionHead h{.sq = s_.sq, .sk = s_.sk, .d = s_.d, .dv = s_.dv};
-    h.q = o.q + s_.q.at(batch, head);
+    const int64_t rows = end - begin;
+    float* own = own_memory();
+    float* wide = own + scratch_;
+    kernels::AttentionHead h{.sq = rows, .sk = s_.sk, .d = s_.d, .dv = s_.dv};
+    const float* keys = prepared + (batch * s_.kv_heads + kv) * (panel_ + values_);
+    h.packed_k = keys;
+    h.v = read_[kV] != nullptr ? keys + panel_ : static_cast<const float*>(operand(b, kV)) + s_.v.at(batch, kv);
+    h.v_row = read_[kV] != nullptr ? s_.dv : s_.v.row;
+    const int64_t first = s_.q.at(batch, head) + begin * s_.q.row;
+    h.q = static_cast<const float*>(operand(b, kQ)) + first;
     h.q_row = s_.q.row;
-    h.v = o.v + s_.v.at(batch, kv);
-    h.v_row = s_.v.row;
-    h.packed_k = packed + (batch * s_.kv_heads + kv) * panel_;
+    if (read_[kQ] != nullptr) {
+      widen(read_[kQ], operand(b, kQ), first, s_.q.row, rows, s_.d, wide);
+      h.q = wide;
+      h.q_row = s_.d;
+    }
     if (mask != nullptr) {
-      h.mask = mask + batch * mask_[0] + head * mask_[1];
+      h.mask = mask + batch * mask_[0] + head * mask_[1] + begin * mask_[2];
       h.mask_row = mask_[2];
       h.mask_col = mask_[3];
     }
     h.causal = causal_;
+    h.causal_offset = begin;
     h.scale = scale_;
-    h.out = o.out + s_.out.at(batch, head);
-    h.out_row = s_.out.row;
-    return h;
+    const int64_t out = s_.out.at(batch, head) + begin * s_.out.row;
+    if (write_ == nullptr) {
+      h.out = host_ptr<float>(b.outputs[0]) + out;
+      h.out_row = s_.out.row;
+      return kernel_.run(h, 0, rows, own);
+    }
+    h.out = wide + queries_;
+    h.out_row = s_.dv;
+    kernel_.run(h, 0, rows, own);
+    auto* narrow = host_ptr<uint16_t>(b.outputs[0]) + out;
+    for (int64_t i = 0; i < rows; ++i) write_(s_.dv, h.out + i * s_.dv, narrow + i * s_.out.row);
   }
 
   const kernels::AttentionKernel& kernel_ = kernels::best_attention_kernel();
@@ -247,10 +260,12 @@ class AttentionRunner final : public Kernel {
   std::array<int64_t, 4> mask_{};
   int64_t mask_elements_ = 0;
   int64_t panel_ = 0;
-  std::array<kernels::ReadTile, 3> read_{};  ///< nullptr: f32 already
-  std::array<int64_t, 3> elements_{};        ///< to widen
-  kernels::WriteTile write_ = nullptr;
-  int64_t out_elements_ = 0;
+  int64_t values_ = 0;                            ///< floats of a head's widened values
+  int64_t scratch_ = 0;                           ///< floats of the kernel's own
+  int64_t queries_ = 0;                           ///< floats of widened queries
+  int64_t own_ = 0;                               ///< floats of a thread's memory
+  std::array<kernels::ReadTile, kParts> read_{};  ///< nullptr: f32 already
+  kernels::WriteTile write_ = nullptr;            ///< nullptr: f32
 };
 
 WhyNot supports(const NodeView& view, const Target&) {
@@ -295,6 +310,6 @@ constinit const Tactic kCpuAttention{.id = "cpu.attention",
                                      .pack = nullptr,
                                      .prepare = prepare,
                                      .unpack = nullptr,
-                                     .version = 2};
+                                     .version = 3};
 
 }  // namespace planish

@@ -26,6 +26,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuWidenedOneDnn,
                                      &kCpuWidenedGemm,
                                      &kCpuWidenedStrassen,
+                                     &kCpuBf16Gemm,
                                      &kOneDnnQuantizedConv,
                                      &kOneDnnQuantizedMatMul,
                                      &kOneDnnPool,

@@ -9,9 +9,9 @@
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
 #include "planish/kernels/cpu/gemm/gemm.h"
-#include "planish/ops/conv_geometry.h"
 #include "planish/ops/fused_epilogue.h"
 #include "planish/tactics/cpu/own_tactics.h"
+#include "planish/tactics/cpu/packed_product.h"
 
 namespace planish {
 namespace {
@@ -21,64 +21,18 @@ using kernels::GemmKernel;
 using kernels::GemmPart;
 using kernels::GemmProblem;
 
-enum Input : size_t { kA, kB, kBias, kR };
-
 constexpr int kDirect = 1;
 constexpr int kStrassen = 7;
 
-bool is_conv(const NodeView& view) { return view.node->op == "FusedConv"; }
-
-/// The weights as a matrix [k, n]; strides in elements.
-struct Weights {
-  int64_t k = 0;
-  int64_t n = 0;
-  int64_t k_stride = 0;
-  int64_t n_stride = 0;
-
-  explicit Weights(const NodeView& view) {
-    const Shape& s = view.inputs[kB].shape;
-    const bool by_filter = is_conv(view) || view.node->attr_int("trans_b", 0) != 0;
-    k = by_filter ? s[1] : s[0];
-    n = by_filter ? s[0] : s[1];
-    k_stride = by_filter ? 1 : n;
-    n_stride = by_filter ? k : 1;
-  }
-};
-
 int64_t even(int64_t n) { return n + n % 2; }
-int64_t parts(int64_t n, int64_t most) { return (n + most - 1) / most; }
 
-/// How the work is shared out: a grid of threads over rows and panels.
-struct Grid {
-  int64_t by_rows = 1;
-  int64_t by_panels = 1;
-  int64_t rows = 0;    ///< of a part
-  int64_t panels = 0;  ///< of a part
-
-  /// The least work for the busiest thread; among grids that are within two percent of it, the least memory read.
-  Grid(const GemmKernel& kernel, int64_t m, int64_t k, int64_t n, int threads) {
-    const int64_t all_panels = parts(n, kernel.panel);
-    // What summing A's quadrants costs beside the products of one panel.
-    const double sums = kernel.products == kDirect ? 0.0 : 0.02;
-    const auto share = [&](int64_t over) { return kernel.products == kDirect ? parts(m, over) : even(parts(m, over)); };
-    const auto work = [&](int64_t r) {
-      return static_cast<double>(share(r)) * (static_cast<double>(parts(all_panels, threads / r)) + sums);
-    };
-    const auto traffic = [&](int64_t r) { return r * k * n + threads / r * m * k; };
-    double least = work(1);
-    for (int64_t r = 2; r <= threads; ++r) least = std::min(least, work(r));
-    by_rows = 0;
-    for (int64_t r = 1; r <= threads; ++r) {
-      constexpr double kNear = 1.02;
-      if (work(r) > least * kNear || (by_rows != 0 && traffic(r) >= traffic(by_rows))) continue;
-      by_rows = r;
-    }
-    rows = share(by_rows);
-    by_rows = parts(m, rows);
-    panels = parts(all_panels, threads / std::min<int64_t>(by_rows, threads));
-    by_panels = parts(all_panels, panels);
-  }
-};
+/// The work as the grid sees it: with seven products rows come in pairs, and summing A's quadrants costs a little
+/// beside the products of one panel.
+ProductGrid grid_of(const GemmKernel& kernel, int64_t m, int64_t k, int64_t n, int threads) {
+  const bool direct = kernel.products == kDirect;
+  return {{.m = m, .k = k, .n = n, .panel = kernel.panel, .row_unit = direct ? 1 : 2, .overhead = direct ? 0.0 : 0.02},
+          threads};
+}
 
 /// A part without its place: what a thread keeps in its second-level cache are, to one `depth`, the weights of a panel
 /// and the rows of A; with seven products the quadrants of a pair of panels and the sums of them, while the sums of A
@@ -100,10 +54,10 @@ GemmPart cut(const GemmKernel& kernel, int64_t k, int64_t rows) {
 class GemmRunner final : public Kernel {
  public:
   GemmRunner(const NodeView& view, const GemmKernel& kernel, const FusedEpilogue& fused, int threads, Tensor weights)
-      : kernel_(kernel), weights_(std::move(weights)), grid_(kernel, rows_of(view), 1, 1, 1) {
-    const Weights w(view);
+      : kernel_(kernel), weights_(std::move(weights)) {
+    const ProductWeights w(view);
     p_ = {.m = rows_of(view), .n = w.n, .k = w.k, .a_row = w.k, .weights = weights_.data<float>(), .c_row = w.n};
-    grid_ = Grid(kernel, p_.m, p_.k, p_.n, threads);
+    grid_ = grid_of(kernel, p_.m, p_.k, p_.n, threads);
     part_ = cut(kernel, p_.k, grid_.rows);
     scratch_ = kernels::gemm_scratch_size(kernel, part_);
     has_bias_ = view.has_input(kBias);
@@ -144,43 +98,17 @@ class GemmRunner final : public Kernel {
   }
 
  private:
-  static int64_t rows_of(const NodeView& view) { return view.inputs[kA].size() / Weights(view).k; }
+  static int64_t rows_of(const NodeView& view) { return view.inputs[kA].size() / ProductWeights(view).k; }
 
   const GemmKernel& kernel_;
   Tensor weights_;
-  Grid grid_;
+  ProductGrid grid_;
   GemmProblem p_;
   GemmPart part_;
   int64_t scratch_ = 0;
   bool has_bias_ = false;
   bool has_residual_ = false;
 };
-
-WhyNot conv_refusal(const NodeView& view) {
-  const TensorDesc& x = view.inputs[kA];
-  const auto conv = resolve_conv(*view.node, x.shape, view.inputs[kB].shape);
-  if (!conv.ok()) return conv.error().what;
-  const WindowGeometry& g = conv->window;
-  const auto is = [](const std::vector<int64_t>& v, int64_t n) {
-    return std::ranges::all_of(v, [n](int64_t i) { return i == n; });
-  };
-  if (!is(g.kernel, 1) || !is(g.strides, 1) || conv->groups != 1 || g.in != g.out)
-    return "needs a kernel of one pixel, stride 1, no padding, one group";
-  if (x.layout != Layout::channels_last || view.outputs[0].layout != Layout::channels_last)
-    return "takes channels-last images only";
-  return std::nullopt;
-}
-
-WhyNot matmul_refusal(const NodeView& view) {
-  const Node& node = *view.node;
-  if (view.inputs[kB].rank() != 2) return "needs one matrix of weights";
-  if (view.inputs[kA].rank() < 2 || node.attr_int("trans_a", 0) != 0) return "needs rows of A that are contiguous";
-  if (node.attr_float("alpha", 1.0F) != 1.0F) return "has no scale";
-  for (size_t i = 0; i < view.inputs.size(); ++i)
-    if (view.has_input(i) && view.inputs[i].layout != Layout::row_major) return "takes row-major tensors only";
-  if (view.outputs[0].layout != Layout::row_major) return "writes row-major tensors only";
-  return std::nullopt;
-}
 
 template <int kProducts>
 WhyNot supports(const NodeView& view, const Target&) {
@@ -189,8 +117,8 @@ WhyNot supports(const NodeView& view, const Target&) {
     if (d.dtype != DType::f32) return fmt::format("computes in f32, got {}", dtype_name(d.dtype));
   if (!view.is_constant(kB)) return "needs constant weights";
   if (view.inputs[kA].size() == 0 || y.size() == 0) return "the tensor is empty";
-  if (WhyNot why = is_conv(view) ? conv_refusal(view) : matmul_refusal(view)) return why;
-  const Weights w(view);
+  if (WhyNot why = product_refusal(view)) return why;
+  const ProductWeights w(view);
   const int64_t rows = view.inputs[kA].size() / w.k;
   if (view.has_input(kBias)) {
     const TensorDesc& bias = view.inputs[kBias];
@@ -220,7 +148,7 @@ std::string format_of(const GemmKernel& kernel) {
 template <int kProducts>
 Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
   const GemmKernel& kernel = kernels::best_gemm_kernel(kProducts);
-  const Weights w(view);
+  const ProductWeights w(view);
   Tensor packed(DType::f32, {kernels::gemm_weights_size(kernel, w.k, w.n)});
   kernels::pack_gemm_weights(kernel, w.k, w.n, view.constants[kB]->data<float>(), w.k_stride, w.n_stride,
                              packed.data<float>());
@@ -229,7 +157,7 @@ Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
 
 /// The kernel that wrote the constant, also when this machine cannot run it; nullptr when none did.
 const GemmKernel* writer_of(const NodeView& view, const PackedConstant& packed) {
-  const Weights w(view);
+  const ProductWeights w(view);
   for (const GemmKernel& kernel : kernels::gemm_kernels())
     if (format_of(kernel) == packed.format && (kernel.products == kDirect || w.k % 2 == 0) &&
         packed.data.bytes() == static_cast<size_t>(kernels::gemm_weights_size(kernel, w.k, w.n)) * sizeof(float))
@@ -242,7 +170,7 @@ Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
   if (kernel == nullptr)
     return Error{
         .code = Code::corrupt, .node = view.node->name, .what = "packed weights have an unknown format or size"};
-  const Weights w(view);
+  const ProductWeights w(view);
   Tensor weights(DType::f32, view.inputs[kB].shape);
   kernels::unpack_gemm_weights(*kernel, w.k, w.n, packed.data.data<float>(), weights.data<float>(), w.k_stride,
                                w.n_stride);

@@ -294,6 +294,14 @@ const ConformanceCase kMatMul[] = {
      "graph \"g\" (a: bf16[9,32]) -> (y) {\n const b: bf16[32,16] = seed(1)\n y = "
      "planish.FusedMatMul(a, b) @m\n}",
      "cpu.reference", 2e-2},
+    {"matmul_bf16_packed",
+     "graph \"g\" (a: bf16[3,13,96], r: bf16[3,13,200]) -> (y) {\n const b: bf16[96,200] = seed(1)\n const c: "
+     "bf16[200] = seed(2)\n y = planish.FusedMatMul(a, b, c, r) {activation = \"Gelu\"} @m\n}",
+     "cpu.reference", 2e-2},
+    {"conv_of_one_pixel_bf16",
+     "graph \"g\" (x: bf16[2,48,5,7], r: bf16[2,72,5,7]) -> (y) {\n const w: bf16[72,48,1,1] = seed(1)\n const b: "
+     "bf16[72] = seed(2)\n y = planish.FusedConv(x, w, b, r) {activation = \"Swish\", residual_last = 1} @c\n}",
+     "cpu.reference", 2e-2},
 };
 
 const ConformanceCase kWeightOnly[] = {
@@ -683,6 +691,14 @@ const ConformanceCase kAttention[] = {
      "graph \"g\" (q: f32[2,3,9,16], k: f32[2,3,11,16], v: f32[2,3,11,8], m: bool[9,11]) -> (y) "
      "{\n y = Attention(q, k, v, m) @a\n}",
      "cpu.reference"},
+    {"attention_merged_bf16",
+     "graph \"g\" (x: bf16[2,21,240], m: f32[2,1,21,21]) -> (y) {\n y = planish.MergedAttention(x, m) {q_num_heads = "
+     "6, "
+     "kv_num_heads = 2, is_causal = 1} @a\n}",
+     "cpu.attention", 2e-2, -3, 3},
+    {"attention_f16",
+     "graph \"g\" (q: f16[2,3,19,16], k: f16[2,3,11,16], v: f16[2,3,11,8]) -> (y) {\n y = Attention(q, k, v) @a\n}",
+     "cpu.attention", 2e-3, -3, 3},
     {"attention_softcap",
      "graph \"g\" (q: f32[1,2,7,16], k: f32[1,2,7,16], v: f32[1,2,7,16]) -> (y) {\n y = "
      "Attention(q, k, v) {softcap = 2.0} @a\n}",
