@@ -323,5 +323,29 @@ TEST(Precision, HalfModelsComputeInF32AndStoreTheirWeightsInHalfAgain) {
   EXPECT_LT(relative_l2(run(engine, x), (*expected)[0]), 1e-3);
 }
 
+TEST(Precision, SumsOfAProductAndAResidualStayF32WhereAsked) {
+  if (!cpu_features().avx512_bf16) GTEST_SKIP() << "this processor does not multiply bfloat16";
+  BuildOptions o = options();
+  o.bf16 = true;
+  o.f32_sums = true;
+  o.precision_constraints = PrecisionConstraints::obey;
+  o.layer_precisions = {{"*", DType::bf16}};
+  const Engine engine = build(graph_of("graph \"g\" (x: f32[64,96]) -> (y) {\n const w1: f32[96,256] = seed(1)\n const "
+                                       "w2: f32[256,96] = seed(2)\n const w3: f32[96,64] = seed(3)\n a = MatMul(x, w1) "
+                                       "@up\n r = Relu(a) @relu\n b = MatMul(r, w2) @down\n s = Add(b, x) @sum\n y = "
+                                       "MatMul(s, w3) @last\n}"),
+                              o);
+  size_t sums = 0;
+  for (size_t i = 0; i < engine.graph.nodes.size(); ++i) {
+    const Node& node = engine.graph.nodes[i];
+    if (!node.is("FusedMatMul", "planish")) continue;
+    EXPECT_EQ(engine.layers[i].precision, "bf16") << node.name;
+    if (node.in(3) == kNoValue) continue;
+    ++sums;
+    EXPECT_EQ(engine.graph.value(node.outputs[0]).dtype, DType::f32);
+  }
+  EXPECT_EQ(sums, 1U);
+}
+
 }  // namespace
 }  // namespace planish

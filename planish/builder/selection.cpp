@@ -9,6 +9,7 @@
 #include <map>
 #include <span>
 
+#include "planish/base/isa.h"
 #include "planish/builder/tactic_order.h"
 #include "planish/tactics/contiguous_parts.h"
 #include "planish/tactics/tactic_source.h"
@@ -346,6 +347,16 @@ class Selector {
     return bytes / 1e7 * (blocked ? 1.0 : 1.1) + rank * 1e-6;
   }
 
+  /// A reformat is timed again and again with its tensors where its own threads left them. In a network other threads
+  /// wrote what it reads and read what it writes, so that what the second-level caches hold crosses between them.
+  [[nodiscard]] double crossing_ms(const NodeView& view) const {
+    constexpr double kBytesPerMs = 5e7;
+    const double threads = std::max(target_.threads, 1);
+    const double cached = threads * static_cast<double>(cpu_features().l2_bytes);
+    const auto bytes = static_cast<double>(view.inputs[0].bytes() + view.outputs[0].bytes());
+    return std::min(bytes, cached) * (1.0 - 1.0 / threads) / kBytesPerMs;
+  }
+
   /// Cost of bringing a tensor from one form to another.
   double reformat_ms(const TensorDesc& desc, Form from, Form to) {
     if (from == to) return 0;
@@ -358,7 +369,7 @@ class Selector {
     std::vector<Refusal> refusals;
     double best_ms = kImpossible;
     auto c = fastest(view, candidates(view, refusals), refusals, best_ms);
-    return ms = c.ok() && c->tactic != nullptr ? c->time_ms : kImpossible;
+    return ms = c.ok() && c->tactic != nullptr ? c->time_ms + crossing_ms(view) : kImpossible;
   }
 
   static Form form(const TensorDesc& desc, Layout layout, DType type) {
