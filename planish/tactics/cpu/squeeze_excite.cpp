@@ -200,8 +200,8 @@ class SqueezeExciteRunner final : public Kernel {
 
   [[nodiscard]] size_t workspace_bytes() const override { return static_cast<size_t>(scratch_.end) * sizeof(float); }
   [[nodiscard]] std::string detail() const override {
-    return fmt::format("{}{}+{}, gates on {}", has_depthwise_ ? depthwise_.name : "", gate_.name, panel_.name,
-                       gates_image_ ? "the image" : "the weights");
+    return fmt::format("{}{}{}+{}, gates on {}", has_depthwise_ ? depthwise_.name : "", has_depthwise_ ? "+" : "",
+                       gate_.name, panel_.name, gates_image_ ? "the image" : "the weights");
   }
 
   Status run(const Bindings& b) override {
