@@ -135,7 +135,7 @@ Status SampleWalk::check_share(bool at_end) const {
       .code = Code::invalid_argument,
       .file = source_.description(),
       .what = fmt::format("{} of {} calibration samples cannot be used, more than the allowed {:.0f} %: {}",
-                          stats_.skipped, seen, options_.max_bad_share * 100, first_names(stats_.skipped_names)),
+                          stats_.skipped, total, options_.max_bad_share * 100, first_names(stats_.skipped_names)),
       .fix = "repair the data, or allow a larger share of bad samples"};
 }
 

@@ -188,6 +188,11 @@ Status report(const SensitivityCommand& command, const std::vector<NodeSensitivi
               const QuantisableNodes& all) {
   const Table table = table_of(nodes, !command.judge.data.empty());
   const std::vector<std::string> worst = worst_nodes(nodes, command.top);
+  if (nodes.empty() && command.format == "text") {
+    fmt::print("No node of this model would run in INT8, so that there is nothing to compare.\n");
+    for (const api::FloatNode& node : all.float_nodes) fmt::print("In float: {}: {}\n", node.node, node.reason);
+    return write_json(command, nodes, worst, all.float_nodes);
+  }
   fmt::print("{}", command.format == "markdown" ? table.markdown()
                    : command.format == "csv"    ? table.csv()
                                                 : table.text());

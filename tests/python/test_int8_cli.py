@@ -139,6 +139,9 @@ def test_nan_wrong_shapes_and_missing_data_name_the_culprit(tmp_path):
     np.save(tmp_path / "nan.npy", values)
     out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=nan.npy", "--skipInference", *QUICK_INT8)
     assert "nan.npy[3]" in out and "NaN or infinity" in out and "1 of 20 samples were skipped" in out
+    np.save(tmp_path / "nan.npy", values[:8])  # one of eight is more than a tenth: known at once, and said of all eight
+    out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=nan.npy", "--skipInference", code=1)
+    assert "1 of 8 calibration samples cannot be used, more than the allowed 10 %" in out and "nan.npy[3]" in out
     np.save(tmp_path / "nhwc.npy", np.zeros((4, 32, 32, 1), np.float32))
     out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", "--calib=nhwc.npy", code=1)
     assert "nhwc.npy" in out and "'image'" in out and "transpose" in out
@@ -291,6 +294,23 @@ def test_sensitivity(tmp_path):
     out = run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", CALIB, f"--calibPreset={DEMO / 'preprocess.json'}",
               "--precisionConstraints=obey", f"--layerPrecisions={precisions}", "--skipInference", *QUICK_INT8)
     assert "kept in float on request" in out
+
+
+def test_sensitivity_of_a_model_without_int8_layers(tmp_path):
+    """A network too small for INT8: its table would be empty."""
+    import onnx
+    from onnx import helper, numpy_helper
+    weights = numpy_helper.from_array(np.full((64, 10), 0.1, np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "w"], ["y"], name="fc")], "small",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 1, 8, 8])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 10])], [weights])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).random((8, 1, 8, 8), np.float32))
+    text = planish_program.call("sensitivity", tmp_path / "m.onnx", f"--calib={tmp_path / 'x.npy'}",
+                                "--builderOptimizationLevel=1")
+    assert "No node of this model would run in INT8" in text and "In float: fc: it has too little work" in text
+    assert "--layerPrecisions" not in text
 
 
 def test_a_build_says_whether_int8_lost_against_float(cache, tmp_path):
