@@ -7,6 +7,7 @@
 #include "planish/ops/conv_geometry.h"
 #include "planish/ops/inverted_residual.h"
 #include "planish/ops/op.h"
+#include "planish/ops/quantized_fork.h"
 
 namespace planish::api {
 namespace {
@@ -38,6 +39,16 @@ double flops_of(const Node& node, const std::vector<TensorInfo>& in, const std::
   const double outputs = static_cast<double>(product(out[0].dims, 0));
   if (node.op == "FusedConv" || node.op == "QuantizedConv" || node.op == "Conv")
     return 2.0 * outputs * static_cast<double>(product(in[1].dims, 1));
+  if (node.op == "QuantizedFork") {
+    double sum = 0;
+    for (size_t i = 0; i < kForkParts; ++i) {
+      const Shape& w = in[fork_weights(i)].dims;
+      const auto conv = resolve_conv(fork_part(node, i), in[0].dims, w);
+      if (!conv.ok()) return 0;
+      sum += 2.0 * static_cast<double>(product(conv->output(), 0)) * static_cast<double>(product(w, 1));
+    }
+    return sum;
+  }
   if (node.op == "QuantizedInvertedResidual") {
     Shape x = in[0].dims;
     double sum = 0;

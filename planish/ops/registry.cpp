@@ -36,6 +36,7 @@ constexpr std::array kFiles{
     quantized_matmul_ops,
     quantized_fused_ops,
     inverted_residual_ops,
+    quantized_fork_ops,
     quantize_linear_ops,
     cast_ops,
     range_ops,

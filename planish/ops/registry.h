@@ -32,6 +32,7 @@ std::span<const OpDecl> quantized_conv_ops();
 std::span<const OpDecl> quantized_matmul_ops();
 std::span<const OpDecl> quantized_fused_ops();
 std::span<const OpDecl> inverted_residual_ops();
+std::span<const OpDecl> quantized_fork_ops();
 std::span<const OpDecl> quantize_linear_ops();
 std::span<const OpDecl> cast_ops();
 std::span<const OpDecl> range_ops();

@@ -95,5 +95,6 @@ Result<Graph> fuse_weight_only(const Graph& graph, const PassOptions& options);
 Result<Graph> fold_dequantize(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_pointwise(const Graph& graph, const PassOptions& options);
 Result<Graph> fuse_inverted_residual(const Graph& graph, const PassOptions& options);
+Result<Graph> fuse_fork(const Graph& graph, const PassOptions& options);
 
 }  // namespace planish

@@ -62,6 +62,7 @@ constexpr std::array kCommonPasses{
     Pass{"common_subexpressions", common_subexpressions, "merges equal nodes and equal constants"},
     Pass{"dead_code", dead_code, "drops nodes whose results nobody reads"},
     Pass{"fuse_inverted_residual", fuse_inverted_residual, "joins integer convolutions around a depthwise one"},
+    Pass{"fuse_fork", fuse_fork, "joins integer convolutions of one image in front of a Concat"},
 };
 
 /// Runs `pass` over the graph, then over the bodies of If, Loop and Scan.

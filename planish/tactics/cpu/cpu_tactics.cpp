@@ -49,6 +49,8 @@ const TacticTable& cpu_tactics() {
                                      &kCpuInvertedResidual,
                                      &kCpuInvertedResidualChannels,
                                      &kCpuInvertedResidualParts,
+                                     &kCpuFork,
+                                     &kCpuForkOneDnn,
                                      &kCpuDepthwiseInteger,
                                      &kCpuIntegerProduct,
                                      &kCpuDynamicQuantize,

@@ -198,7 +198,7 @@ class IgemmRunner final : public Kernel {
   /// `own`: weights packed here because the engine's have another form; undefined when the engine's serve.
   IgemmRunner(kernels::IgemmPlan plan, QuantizedLayer layer, Tensor own)
       : plan_(std::move(plan)), layer_(std::move(layer)), own_(std::move(own)) {
-    layer_.epilogue.y_row = plan_.shape.groups * plan_.shape.outputs;
+    if (layer_.epilogue.y_row == 0) layer_.epilogue.y_row = plan_.shape.groups * plan_.shape.outputs;
   }
 
   [[nodiscard]] size_t workspace_bytes() const override { return plan_.scratch_bytes(); }
@@ -224,6 +224,8 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
   Choice c = PLANISH_TRY(choose(view, s, type, packed));
   const float alpha = is_matmul(view) ? view.node->attr_float("alpha", 1.0F) : 1.0F;
   QuantizedLayer layer = PLANISH_TRY(make_quantized_layer(view, s.groups * s.outputs, alpha));
+  // Set by layers of which this is a part: the pixels of the output lie so far apart.
+  layer.epilogue.y_row = view.node->attr_int("y_row", 0);
   kernels::IgemmPlan plan = plan_igemm(s, *c.kernel, type, c.data, target.threads);
   return std::unique_ptr<Kernel>(new IgemmRunner(std::move(plan), std::move(layer), std::move(c.own)));
 }

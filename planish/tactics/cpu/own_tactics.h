@@ -34,6 +34,8 @@ extern const Tactic kCpuDepthwiseInt8;
 extern const Tactic kCpuInvertedResidual;
 extern const Tactic kCpuInvertedResidualChannels;
 extern const Tactic kCpuInvertedResidualParts;
+extern const Tactic kCpuFork;
+extern const Tactic kCpuForkOneDnn;
 extern const Tactic kCpuDepthwiseInteger;
 extern const Tactic kCpuIntegerProduct;
 extern const Tactic kCpuDynamicQuantize;

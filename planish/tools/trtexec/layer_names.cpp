@@ -22,6 +22,7 @@ constexpr OpName kOps[] = {
     {"FusedConv", "Convolution", Family::convolution},
     {"QuantizedConv", "Convolution", Family::convolution},
     {"QuantizedInvertedResidual", "Convolution", Family::other},
+    {"QuantizedFork", "Convolution", Family::other},
     {"Conv", "Convolution", Family::convolution},
     {"FusedConvTranspose", "Deconvolution", Family::convolution},
     {"ConvTranspose", "Deconvolution", Family::convolution},

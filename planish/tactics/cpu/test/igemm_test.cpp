@@ -181,6 +181,25 @@ const ConformanceCase kInvertedResiduals[] = {
      "cpu.inverted_residual_parts", 1e-3, 0, 256, 0.02},
 };
 
+const ConformanceCase kForks[] = {
+    {"fork_of_bytes",
+     "graph \"g\" (x: u8[2,20,11,9]) -> (y) {\n const w: i8[70,20,1,1] = seed(1, -127, 128)\n"
+     " const v: i8[33,20,3,3] = seed(2, -127, 128)\n const s: f32[70] = seed(3, 0.0005, 0.002)\n"
+     " const t: f32[1] = [0.001]\n const b: f32[33] = seed(4)\n"
+     " y = planish.QuantizedFork(x, w, s, _, v, t, b) {first_x_scale = 0.05, first_x_zero = 7, first_activation = "
+     "\"Relu\", first_y_scale = 0.02, first_y_type = \"u8\", second_pads = [1,1,1,1], second_x_scale = 0.05, "
+     "second_x_zero = 7, second_activation = \"Relu\", second_y_scale = 0.02, second_y_type = \"u8\"} @q\n}",
+     "cpu.fork", 0, 0, 256, 1},
+    {"fork_with_a_curve",
+     "graph \"g\" (x: i8[1,16,8,7]) -> (y) {\n const w: i8[64,16,3,3] = seed(1, -127, 128)\n"
+     " const v: i8[64,16,1,1] = seed(2, -127, 128)\n const s: f32[1] = [0.001]\n"
+     " y = planish.QuantizedFork(x, w, s, _, v, s) {first_x_scale = 0.05, first_strides = [2,2], first_pads = "
+     "[1,1,1,1], "
+     "first_activation = \"Swish\", first_y_scale = 0.02, first_y_type = \"i8\", second_strides = [2,2], "
+     "second_x_scale = 0.05, second_y_scale = 0.02, second_y_type = \"i8\"} @q\n}",
+     "cpu.fork", 0, -127, 128, 1},
+};
+
 TEST(InvertedResidualTactics, OneKernelWhereTheMachineHasIt) {
   if (kernels::best_inverted_residual_kernel() == nullptr) GTEST_SKIP() << "no kernel of this machine";
   for (const char* id : {"cpu.inverted_residual", "cpu.inverted_residual_channels"})
@@ -195,6 +214,7 @@ const auto kName = [](const auto& row) { return std::string(row.param.label); };
 INSTANTIATE_TEST_SUITE_P(Conv, IntegerTactics, testing::ValuesIn(kConv), kName);
 INSTANTIATE_TEST_SUITE_P(Depthwise, IntegerTactics, testing::ValuesIn(kDepthwise), kName);
 INSTANTIATE_TEST_SUITE_P(InvertedResidual, IntegerTactics, testing::ValuesIn(kInvertedResiduals), kName);
+INSTANTIATE_TEST_SUITE_P(Fork, IntegerTactics, testing::ValuesIn(kForks), kName);
 INSTANTIATE_TEST_SUITE_P(MatMul, IntegerTactics, testing::ValuesIn(kMatMul), kName);
 
 }  // namespace
