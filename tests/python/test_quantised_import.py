@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 from quantised_graphs import Maker, assert_same, run_onnxruntime, run_planish
 
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 
+# The newest that Python 3.10 has is 1.23.
+OLD_ONNXRUNTIME = tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 24)
 U8, I8, F32 = np.uint8, np.int8, np.float32
 
 
@@ -123,6 +125,8 @@ def test_qlinear_binary(tmp_path, op, dtype):
     ("QLinearSoftmax", dict(axis=-1, opset=13), 1 / 256), ("QLinearSoftmax", dict(axis=1, opset=13), 1 / 256),
     ("QLinearSoftmax", dict(axis=1, opset=11), 1 / 256)])
 def test_qlinear_unary(tmp_path, dtype, op, attrs, y_scale):
+    if OLD_ONNXRUNTIME and op == "QLinearSoftmax" and attrs["axis"] == 1 and attrs["opset"] == 13 and dtype == I8:
+        pytest.skip("this onnxruntime transposes signed bytes wrongly for a softmax over an inner axis")
     m = Maker(4)
     for shape in [(2, 10), (1, 8, 5, 7), (3, 4, 1000)]:
         y_zero = m.const(dtype(np.iinfo(dtype).min)) if op != "QLinearLeakyRelu" else m.zero(dtype)
@@ -254,6 +258,8 @@ def test_float8(tmp_path, kind):
 
 @pytest.mark.parametrize("bits", [4, 8, 2])
 def test_matmul_n_bits(tmp_path, bits):
+    if OLD_ONNXRUNTIME and bits == 2:
+        pytest.skip("this onnxruntime has no MatMulNBits of 2 bits")
     m = Maker(12)
     for rows, k, n, block, zero_points, bias in [((3,), 64, 16, 32, None, False), ((2, 5), 80, 7, 32, "packed", True),
                                                  ((1,), 128, 32, 128, "float" if bits == 4 else None, False), ((4,), 96, 9, 16, "packed", False)]:
