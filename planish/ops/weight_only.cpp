@@ -21,28 +21,71 @@
 
 namespace planish {
 
-Result<WeightOnlyMatrix> weight_only_matrix(const Node& node, const Shape& b, const Shape& scale) {
-  const auto mismatch = [&node](std::string what) {
-    return Error{.code = Code::shape_mismatch, .node = node.name, .what = std::move(what)};
+namespace {
+
+Error mismatch(const Node& node, std::string what) {
+  return Error{.code = Code::shape_mismatch,
+               .node = node.name,
+               .what = std::move(what),
+               .fix = "export the model again, or build the engine again"};
+}
+
+Status check_types(const Node& node, DType b, DType scale, DType zero) {
+  const auto refuse = [&node](std::string_view what, DType got) {
+    return Error{.code = Code::unsupported,
+                 .node = node.name,
+                 .what = std::string(what) + ", not " + std::string(dtype_name(got)),
+                 .fix = "export the model again, or build the engine again"};
   };
-  if (b.size() != 2) return mismatch("B has shape " + to_string(b) + "; it must be a matrix");
+  if (b != DType::i4 && b != DType::u4 && b != DType::i8 && b != DType::u8)
+    return refuse("B must hold integers of 4 or 8 bits", b);
+  if (scale != DType::f32) return refuse("the scales must be f32", scale);
+  if (zero != DType::undefined && zero != b) return refuse("the zero points must have B's type", zero);
+  return {};
+}
+
+}  // namespace
+
+Result<WeightOnlyMatrix> weight_only_matrix(const Node& node, const TypedShape& b_input, const TypedShape& scale,
+                                            const TypedShape& zero) {
+  PLANISH_TRY(check_types(node, b_input.dtype, scale.dtype, zero.dtype));
+  const Shape& b = b_input.shape;
+  if (b.size() != 2) return mismatch(node, "B has shape " + to_string(b) + "; it must be a matrix");
   const bool by_column = node.attr_int("trans_b", 0) != 0;
   WeightOnlyMatrix w{.k = b[by_column ? 1 : 0], .n = b[by_column ? 0 : 1]};
+  // Sizes in bytes, also of padded panels, are computed from products of these.
+  constexpr int64_t kMaxElements = int64_t{1} << 48;
+  if (w.k < 1 || w.n < 1 || element_count(b) > kMaxElements)
+    return mismatch(node, "B has shape " + to_string(b) + "; its sizes must be known, and more than none");
   w.k_stride = by_column ? 1 : w.n;
   w.n_stride = by_column ? w.k : 1;
   const int64_t block = node.attr_int("block_size", 0);
-  if (block < 0 || w.k < 1 || w.n < 1) return mismatch("B is empty, or block_size negative");
+  if (block < 0) return mismatch(node, "block_size is negative");
   w.block = block == 0 ? w.k : std::min(block, w.k);
-  if (scale != Shape{w.blocks(), w.n})
-    return mismatch("the scales have shape " + to_string(scale) + ", expected " + to_string(Shape{w.blocks(), w.n}));
+  const Shape expected{w.blocks(), w.n};
+  if (scale.shape != expected)
+    return mismatch(node, "the scales have shape " + to_string(scale.shape) + ", expected " + to_string(expected));
+  if (zero.dtype != DType::undefined && zero.shape != expected)
+    return mismatch(node, "the zero points have shape " + to_string(zero.shape) + ", expected " + to_string(expected));
   return w;
+}
+
+Status check_weight_only_rows(const Node& node, const TypedShape& a, const WeightOnlyMatrix& w) {
+  if (!dtype_is_float(a.dtype))
+    return Error{.code = Code::unsupported,
+                 .node = node.name,
+                 .what = "A must hold floating point numbers, not " + std::string(dtype_name(a.dtype)),
+                 .fix = "cast it"};
+  if (a.shape.size() < 2 || (a.shape.back() >= 0 && a.shape.back() != w.k))
+    return mismatch(node, "cannot multiply " + to_string(a.shape) + " by a matrix of " + std::to_string(w.k) + " rows");
+  return {};
 }
 
 Node widened_node(const Node& node) {
   Node out = node;
   out.op = "FusedMatMul";
   out.inputs.resize(std::min<size_t>(out.inputs.size(), kWeightOnlyScale));
-  out.attrs.erase("block_size");
+  for (const char* attr : {"block_size", "trans_a", "alpha"}) out.attrs.erase(attr);
   while (!out.inputs.empty() && out.inputs.back() == kNoValue) out.inputs.pop_back();
   return out;
 }
@@ -118,13 +161,15 @@ Status require_operands(const Context& ctx) {
 
 Status infer(InferContext& ctx) {
   PLANISH_TRY(require_operands(ctx));
-  const Shape& a = ctx.shape(kWeightOnlyA);
+  const auto typed = [&ctx](size_t i) { return ctx.has(i) ? TypedShape{ctx.dtype(i), ctx.shape(i)} : TypedShape{}; };
   const WeightOnlyMatrix w =
-      PLANISH_TRY(weight_only_matrix(ctx.node(), ctx.shape(kWeightOnlyB), ctx.shape(kWeightOnlyScale)));
-  if (a.size() < 2 || (a.back() >= 0 && a.back() != w.k))
-    return ctx.error("cannot multiply " + to_string(a) + " by a matrix of " + std::to_string(w.k) + " rows");
-  Shape y = a;
+      PLANISH_TRY(weight_only_matrix(ctx.node(), typed(kWeightOnlyB), typed(kWeightOnlyScale), typed(kWeightOnlyZero)));
+  PLANISH_TRY(check_weight_only_rows(ctx.node(), typed(kWeightOnlyA), w));
+  Shape y = ctx.shape(kWeightOnlyA);
   y.back() = w.n;
+  for (const size_t i : {kWeightOnlyBias, kWeightOnlyResidual})
+    if (ctx.has(i) && broadcast_shapes(ctx.shape(i), y) != y && is_static(ctx.shape(i)) && is_static(y))
+      return ctx.error(to_string(ctx.shape(i)) + " does not broadcast to the product's shape " + to_string(y));
   ctx.set(0, PLANISH_TRY(y_type_attr(ctx, ctx.dtype(kWeightOnlyA))), std::move(y));
   return {};
 }
@@ -134,12 +179,9 @@ Status reference(RefContext& ctx) {
   const Tensor& b = ctx.in(kWeightOnlyB);
   const Tensor& scale = ctx.in(kWeightOnlyScale);
   const Tensor* zero = ctx.has(kWeightOnlyZero) ? &ctx.in(kWeightOnlyZero) : nullptr;
-  const WeightOnlyMatrix w = PLANISH_TRY(weight_only_matrix(ctx.node(), b.shape(), scale.shape()));
-  const int bits = dtype_bits(b.dtype());
-  if (!dtype_is_integer(b.dtype()) || (bits != 4 && bits != 8))
-    return ctx.error("B must hold integers of 4 or 8 bits, not " + std::string(dtype_name(b.dtype())));
-  if (zero != nullptr && (zero->dtype() != b.dtype() || zero->shape() != scale.shape()))
-    return ctx.error("the zero points must have B's type and the scales' shape");
+  const auto typed = [](const Tensor* t) { return t == nullptr ? TypedShape{} : TypedShape{t->dtype(), t->shape()}; };
+  const WeightOnlyMatrix w = PLANISH_TRY(weight_only_matrix(ctx.node(), typed(&b), typed(&scale), typed(zero)));
+  PLANISH_TRY(check_weight_only_rows(ctx.node(), typed(&ctx.in(kWeightOnlyA)), w));
   const Tensor widened = widened_weights(w, b, scale, zero).cast(ctx.in(kWeightOnlyA).dtype());
   const Node product = widened_node(ctx.node());
   std::vector<const Tensor*> inputs{&ctx.in(kWeightOnlyA), &widened};

@@ -36,7 +36,7 @@ std::optional<ParameterGrid> parameter_grid(const Node& dq, const Tensor& scale,
   if (block <= 1 && scale.rank() == 1 && axis == n_axis && scale.dim(0) == b[n_axis])
     return ParameterGrid{.n = b[n_axis], .n_stride = 1};
   if (block < 1 || scale.rank() != 2 || axis != k_axis) return std::nullopt;
-  const int64_t blocks = (b[k_axis] + block - 1) / block;
+  const int64_t blocks = (b[k_axis] - 1) / block + 1;  // block_size may be any number
   Shape expected = b;
   expected[k_axis] = blocks;
   if (scale.shape() != expected) return std::nullopt;

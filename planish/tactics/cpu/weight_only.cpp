@@ -24,14 +24,62 @@ using kernels::WeightOnlyShape;
 
 constexpr std::array<std::string_view, 1> kOps{"planish.WeightOnlyMatMul"};
 
+/// The sizes, once types and shapes of all that a kernel reads and writes by them fit, whatever an engine file says.
 Result<WeightOnlyMatrix> matrix_of(const NodeView& view) {
-  return weight_only_matrix(*view.node, view.inputs[kWeightOnlyB].shape, view.inputs[kWeightOnlyScale].shape);
+  const auto typed = [&view](size_t i) {
+    return view.has_input(i) ? TypedShape{view.inputs[i].dtype, view.inputs[i].shape} : TypedShape{};
+  };
+  const WeightOnlyMatrix w =
+      PLANISH_TRY(weight_only_matrix(*view.node, typed(kWeightOnlyB), typed(kWeightOnlyScale), typed(kWeightOnlyZero)));
+  PLANISH_TRY(check_weight_only_rows(*view.node, typed(kWeightOnlyA), w));
+  Shape y = view.inputs[kWeightOnlyA].shape;
+  y.back() = w.n;
+  if (view.outputs.empty() || !view.outputs[0].present() || view.outputs[0].shape != y)
+    return Error{.code = Code::shape_mismatch,
+                 .node = view.node->name,
+                 .what = fmt::format("the output must have shape {}", to_string(y)),
+                 .fix = "build the engine again"};
+  return w;
+}
+
+/// The value of a constant input; nullptr where there is none, or another than the node describes.
+const Tensor* value_of(const NodeView& view, size_t i) {
+  if (!view.has_input(i) || i >= view.constants.size()) return nullptr;
+  const Tensor* value = view.constants[i];
+  const bool fits = value != nullptr && value->dtype() == view.inputs[i].dtype &&
+                    value->shape() == view.inputs[i].shape && (value->raw() != nullptr || value->size() == 0);
+  return fits ? value : nullptr;
+}
+
+Error no_value(const NodeView& view) {
+  return Error{.code = Code::corrupt,
+               .node = view.node->name,
+               .what = "constant weights have no value, or one of another type or size",
+               .fix = "build the engine again"};
+}
+
+/// Constants in the graph's form must be there: the scales and zero points of B, and B where `with_b` is set.
+Status require_weights(const NodeView& view, bool with_b) {
+  if (with_b && value_of(view, kWeightOnlyB) == nullptr) return no_value(view);
+  if (value_of(view, kWeightOnlyScale) == nullptr) return no_value(view);
+  if (view.has_input(kWeightOnlyZero) && value_of(view, kWeightOnlyZero) == nullptr) return no_value(view);
+  return {};
+}
+
+/// Constants that no tactic here packs are read as they are: they must be there when a kernel is made.
+Status require_plain_constants(const NodeView& view) {
+  for (const size_t i : {kWeightOnlyA, kWeightOnlyBias, kWeightOnlyResidual})
+    if (view.has_input(i) && view.is_constant(i) && value_of(view, i) == nullptr) return no_value(view);
+  return {};
 }
 
 bool is_signed(DType type) { return type == DType::i4 || type == DType::i8; }
 
 Error unknown_format(const NodeView& view) {
-  return Error{.code = Code::corrupt, .node = view.node->name, .what = "packed weights have an unknown format or size"};
+  return Error{.code = Code::corrupt,
+               .node = view.node->name,
+               .what = "packed weights have an unknown format or size",
+               .fix = "build the engine again"};
 }
 
 // ---- Integers in memory -------------------------------------------------------------------------------------------
@@ -51,26 +99,23 @@ WeightOnlyShape shape_of(const NodeView& view, const WeightOnlyMatrix& w) {
 }
 
 WhyNot supports(const NodeView& view, const Target&) {
-  for (const size_t i : {kWeightOnlyA, kWeightOnlyScale})
-    if (view.inputs[i].dtype != DType::f32)
-      return fmt::format("computes in f32, got {}", dtype_name(view.inputs[i].dtype));
+  const auto w = matrix_of(view);
+  if (!w.ok()) return w.error().what;
+  if (const DType a = view.inputs[kWeightOnlyA].dtype; a != DType::f32)
+    return fmt::format("computes in f32, got {}", dtype_name(a));
   for (const size_t i : {kWeightOnlyB, kWeightOnlyScale, kWeightOnlyZero})
     if (view.has_input(i) && !view.is_constant(i)) return "needs constant weights";
   const TensorDesc& y = view.outputs[0];
   if (y.dtype != DType::f32) return fmt::format("writes f32, not {}", dtype_name(y.dtype));
   if (y.size() == 0) return "the tensor is empty";
-  const auto w = matrix_of(view);
-  if (!w.ok()) return w.error().what;
-  const int bits = dtype_bits(view.inputs[kWeightOnlyB].dtype);
-  if (bits != 4 && bits != 8) return fmt::format("takes integers of 4 or 8 bits, got {}", bits);
-  if (bits == 4 && w->block % 8 != 0 && w->block < w->k)
+  if (dtype_bits(view.inputs[kWeightOnlyB].dtype) == 4 && w->block % 8 != 0 && w->block < w->k)
     return fmt::format("needs blocks of a multiple of 8 rows, got {}", w->block);
   for (size_t i = 0; i < view.inputs.size(); ++i)
     if (view.has_input(i) && view.inputs[i].layout != Layout::row_major) return "takes row-major tensors only";
   if (y.layout != Layout::row_major) return "writes row-major tensors only";
   if (view.has_input(kWeightOnlyBias)) {
     const TensorDesc& bias = view.inputs[kWeightOnlyBias];
-    if (bias.dtype != DType::f32 || bias.size() != w->n || bias.shape.back() != w->n)
+    if (bias.dtype != DType::f32 || bias.size() != w->n || bias.shape.empty() || bias.shape.back() != w->n)
       return "needs one bias per column, in f32";
   }
   if (view.has_input(kWeightOnlyResidual) && view.inputs[kWeightOnlyResidual] != y)
@@ -113,6 +158,7 @@ IntegerMatrix source_of(const NodeView& view, const WeightOnlyMatrix& w, const T
 
 Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
   const WeightOnlyMatrix w = PLANISH_TRY(matrix_of(view));
+  PLANISH_TRY(require_weights(view, true));
   const WeightOnlyShape s = shape_of(view, w);
   Tensor weights(DType::u8, {s.panels() * s.panel_bytes()});
   kernels::pack_weight_only(s, source_of(view, w, view.constants[kWeightOnlyB]), weights.data<uint8_t>());
@@ -129,12 +175,12 @@ Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
 
 Result<Tensor> unpack_parameters(const NodeView& view, const WeightOnlyShape& s, const PackedConstant& packed) {
   const auto input = static_cast<size_t>(packed.input);
-  const TensorDesc& desc = view.inputs[input];
   const bool is_scale = input == kWeightOnlyScale;
   const int64_t count = s.panels() * s.blocks() * kWeightOnlyPanel;
-  if (packed.format != kParametersFormat || (!is_scale && input != kWeightOnlyZero) ||
+  if (packed.format != kParametersFormat || (!is_scale && input != kWeightOnlyZero) || !view.has_input(input) ||
       packed.data.bytes() != static_cast<size_t>(count) * (is_scale ? sizeof(float) : 1))
     return unknown_format(view);
+  const TensorDesc& desc = view.inputs[input];
   const double lowest = is_signed(desc.dtype) ? -static_cast<double>(int64_t{1} << (s.bits - 1)) : 0.0;
   Tensor out(desc.dtype, desc.shape);
   for (int64_t b = 0; b < s.blocks(); ++b)
@@ -151,6 +197,7 @@ Result<Tensor> unpack_parameters(const NodeView& view, const WeightOnlyShape& s,
 Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
   const WeightOnlyMatrix w = PLANISH_TRY(matrix_of(view));
   const WeightOnlyShape s = shape_of(view, w);
+  if (packed.data.raw() == nullptr) return no_value(view);
   if (packed.input != static_cast<int32_t>(kWeightOnlyB)) return unpack_parameters(view, s, packed);
   if (packed.format != kWeightsFormat || packed.data.bytes() != static_cast<size_t>(s.panels() * s.panel_bytes()))
     return unknown_format(view);
@@ -218,11 +265,15 @@ class WeightOnlyRunner final : public Kernel {
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
                                         const Target& target) {
   const WeightOnlyMatrix w = PLANISH_TRY(matrix_of(view));
+  PLANISH_TRY(require_plain_constants(view));
   const WeightOnlyShape s = shape_of(view, w);
   const auto has = [&](size_t input, std::string_view format, int64_t bytes) {
     const auto it = std::ranges::find(packed, static_cast<int32_t>(input), &PackedConstant::input);
-    return it != packed.end() && it->format == format && it->data.bytes() == static_cast<size_t>(bytes);
+    return it != packed.end() && it->format == format && it->data.bytes() == static_cast<size_t>(bytes) &&
+           it->data.raw() != nullptr;
   };
+  // All are found below: were there more, the kernel would read one of an input that was not looked at.
+  if (packed.size() != (view.has_input(kWeightOnlyZero) ? 3 : 2)) return unknown_format(view);
   const int64_t count = s.panels() * s.blocks() * kWeightOnlyPanel;
   if (!has(kWeightOnlyB, kWeightsFormat, s.panels() * s.panel_bytes()) ||
       !has(kWeightOnlyScale, kParametersFormat, count * static_cast<int64_t>(sizeof(float))) ||
@@ -250,6 +301,15 @@ NodeView float_view(const NodeView& view, Node& product, const Tensor* weights) 
   return out;
 }
 
+bool is_widened(const PackedConstant& packed) {
+  return packed.input == static_cast<int32_t>(kWeightOnlyB) && packed.format.starts_with(kWidened);
+}
+
+/// The type and number of elements that `desc` describes; weights that were stored in 16 bits have lost their shape.
+bool holds(const Tensor& tensor, const TensorDesc& desc) {
+  return tensor.dtype() == desc.dtype && tensor.size() == desc.size() && tensor.raw() != nullptr;
+}
+
 /// A kernel and the node that it was prepared for.
 class WidenedRunner final : public Kernel {
  public:
@@ -268,11 +328,9 @@ class WidenedRunner final : public Kernel {
 template <const Tactic& kProduct>
 struct Widened {
   static WhyNot supports(const NodeView& view, const Target& target) {
+    if (const auto w = matrix_of(view); !w.ok()) return w.error().what;
     for (const size_t i : {kWeightOnlyB, kWeightOnlyScale, kWeightOnlyZero})
       if (view.has_input(i) && !view.is_constant(i)) return "needs constant weights";
-    if (const auto w = matrix_of(view); !w.ok()) return w.error().what;
-    if (const int bits = dtype_bits(view.inputs[kWeightOnlyB].dtype); bits != 4 && bits != 8)
-      return fmt::format("takes integers of 4 or 8 bits, got {}", bits);
     Node product;
     return kProduct.supports(float_view(view, product, nullptr), target);
   }
@@ -283,6 +341,7 @@ struct Widened {
 
   static Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target& target) {
     const WeightOnlyMatrix w = PLANISH_TRY(matrix_of(view));
+    PLANISH_TRY(require_weights(view, true));
     Node product;
     const Tensor weights =
         widened_weights(w, *view.constants[kWeightOnlyB], *view.constants[kWeightOnlyScale], zero_of(view))
@@ -295,13 +354,15 @@ struct Widened {
 
   static Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
                                                  const Target& target) {
-    if (packed.size() != 1 || !packed[0].format.starts_with(kWidened)) return unknown_format(view);
+    if (const auto w = matrix_of(view); !w.ok()) return w.error();
+    PLANISH_TRY(require_plain_constants(view));
+    if (packed.size() != 1 || !is_widened(packed[0])) return unknown_format(view);
     auto product = std::make_unique<Node>();
     const NodeView plain = float_view(view, *product, nullptr);
     std::vector<PackedConstant> inner{packed[0]};
     inner[0].format.erase(0, kWidened.size());
     if (inner[0].format.empty()) {
-      if (inner[0].data.bytes() != plain.inputs[kWeightOnlyB].bytes()) return unknown_format(view);
+      if (!holds(inner[0].data, plain.inputs[kWeightOnlyB])) return unknown_format(view);
       inner.clear();
     }
     std::unique_ptr<Kernel> kernel = PLANISH_TRY(kProduct.prepare(plain, inner, target));
@@ -310,15 +371,20 @@ struct Widened {
 
   static Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
     const WeightOnlyMatrix w = PLANISH_TRY(matrix_of(view));
-    const Tensor* scale = view.constants[kWeightOnlyScale];
-    if (!packed.format.starts_with(kWidened) || scale == nullptr) return unknown_format(view);
+    if (!is_widened(packed)) return unknown_format(view);
+    if (packed.data.raw() == nullptr) return no_value(view);
+    PLANISH_TRY(require_weights(view, false));
     Node product;
     const NodeView plain = float_view(view, product, nullptr);
     PackedConstant inner = packed;
     inner.format.erase(0, kWidened.size());
-    if (inner.format.empty() && inner.data.bytes() != plain.inputs[kWeightOnlyB].bytes()) return unknown_format(view);
-    const Tensor widened = inner.format.empty() ? inner.data : PLANISH_TRY(kProduct.unpack(plain, inner));
-    return narrowed_weights(w, widened.cast(DType::f32), view.inputs[kWeightOnlyB].dtype, *scale, zero_of(view));
+    const bool as_it_is = inner.format.empty();
+    if (!as_it_is && kProduct.unpack == nullptr) return unknown_format(view);
+    const Tensor widened = as_it_is ? inner.data : PLANISH_TRY(kProduct.unpack(plain, inner));
+    const TensorDesc& b = view.inputs[kWeightOnlyB];
+    if (!holds(widened, plain.inputs[kWeightOnlyB])) return unknown_format(view);
+    return narrowed_weights(w, widened.cast(DType::f32).reshaped(b.shape), b.dtype, *view.constants[kWeightOnlyScale],
+                            zero_of(view));
   }
 
   static constexpr Tactic tactic(std::string_view id) {
