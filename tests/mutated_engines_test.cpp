@@ -40,9 +40,25 @@ const Net kNets[] = {
      "= 16, pads = [1,1,1,1]} @dw\n u, v = Split(d) {axis = 1, num_outputs = 2} @sp\n y = Add(u, v) @add\n i = "
      "NonZero(y) "
      "@nz\n}"},
+    {"integer_weights",
+     "graph \"g\" (x: f32[3,64]) -> (y) {\n const w: i8[64,48] = seed(1, -128, 128)\n const s: f32[48] = seed(2, 0.01, "
+     "0.02)\n const v: u4[48,32] = seed(3, 0, 15)\n const t: f32[3,32] = seed(4, 0.01, 0.02)\n const z: u4[3,32] = "
+     "seed(5, 0, 15)\n d = DequantizeLinear(w, s) {axis = 1} @d\n a = MatMul(x, d) @a\n e = DequantizeLinear(v, t, z) "
+     "{axis = 0, block_size = 16} @e\n y = MatMul(a, e) @b\n}"},
+    {"fork",
+     "graph \"g\" (x: u8[1,4,5,5]) -> (y) {\n const w: i8[6,4,1,1] = seed(1)\n const v: i8[3,4,3,3] = seed(2)\n const "
+     "s: f32[1] = [0.02]\n const b: f32[6] = seed(3)\n a = planish.QuantizedConv(x, w, s, b) {activation = \"Relu\", "
+     "x_scale = 0.05, x_zero = 3, y_scale = 0.1, y_type = \"u8\"} @one\n c = planish.QuantizedConv(x, v, s) {pads = "
+     "[1,1,1,1], x_scale = 0.05, x_zero = 3, y_scale = 0.1, y_type = \"u8\"} @nine\n y = Concat(a, c) {axis = 1} "
+     "@join\n}"},
+    {"gates",
+     "graph \"g\" (x: f32[1,16,12,12]) -> (y) {\n const w: f32[16,1,3,3] = seed(1)\n const q: f32[4,16,1,1] = "
+     "seed(2)\n const e: f32[16,4,1,1] = seed(3)\n const p: f32[8,16,1,1] = seed(4)\n d = Conv(x, w) {group = 16, pads "
+     "= [1,1,1,1]} @dw\n r = Relu(d) @r\n m = GlobalAveragePool(r) @m\n s = Conv(m, q) @squeeze\n t = Relu(s) @t\n u = "
+     "Conv(t, e) @excite\n g = Sigmoid(u) @g\n v = Mul(r, g) @v\n y = Conv(v, p) @project\n}"},
 };
 
-std::vector<uint8_t> engine_bytes(const Net& net) {
+Engine engine_of(const Net& net) {
   auto graph = parse_text(net.text, net.label);
   EXPECT_TRUE(graph.ok()) << (graph.ok() ? "" : graph.error().message());
   BuildOptions options;
@@ -51,20 +67,23 @@ std::vector<uint8_t> engine_bytes(const Net& net) {
   options.use_timing_cache = false;
   auto engine = build_engine(std::move(*graph), options, host_device(), cpu_tactics());
   EXPECT_TRUE(engine.ok()) << (engine.ok() ? "" : engine.error().message());
+  return engine.ok() ? std::move(*engine) : Engine();
+}
+
+std::vector<uint8_t> engine_bytes(const Net& net) {
+  const Engine engine = engine_of(net);
   const auto path = std::filesystem::temp_directory_path() / (std::string("planish_mutated_") + net.label);
-  EXPECT_TRUE(save_engine(*engine, path).ok());
+  EXPECT_TRUE(save_engine(engine, path).ok());
   const std::string text = read_file(path).value();
   std::filesystem::remove(path);
   return {text.begin(), text.end()};
 }
 
-/// How far an engine file got: 0 refused, 1 loaded, 2 executable, 3 planned, 4 run.
-int drive(std::span<const uint8_t> bytes) {
+/// How far an engine got: 1 loaded, 2 executable, 3 planned, 4 run.
+int drive(Engine engine) {
   constexpr size_t kMemoryLimit = size_t{64} << 20;
-  auto engine = load_engine(bytes, "mutant");
-  if (!engine.ok()) return 0;
   auto executable =
-      Executable::create(std::make_shared<const Engine>(std::move(*engine)), host_device(), cpu_tactics(), 1);
+      Executable::create(std::make_shared<const Engine>(std::move(engine)), host_device(), cpu_tactics(), 1);
   if (!executable.ok()) return 1;
   auto context = Context::create(*executable, {.profile = 0, .memory_limit_bytes = kMemoryLimit});
   if (!context.ok()) return 1;
@@ -79,6 +98,12 @@ int drive(std::span<const uint8_t> bytes) {
     for (int64_t e = 0; e < inputs.back().size(); ++e) inputs.back().set(e, 0.5);
   }
   return (*context)->run_host(inputs).ok() ? 4 : 3;
+}
+
+/// The same for a file; 0: refused.
+int drive(std::span<const uint8_t> bytes) {
+  auto engine = load_engine(bytes, "mutant");
+  return engine.ok() ? drive(std::move(*engine)) : 0;
 }
 
 class MutatedEngines : public testing::TestWithParam<Net> {};
@@ -106,6 +131,39 @@ TEST_P(MutatedEngines, RunOrAreRefused) {
   }
   EXPECT_GT(reached[0] + reached[1] + reached[2], 20) << "the mutations hit nothing that matters";
   EXPECT_GT(reached[4], 20) << "no mutant gets far enough to show anything";
+}
+
+/// What no change of single bytes finds: packed weights that belong together otherwise than the file says. Each engine
+/// is refused, or runs as if nothing had happened.
+TEST_P(MutatedEngines, WithPackedWeightsOfAnotherKindRunOrAreRefused) {
+  const Engine whole = engine_of(GetParam());
+  const std::vector<Tensor> others{Tensor(DType::f32, {}), Tensor(DType::f32, {1}), Tensor(DType::bf16, {3, 5}),
+                                   Tensor(DType::f64, {64, 24}), Tensor(DType::u8, {1})};
+  for (size_t n = 0; n < whole.layers.size(); ++n)
+    for (size_t i = 0; i < whole.layers[n].packed.size(); ++i) {
+      SCOPED_TRACE(whole.graph.nodes[n].name + ", packed " + std::to_string(i));
+      const auto with = [&](auto change) {
+        Engine engine = whole;
+        change(engine.layers[n], engine.layers[n].packed[i]);
+        return drive(std::move(engine));
+      };
+      const auto twice = [](LayerPlan& layer, const PackedConstant& p) { layer.packed.push_back(p); };
+      EXPECT_EQ(with(twice), 1);
+      for (const Tensor& other : others)
+        for (const bool keeps_tactic : {true, false})
+          for (const std::string_view format : {"", "bf16_pairs:32", "panels:16", "widened:columns:48", "columns:48"})
+            with([&](LayerPlan& layer, PackedConstant& p) {
+              if (!keeps_tactic) layer.tactic.clear();
+              p.format = format;
+              p.data = other;
+            });
+      for (const int32_t input : {0, 1, 2, 3, 4, 5, 6, 7, 40})
+        for (const bool keeps_tactic : {true, false})
+          with([&](LayerPlan& layer, PackedConstant& p) {
+            if (!keeps_tactic) layer.tactic.clear();
+            p.input = input;
+          });
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, MutatedEngines, testing::ValuesIn(kNets),

@@ -311,7 +311,8 @@ class Selector {
         ms = estimate(view, *tactic);
       } else {
         const double to_beat = prunes() ? std::min(best.time_ms, node_ms + generous_reformats_ms(view)) : kImpossible;
-        if (prunes() && order_.is_hopeless(view, *tactic, node_ms, to_beat)) continue;
+        // What no tactic of the node was timed for yet may be all that runs it.
+        if (prunes() && node_ms < kImpossible && order_.is_hopeless(view, *tactic, node_ms, to_beat)) continue;
         auto timed = timer_.time(view, *tactic, to_beat);
         if (!timed.ok()) {
           if (timed.error().code == Code::invalid_argument) {

@@ -11,11 +11,40 @@
 namespace planish {
 namespace {
 
-/// Shape of a packed constant in the graph; {} where the engine file is wrong, which place_weights() reports.
+/// Shape of a packed constant in the graph.
 Shape shape_of(const Graph& graph, const Node& node, const PackedConstant& packed) {
-  const ValueId v = packed.input < 0 ? kNoValue : node.in(static_cast<size_t>(packed.input));
-  if (v == kNoValue || !graph.value(v).constant) return {};
-  return graph.value(v).constant->shape();
+  return graph.value(node.in(static_cast<size_t>(packed.input))).constant->shape();
+}
+
+Error corrupt(const Node& node, std::string what) {
+  return Error{.code = Code::corrupt, .node = node.name, .what = std::move(what), .fix = "build the engine again"};
+}
+
+/// A file may say anything. A layer's packed weights belong to one input each, are where the tactic looks for them, and
+/// no constant is without a value.
+Status check_constants(const Graph& graph, const Node& node, const Tactic* tactic,
+                       const std::vector<PackedConstant>& packed) {
+  std::vector<bool> has_value(node.inputs.size());
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const ValueId v = node.inputs[i];
+    const auto* constant = v == kNoValue || !graph.value(v).constant ? nullptr : &*graph.value(v).constant;
+    has_value[i] = constant == nullptr || constant->raw() != nullptr || constant->size() == 0;
+  }
+  std::vector<bool> is_packed(node.inputs.size());
+  for (const PackedConstant& p : packed) {
+    const auto i = static_cast<size_t>(p.input);
+    if (p.input < 0 || i >= node.inputs.size() || node.inputs[i] == kNoValue || !graph.value(node.inputs[i]).constant)
+      return corrupt(node, "a packed weight belongs to no constant input");
+    if (is_packed[i]) return corrupt(node, fmt::format("input {} has two packed weights", i));
+    is_packed[i] = has_value[i] = true;
+  }
+  if (tactic != nullptr && tactic->packs != Tactic::kSeveral && !packed.empty() &&
+      (packed.size() != 1 || packed[0].input != tactic->packs))
+    return corrupt(node, fmt::format("{} packs input {} alone", tactic->id, tactic->packs));
+  const auto missing = std::ranges::find(has_value, false);
+  if (missing != has_value.end())
+    return corrupt(node, fmt::format("constant input {} has no value", missing - has_value.begin()));
+  return {};
 }
 
 /// What an engine from another machine loses here.
@@ -101,6 +130,7 @@ Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<con
         ++replaced;
       }
     }
+    PLANISH_TRY(check_constants(graph, graph.nodes[n], layer.tactic, plan.packed));
     for (const PackedConstant& p : plan.packed)
       layer.packed.push_back(
           PLANISH_TRY(restore_half(layer.tactic, shape_of(graph, graph.nodes[n], p), p, hooks.widen)));
@@ -136,14 +166,8 @@ Status Executable::place_weights() {
     Layer& layer = layers_[n];
     for (size_t i = 0; i < layer.constants.size(); ++i)
       if (const ValueId v = graph.nodes[n].inputs[i]; v != kNoValue) layer.constants[i] = constant_address(v);
-    for (const PackedConstant& p : layer.packed) {
-      if (p.input < 0 || static_cast<size_t>(p.input) >= layer.constants.size())
-        return Error{.code = Code::corrupt,
-                     .node = graph.nodes[n].name,
-                     .what = "a packed weight belongs to no input",
-                     .fix = "build the engine again"};
+    for (const PackedConstant& p : layer.packed)
       layer.constants[static_cast<size_t>(p.input)] = PLANISH_TRY(place(p.data));
-    }
   }
   return {};
 }

@@ -264,13 +264,15 @@ Status unpack_constants(const Executable& executable, size_t n, NodeView& view, 
     const PackedConstant& p = layer.packed[i];
     const auto input = static_cast<size_t>(p.input);
     if (view.constants[input] != nullptr) continue;
-    if (p.format.empty()) {
-      storage[i] = p.data;
-    } else {
-      storage[i] = PLANISH_TRY(unpack_constant(executable.table(), view, p));
-    }
+    storage[i] = PLANISH_TRY(unpack_constant(executable.table(), view, p));
     view.constants[input] = &storage[i];
   }
+  for (size_t i = 0; i < view.inputs.size(); ++i)
+    if (view.has_input(i) && view.is_constant(i) && view.constants[i] == nullptr)
+      return Error{.code = Code::corrupt,
+                   .node = view.node->name,
+                   .what = fmt::format("constant input {} has no value", i),
+                   .fix = "build the engine again"};
   return {};
 }
 

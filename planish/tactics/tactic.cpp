@@ -82,10 +82,25 @@ Error no_tactic_error(const NodeView& view, std::span<const Refusal> refusals) {
 }
 
 Result<Tensor> unpack_constant(const TacticTable& table, const NodeView& view, const PackedConstant& packed) {
-  if (packed.format.empty()) return packed.data;
+  const auto input = static_cast<size_t>(packed.input);
+  if (packed.input < 0 || input >= view.inputs.size())
+    return Error{.code = Code::corrupt,
+                 .node = view.node->name,
+                 .what = "a packed weight belongs to no input",
+                 .fix = "build the engine again"};
+  const TensorDesc& wanted = view.inputs[input];
+  const auto fits = [&wanted](const Tensor& t) { return t.dtype() == wanted.dtype && t.shape() == wanted.shape; };
+  if (packed.format.empty()) {
+    if (fits(packed.data)) return packed.data;
+    return Error{.code = Code::corrupt,
+                 .node = view.node->name,
+                 .what = fmt::format("a stored weight is {}{}, the layer takes {}{}", dtype_name(packed.data.dtype()),
+                                     to_string(packed.data.shape()), dtype_name(wanted.dtype), to_string(wanted.shape)),
+                 .fix = "build the engine again"};
+  }
   for (const Tactic* tactic : table.tactics) {
     if (tactic->unpack == nullptr || !tactic_takes(*tactic, *view.node)) continue;
-    if (auto plain = tactic->unpack(view, packed); plain.ok()) return plain;
+    if (auto plain = tactic->unpack(view, packed); plain.ok() && fits(*plain)) return plain;
   }
   return Error{.code = Code::unsupported,
                .node = view.node->name,

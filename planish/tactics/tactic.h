@@ -100,6 +100,9 @@ struct Tactic {
   Result<PackedConstant> (*to_roundable)(const NodeView&, const PackedConstant&) = nullptr;
   /// The packed form again, when an engine is made ready to run. `shape` is the constant's in the graph.
   Result<PackedConstant> (*from_roundable)(const Shape& shape, const PackedConstant&) = nullptr;
+  /// The one input that pack() packs; kSeveral: prepare() looks for its own among what it is given.
+  int32_t packs = 1;
+  static constexpr int32_t kSeveral = -1;
   /// Changes when the kernel's speed or result may have changed: part of the timing-cache key.
   int version = 1;
 };

@@ -132,8 +132,10 @@ class AttentionRunner final : public Kernel {
     if (view.outputs[0].dtype != DType::f32) write_ = kernels::tile_writer(view.outputs[0].dtype);
     values_ = read_[kV] == nullptr ? 0 : padded(s.sk * s.dv);
     scratch_ = padded(kernel_.scratch_size(s.sk));
-    queries_ = read_[kQ] == nullptr ? 0 : padded(s.sq * s.d);
-    own_ = std::max(scratch_ + queries_ + (write_ == nullptr ? 0 : s.sq * s.dv), read_[kK] == nullptr ? 0 : s.sk * s.d);
+    const int64_t rows = std::min(s.sq, kWidenedBlocks * kernel_.block_rows);
+    queries_ = read_[kQ] == nullptr ? 0 : padded(rows * s.d);
+    own_ = std::max(scratch_ + queries_ + (write_ == nullptr ? 0 : rows * s.dv),
+                    read_[kK] == nullptr ? 0 : kWidenedKeys * s.d);
   }
 
   [[nodiscard]] size_t workspace_bytes() const override {
@@ -163,7 +165,8 @@ class AttentionRunner final : public Kernel {
     parallel_for(s_.batch * s_.q_heads * blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end;) {
         const int64_t first = i % blocks;
-        const int64_t count = std::min(blocks - first, end - i);
+        const int64_t most = read_[kQ] == nullptr && write_ == nullptr ? blocks : kWidenedBlocks;
+        const int64_t count = std::min({blocks - first, end - i, most});
         attend(b, i / blocks, first * rows, std::min((first + count) * rows, s_.sq), mask, workspace);
         i += count;
       }
@@ -172,6 +175,11 @@ class AttentionRunner final : public Kernel {
   }
 
  private:
+  /// Blocks of query rows, and rows of keys (whole panels of every kernel), that a thread widens at a time, so that
+  /// its memory does not grow with the sequence.
+  static constexpr int64_t kWidenedBlocks = 4;
+  static constexpr int64_t kWidenedKeys = 64;
+
   static int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
 
   /// Memory of this thread, enough for every part of the work, so that only a thread's first part allocates.
@@ -201,8 +209,11 @@ class AttentionRunner final : public Kernel {
       kernel_.pack_keys(s_.sk, s_.d, static_cast<const float*>(operand(b, kK)) + first, s_.k.row, to);
     } else {
       float* wide = own_memory();
-      widen(read_[kK], operand(b, kK), first, s_.k.row, s_.sk, s_.d, wide);
-      kernel_.pack_keys(s_.sk, s_.d, wide, s_.d, to);
+      for (int64_t row = 0; row < s_.sk; row += kWidenedKeys) {
+        const int64_t rows = std::min(kWidenedKeys, s_.sk - row);
+        widen(read_[kK], operand(b, kK), first + row * s_.k.row, s_.k.row, rows, s_.d, wide);
+        kernel_.pack_keys(rows, s_.d, wide, s_.d, to + row * s_.d);
+      }
     }
     if (read_[kV] != nullptr)
       widen(read_[kV], operand(b, kV), s_.v.at(index / s_.kv_heads, index % s_.kv_heads), s_.v.row, s_.sk, s_.dv,

@@ -121,7 +121,7 @@ WhyNot supports(const NodeView& view, const Target&) {
   if (kernels::best_bf16_gemm_kernel(w.k).isa == Isa::baseline) return "needs a processor that multiplies bfloat16";
   if (view.has_input(kBias)) {
     const TensorDesc& bias = view.inputs[kBias];
-    if (!is_bf16_or_f32(bias.dtype) || bias.size() != w.n || bias.shape.back() != w.n)
+    if (!is_bf16_or_f32(bias.dtype) || bias.rank() == 0 || bias.size() != w.n || bias.shape.back() != w.n)
       return "needs one bias per column, in bf16 or f32";
   }
   if (view.has_input(kR)) {
@@ -147,7 +147,7 @@ Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
 
 bool is_packed(const NodeView& view, const PackedConstant& packed) {
   const ProductWeights w(view);
-  return packed.format == kFormat && w.k % 2 == 0 &&
+  return packed.format == kFormat && view.inputs[kB].dtype == DType::bf16 && w.k % 2 == 0 &&
          packed.data.bytes() == static_cast<size_t>(kernels::bf16_weights_size(w.k, w.n)) * sizeof(uint16_t);
 }
 

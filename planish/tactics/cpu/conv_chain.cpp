@@ -367,6 +367,7 @@ constinit const Tactic kCpuConvChain{.id = "cpu.conv_chain",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
+                                     .packs = Tactic::kSeveral,
                                      .version = 2};
 
 }  // namespace planish

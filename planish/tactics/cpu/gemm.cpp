@@ -122,7 +122,7 @@ WhyNot supports(const NodeView& view, const Target&) {
   const int64_t rows = view.inputs[kA].size() / w.k;
   if (view.has_input(kBias)) {
     const TensorDesc& bias = view.inputs[kBias];
-    if (bias.dtype != DType::f32 || bias.size() != w.n || bias.shape.back() != w.n)
+    if (bias.dtype != DType::f32 || bias.rank() == 0 || bias.size() != w.n || bias.shape.back() != w.n)
       return "needs one bias per column, in f32";
   }
   if (view.has_input(kR) && view.inputs[kR] != y) return "needs a residual in the output's shape, type and layout";

@@ -372,20 +372,23 @@ constinit const Tactic kCpuInvertedResidual{.id = "cpu.inverted_residual",
                                             .supports = supports,
                                             .pack = pack,
                                             .prepare = prepare<InvertedResidualSplit::lines>,
-                                            .unpack = unpack};
+                                            .unpack = unpack,
+                                            .packs = Tactic::kSeveral};
 
 constinit const Tactic kCpuInvertedResidualChannels{.id = "cpu.inverted_residual_channels",
                                                     .ops = kOps,
                                                     .supports = supports_channels,
                                                     .pack = pack,
                                                     .prepare = prepare<InvertedResidualSplit::channels>,
-                                                    .unpack = unpack};
+                                                    .unpack = unpack,
+                                                    .packs = Tactic::kSeveral};
 
 constinit const Tactic kCpuInvertedResidualParts{.id = "cpu.inverted_residual_parts",
                                                  .ops = kOps,
                                                  .supports = supports_parts,
                                                  .pack = pack_parts,
                                                  .prepare = prepare_parts,
-                                                 .unpack = unpack_parts};
+                                                 .unpack = unpack_parts,
+                                                 .packs = Tactic::kSeveral};
 
 }  // namespace planish

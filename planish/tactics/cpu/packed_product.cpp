@@ -10,6 +10,7 @@ bool is_conv(const NodeView& view) { return view.node->op == "FusedConv"; }
 
 ProductWeights::ProductWeights(const NodeView& view) {
   const Shape& s = view.inputs[kB].shape;
+  if (s.size() < 2) return;
   const bool by_filter = is_conv(view) || view.node->attr_int("trans_b", 0) != 0;
   k = by_filter ? s[1] : s[0];
   n = by_filter ? s[0] : s[1];

@@ -11,9 +11,10 @@ namespace planish {
 /// Inputs of planish.FusedMatMul and planish.FusedConv.
 enum ProductInput : size_t { kA, kB, kBias, kR };
 
+/// The product is a planish.FusedConv, with weights by filter.
 bool is_conv(const NodeView& view);
 
-/// The weights as a matrix [k, n]; strides in elements.
+/// The weights as a matrix [k, n], all zeros when they are none; strides in elements.
 struct ProductWeights {
   int64_t k = 0;
   int64_t n = 0;

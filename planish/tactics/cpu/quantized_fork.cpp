@@ -161,7 +161,13 @@ constexpr std::array<std::string_view, 1> kOps{"planish.QuantizedFork"};
 template <const Tactic& kPart, bool kInPlace>
 constexpr Tactic fork_tactic(std::string_view id) {
   using F = Fork<kPart, kInPlace>;
-  return {.id = id, .ops = kOps, .supports = F::supports, .pack = F::pack, .prepare = F::prepare, .unpack = F::unpack};
+  return {.id = id,
+          .ops = kOps,
+          .supports = F::supports,
+          .pack = F::pack,
+          .prepare = F::prepare,
+          .unpack = F::unpack,
+          .packs = Tactic::kSeveral};
 }
 
 }  // namespace

@@ -421,7 +421,12 @@ constexpr std::array<std::string_view, 1> kOps{"planish.Chain"};
 
 }  // namespace
 
-constinit const Tactic kCpuSqueezeExcite{
-    .id = "cpu.squeeze_excite", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kCpuSqueezeExcite{.id = "cpu.squeeze_excite",
+                                         .ops = kOps,
+                                         .supports = supports,
+                                         .pack = pack,
+                                         .prepare = prepare,
+                                         .unpack = unpack,
+                                         .packs = Tactic::kSeveral};
 
 }  // namespace planish

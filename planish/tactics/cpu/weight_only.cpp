@@ -394,8 +394,13 @@ struct Widened {
 
 }  // namespace
 
-constinit const Tactic kCpuWeightOnly{
-    .id = "cpu.weight_only", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kCpuWeightOnly{.id = "cpu.weight_only",
+                                      .ops = kOps,
+                                      .supports = supports,
+                                      .pack = pack,
+                                      .prepare = prepare,
+                                      .unpack = unpack,
+                                      .packs = Tactic::kSeveral};
 constinit const Tactic kCpuWidenedOneDnn = Widened<kOneDnnMatMul>::tactic("cpu.widened.onednn");
 constinit const Tactic kCpuWidenedGemm = Widened<kCpuGemm>::tactic("cpu.widened.gemm");
 constinit const Tactic kCpuWidenedStrassen = Widened<kCpuStrassen>::tactic("cpu.widened.strassen");

@@ -20,7 +20,7 @@ struct Bf16Row {
   typedef uint32_t Words __attribute__((vector_size(64)));
 
   PLANISH_INLINE static __mmask16 lanes(int64_t exist) {
-    return exist >= kLanes ? __mmask16{0xffff} : static_cast<__mmask16>((1U << std::max<int64_t>(exist, 0)) - 1U);
+    return exist >= kLanes ? __mmask16{0xffff} : static_cast<__mmask16>((1U << (exist > 0 ? exist : 0)) - 1U);
   }
   PLANISH_INLINE static __m512 load(const void* data, bool wide, int64_t at, __mmask16 lanes) {
     if (wide) return _mm512_maskz_loadu_ps(lanes, static_cast<const float*>(data) + at);

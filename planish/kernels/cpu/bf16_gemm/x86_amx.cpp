@@ -46,7 +46,7 @@ class TileSums {
  private:
   // Tiles 0 to 3: sums, two by two. 4 and 5: rows of A. 6 and 7: columns of the panel.
   void configure(int64_t rows) {
-    const auto upper = static_cast<uint8_t>(std::min(rows, kTileRows));
+    const auto upper = static_cast<uint8_t>(least(rows, kTileRows));
     const auto lower = static_cast<uint8_t>(rows - upper);
     TileShapes shapes;
     const auto set = [&shapes](int tile, uint8_t count, int64_t bytes) {

@@ -32,7 +32,7 @@ class VectorSums {
       const auto b1 = (__m512bh)_mm512_loadu_si512(b + kBf16Panel);
       unroll<kCount>([&](auto r) __attribute__((always_inline)) {
         int32_t pair;
-        std::memcpy(&pair, s.a + r * s.a_row + k, sizeof(pair));
+        __builtin_memcpy(&pair, s.a + r * s.a_row + k, sizeof(pair));
         const auto a = (__m512bh)_mm512_set1_epi32(pair);
         acc[r][0] = _mm512_dpbf16_ps(acc[r][0], a, b0);
         acc[r][1] = _mm512_dpbf16_ps(acc[r][1], a, b1);

@@ -281,6 +281,10 @@ const ConformanceCase kMatMul[] = {
      "graph \"g\" (a: f32[3,13,96], r: f32[3,13,200]) -> (y) {\n const b: f32[96,200] = seed(1)\n const c: "
      "f32[200] = seed(2)\n y = planish.FusedMatMul(a, b, c, r) {activation = \"Gelu\"} @m\n}",
      "cpu.gemm"},
+    {"matmul_scalar_bias",
+     "graph \"g\" (a: f32[5,32]) -> (y) {\n const b: f32[32,1] = seed(1)\n const c: f32[] = seed(2)\n y = "
+     "planish.FusedMatMul(a, b, c) @m\n}",
+     "cpu.reference"},
     {"matmul_strassen",
      "graph \"g\" (a: f32[39,96], r: f32[39,150]) -> (y) {\n const b: f32[150,96] = seed(1)\n const c: "
      "f32[150] = seed(2)\n y = planish.FusedMatMul(a, b, c, r) {trans_b = 1, activation = \"Relu\", "
@@ -695,6 +699,10 @@ const ConformanceCase kAttention[] = {
      "graph \"g\" (x: bf16[2,21,240], m: f32[2,1,21,21]) -> (y) {\n y = planish.MergedAttention(x, m) {q_num_heads = "
      "6, "
      "kv_num_heads = 2, is_causal = 1} @a\n}",
+     "cpu.attention", 2e-2, -3, 3},
+    {"attention_bf16_longer_than_what_is_widened_at_a_time",
+     "graph \"g\" (q: bf16[1,2,150,16], k: bf16[1,2,139,16], v: bf16[1,2,139,8]) -> (y) {\n y = Attention(q, k, v) "
+     "{is_causal = 1} @a\n}",
      "cpu.attention", 2e-2, -3, 3},
     {"attention_f16",
      "graph \"g\" (q: f16[2,3,19,16], k: f16[2,3,11,16], v: f16[2,3,11,8]) -> (y) {\n y = Attention(q, k, v) @a\n}",
