@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <string>
 
 #include "planish/builder/chains.h"
 #include "planish/ir/text.h"
@@ -111,6 +112,20 @@ TEST(FuseChains, ASqueezeExciteBlockIsOneLayer) {
   expect_same(f);
   ASSERT_EQ(f.fused->nodes.size(), 1U);
   EXPECT_EQ(f.fused->nodes[0].name, "filter + pool + squeeze + excite + gate + project");
+}
+
+/// With its strides the projection reads other pixels than it writes.
+TEST(FuseChains, LeavesProjectionsWithStrides) {
+  for (const char* text : {kSqueezeExcite, kResidual}) {
+    std::string strided = text;
+    const std::string project = text == kResidual ? "w2, _, x)" : "c, w4)";
+    strided.replace(strided.find(project), project.size(),
+                    (text == kResidual ? "w2)" : project) + std::string(" {strides = [2,2]}"));
+    const Fusion f = fuse(strided.c_str(), kSlow);
+    if (!f.fused) continue;
+    expect_same(f);
+    EXPECT_EQ(f.fused->nodes.back().name, "project");
+  }
 }
 
 TEST(FuseChains, LeavesWhatOthersRead) { EXPECT_FALSE(fuse(kBothReadElsewhere, kSlow).fused); }

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "planish/ops/chain.h"
+#include "planish/ops/conv_geometry.h"
 #include "planish/passes/edit.h"
 #include "planish/tactics/tactic_source.h"
 
@@ -60,8 +61,8 @@ class ChainFuser {
     return v.node->attr_int("group", 1) > 1 && v.inputs[1].rank() == 4 && v.inputs[1].shape[1] == 1;
   }
   [[nodiscard]] bool is_one_pixel(int32_t n) const {
-    const Shape& w = view(n).inputs[1].shape;
-    return view(n).node->attr_int("group", 1) == 1 && w.size() == 4 && w[2] == 1 && w[3] == 1;
+    const NodeView& v = view(n);
+    return v.inputs[1].rank() == 4 && is_one_pixel_conv(*v.node, v.inputs[0].shape, v.inputs[1].shape);
   }
 
   /// Takes the chain around the depthwise convolution `n` that saves most.

@@ -187,6 +187,17 @@ Result<ConvShape> resolve_conv(const Node& node, const Shape& x, const Shape& w)
   return s;
 }
 
+bool is_one_pixel_conv(const Node& node, const Shape& x, const Shape& w) {
+  const auto conv = resolve_conv(node, x, w);
+  if (!conv.ok() || conv->groups != 1) return false;
+  const WindowGeometry& g = conv->window;
+  const auto all = [](const std::vector<int64_t>& v, int64_t n) {
+    return std::ranges::all_of(v, [n](int64_t i) { return i == n; });
+  };
+  // Padding on one side and a crop on the other keep the size.
+  return all(g.kernel, 1) && all(g.strides, 1) && all(g.pads_begin, 0) && all(g.pads_end, 0) && g.in == g.out;
+}
+
 Result<ConvShape> resolve_conv_transpose(const Node& node, const Shape& x, const Shape& w) {
   PLANISH_TRY(check_ranks(node, x, w));
   ConvShape s{.n = x[0], .c = x[1], .groups = node.attr_int("group", 1)};

@@ -57,6 +57,10 @@ struct ConvShape {
 /// QLinearConv, DeformConv). Dimensions may be -1; with unknown taps all of `window.in`, `out` and `kernel` are -1.
 Result<ConvShape> resolve_conv(const Node& node, const Shape& x, const Shape& w);
 
+/// True for a convolution that makes each pixel from the pixel in the same place: one group, a window of one, no
+/// strides and no padding.
+bool is_one_pixel_conv(const Node& node, const Shape& x, const Shape& w);
+
 /// A resolved transposed convolution: input [N,C,in...], weight [C,K/G,kernel...], output [N,K,out...]. In `window`
 /// the roles are those of the convolution it transposes: `window.in` is the OUTPUT of ConvTranspose and `window.out`
 /// its input, so output position `o = p * stride - pad_begin + r * dilation` receives x[p] * w[r].

@@ -20,6 +20,7 @@ size_t input_of(size_t i, size_t slot) { return slot == 0 ? 0 : fork_weights(i) 
 template <typename Context>
 Status check_inputs(const Context& ctx) {
   PLANISH_TRY(require_inputs(ctx, 1));
+  if (ctx.num_inputs() > fork_weights(kForkParts)) return ctx.error("there are too many inputs");
   for (size_t i = 0; i < kForkParts; ++i)
     for (const size_t input : {fork_weights(i), fork_weights(i) + 1})
       if (!ctx.has(input)) return ctx.error("input " + std::to_string(input) + " is missing");

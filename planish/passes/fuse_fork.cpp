@@ -11,7 +11,26 @@ namespace planish {
 namespace {
 
 constexpr size_t kW = 1;
+constexpr size_t kScale = 2;
+constexpr size_t kBias = 3;
 constexpr size_t kR = 4;
+
+/// True when the input is absent or a constant of `type`.
+bool is_constant(const Edit& edit, ValueId v, DType type) {
+  if (v == kNoValue) return true;
+  const Tensor* t = edit.constant(v);
+  return t != nullptr && t->dtype() == type;
+}
+
+/// True for what every machine's fast integer convolutions take. A fork of others would be left to the reference, while
+/// they may have kernels of their own alone (grouped and depthwise ones do).
+bool is_fast(const Edit& edit, const Node& node) {
+  constexpr int64_t kMaxInner = 65000;  // sums of this many products of bytes fit 32 bits
+  const Tensor* w = edit.constant(node.in(kW));
+  return w != nullptr && w->rank() == 4 && w->dtype() == DType::i8 && node.attr_int("group", 1) == 1 &&
+         w->size() <= kMaxInner * w->dim(0) && is_constant(edit, node.in(kScale), DType::f32) &&
+         is_constant(edit, node.in(kBias), DType::f32);
+}
 
 /// An integer convolution over two axes that makes bytes, adds nothing, and that only the Concat reads; else -1.
 int32_t part_of(const Edit& edit, ValueId v) {
@@ -19,8 +38,7 @@ int32_t part_of(const Edit& edit, ValueId v) {
   if (n < 0 || edit.single_consumer(v) < 0) return -1;
   const Node& node = edit.node(n);
   if (!node.is("QuantizedConv", "planish") || node.in(kR) != kNoValue) return -1;
-  const Tensor* w = edit.constant(node.in(kW));
-  return w != nullptr && w->rank() == 4 && node.attr_string("y_type", "f32") != "f32" ? n : -1;
+  return is_fast(edit, node) && node.attr_string("y_type", "f32") != "f32" ? n : -1;
 }
 
 void fuse(Edit& edit, int32_t n) {

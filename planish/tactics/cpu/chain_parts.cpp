@@ -58,6 +58,8 @@ std::vector<PackedConstant> packed_weights_of(const ChainPart& part, std::span<c
 Result<Tensor> unpack_part(const NodeView& chain, const PackedConstant& packed,
                            std::span<const Tactic* const> tactics) {
   const auto steps = PLANISH_TRY(chain_steps(*chain.node));
+  if (packed.input < 0 || static_cast<size_t>(packed.input) >= chain.inputs.size())
+    return Error{.code = Code::corrupt, .node = chain.node->name, .what = "packed weights belong to no input"};
   for (const ChainStep& step : steps) {
     if (step.operands.size() <= kWeights || step.operands[kWeights] != packed.input) continue;
     NodeView part;

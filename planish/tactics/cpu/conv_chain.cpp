@@ -55,18 +55,13 @@ bool is_depthwise(const ChainPart& part) {
 }
 
 bool one_pixel(const ChainPart& part) {
-  const auto conv = resolve_conv(part.node, part.view.inputs[kConvX].shape, part.view.inputs[kConvW].shape);
-  if (!conv.ok() || conv->groups != 1) return false;
-  const WindowGeometry& g = conv->window;
-  const auto is = [](const std::vector<int64_t>& v, int64_t n) {
-    return std::ranges::all_of(v, [n](int64_t i) { return i == n; });
-  };
-  return is(g.kernel, 1) && is(g.strides, 1) && g.in == g.out;
+  return is_one_pixel_conv(part.node, part.view.inputs[kConvX].shape, part.view.inputs[kConvW].shape);
 }
 
 Result<Parts> parts_of(const NodeView& chain, const Target& target) {
   const auto steps = PLANISH_TRY(chain_steps(*chain.node));
   if (steps.size() < 2 || steps.size() > 3) return refused(chain, "takes two or three convolutions");
+  if (!chain.has_input(0)) return refused(chain, "needs an image");
   const Layout layout = chain.outputs[0].layout;
   if (layout_block(layout) <= 1 || chain.inputs[0].layout != layout) return refused(chain, "takes blocked images only");
   Parts parts;

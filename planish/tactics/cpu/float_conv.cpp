@@ -19,6 +19,7 @@ WhyNot float_conv_refusal(const NodeView& view, int64_t width) {
   if (x.size() == 0 || y.size() == 0) return "the tensor is empty";
   const auto conv = resolve_conv(*view.node, x.shape, view.inputs[kConvW].shape);
   if (!conv.ok()) return conv.error().what;
+  if (view.has_input(kConvB) && view.inputs[kConvB].dtype != DType::f32) return "needs a bias of f32";
   if (view.has_input(kConvB) && view.inputs[kConvB].size() != conv->k) return "needs one bias per filter";
   if (view.has_input(kConvR) && view.inputs[kConvR] != y) return "needs a residual in the output's shape and layout";
   for (const TensorDesc* d : {&x, &y})

@@ -197,9 +197,7 @@ class IgemmRunner final : public Kernel {
  public:
   /// `own`: weights packed here because the engine's have another form; undefined when the engine's serve.
   IgemmRunner(kernels::IgemmPlan plan, QuantizedLayer layer, Tensor own)
-      : plan_(std::move(plan)), layer_(std::move(layer)), own_(std::move(own)) {
-    if (layer_.epilogue.y_row == 0) layer_.epilogue.y_row = plan_.shape.groups * plan_.shape.outputs;
-  }
+      : plan_(std::move(plan)), layer_(std::move(layer)), own_(std::move(own)) {}
 
   [[nodiscard]] size_t workspace_bytes() const override { return plan_.scratch_bytes(); }
   [[nodiscard]] std::string detail() const override { return std::string(plan_.kernel->name); }
@@ -219,20 +217,29 @@ class IgemmRunner final : public Kernel {
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
                                         const Target& target) {
   const IgemmShape s = PLANISH_TRY(shape_of(view));
-  const QuantizedAttrs attrs = PLANISH_TRY(read_quantized_attrs(*view.node));
-  const kernels::IgemmInputType type = input_type(view, attrs);
-  Choice c = PLANISH_TRY(choose(view, s, type, packed));
-  const float alpha = is_matmul(view) ? view.node->attr_float("alpha", 1.0F) : 1.0F;
-  QuantizedLayer layer = PLANISH_TRY(make_quantized_layer(view, s.groups * s.outputs, alpha));
-  // Set by layers of which this is a part: the pixels of the output lie so far apart.
-  layer.epilogue.y_row = view.node->attr_int("y_row", 0);
-  kernels::IgemmPlan plan = plan_igemm(s, *c.kernel, type, c.data, target.threads);
-  return std::unique_ptr<Kernel>(new IgemmRunner(std::move(plan), std::move(layer), std::move(c.own)));
+  return prepare_igemm_rows(view, packed, target, s.groups * s.outputs);
 }
 
 constexpr std::array<std::string_view, 2> kOps{"planish.QuantizedConv", "planish.QuantizedMatMul"};
 
 }  // namespace
+
+Result<std::unique_ptr<Kernel>> prepare_igemm_rows(const NodeView& view, std::span<const PackedConstant> packed,
+                                                   const Target& target, int64_t y_row) {
+  // run() reads the weights where the engine says that they are.
+  for (const PackedConstant& p : packed)
+    if (p.input != static_cast<int32_t>(kQuantW))
+      return Error{.code = Code::corrupt, .node = view.node->name, .what = "packed weights belong to another input"};
+  const IgemmShape s = PLANISH_TRY(shape_of(view));
+  const QuantizedAttrs attrs = PLANISH_TRY(read_quantized_attrs(*view.node));
+  const kernels::IgemmInputType type = input_type(view, attrs);
+  Choice c = PLANISH_TRY(choose(view, s, type, packed));
+  const float alpha = is_matmul(view) ? view.node->attr_float("alpha", 1.0F) : 1.0F;
+  QuantizedLayer layer = PLANISH_TRY(make_quantized_layer(view, s.groups * s.outputs, alpha));
+  layer.epilogue.y_row = y_row;
+  kernels::IgemmPlan plan = plan_igemm(s, *c.kernel, type, c.data, target.threads);
+  return std::unique_ptr<Kernel>(new IgemmRunner(std::move(plan), std::move(layer), std::move(c.own)));
+}
 
 constinit const Tactic kCpuIgemm{.id = "cpu.igemm",
                                  .ops = kOps,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "planish/base/parallel.h"
 #include "planish/ops/conv_geometry.h"
@@ -28,12 +29,15 @@ struct Parts {
 
 size_t input_of(size_t i, size_t slot) { return slot == kQuantX ? 0 : fork_weights(i) + slot - kQuantW; }
 
-/// `in_place`: parts write every pixel's channels into rows of the whole. Errors: the shapes do not fit.
-Result<std::unique_ptr<Parts>> parts_of(const NodeView& view, bool in_place) {
+/// Errors: the shapes do not fit.
+Result<std::unique_ptr<Parts>> parts_of(const NodeView& view) {
+  const TensorDesc& y = view.outputs[0];
+  if (y.rank() != 4)
+    return Error{.code = Code::unsupported, .node = view.node->name, .what = "needs two spatial dimensions"};
+  int64_t channels = 0;
   auto parts = std::make_unique<Parts>();
   for (size_t i = 0; i < kForkParts; ++i) {
     Node& node = parts->nodes[i] = fork_part(*view.node, i);
-    if (in_place) node.attrs["y_row"] = view.outputs[0].shape[1];
     NodeView& part = parts->views[i];
     part.node = &node;
     part.inputs.resize(kPartInputs);
@@ -47,11 +51,18 @@ Result<std::unique_ptr<Parts>> parts_of(const NodeView& view, bool in_place) {
       part.constant_inputs[slot] = view.is_constant(from);
     }
     const ConvShape c = PLANISH_TRY(resolve_conv(node, part.inputs[kQuantX].shape, part.inputs[kQuantW].shape));
-    part.outputs = {{view.outputs[0].dtype, c.output(), Layout::channels_last}};
+    part.outputs = {{y.dtype, c.output(), Layout::channels_last}};
+    channels += c.k;
+    Shape whole = c.output();
+    whole[1] = y.shape[1];
+    if (whole != y.shape || channels > y.shape[1])
+      return Error{.code = Code::invalid_model, .node = view.node->name, .what = "the parts do not fit the output"};
   }
-  return parts;
+  if (channels == y.shape[1]) return parts;
+  return Error{.code = Code::invalid_model, .node = view.node->name, .what = "the parts leave channels of the output"};
 }
 
+/// In place, which kCpuIgemm alone can: the parts write every pixel's channels into rows of the whole.
 template <const Tactic& kPart, bool kInPlace>
 struct Fork {
   static WhyNot supports(const NodeView& view, const Target& target) {
@@ -59,7 +70,7 @@ struct Fork {
     if (!lies_channels_last(view.inputs[0]) || !lies_channels_last(view.outputs[0]))
       return "takes channels-last tensors only";
     if (dtype_bits(view.outputs[0].dtype) != 8) return "writes bytes only";
-    const auto parts = parts_of(view, kInPlace);
+    const auto parts = parts_of(view);
     if (!parts.ok()) return parts.error().what;
     for (const NodeView& part : (*parts)->views)
       if (WhyNot why = kPart.supports(part, target)) return why;
@@ -67,7 +78,7 @@ struct Fork {
   }
 
   static Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target& target) {
-    const auto parts = PLANISH_TRY(parts_of(view, kInPlace));
+    const auto parts = PLANISH_TRY(parts_of(view));
     std::vector<PackedConstant> out;
     for (size_t i = 0; i < kForkParts; ++i)
       for (PackedConstant& p : PLANISH_TRY(kPart.pack(parts->views[i], target))) {
@@ -77,26 +88,34 @@ struct Fork {
     return out;
   }
 
-  static size_t part_of(size_t input) { return (input - fork_weights(0)) / (fork_weights(1) - fork_weights(0)); }
-  static PackedConstant own(const PackedConstant& p) {
-    const auto input = static_cast<size_t>(p.input);
-    return {static_cast<int32_t>(input - fork_weights(part_of(input)) + kQuantW), p.format, p.data};
+  /// The part whose weights input `input` is, kForkParts when it is no weights.
+  static size_t part_of(int32_t input) {
+    size_t i = 0;
+    while (i < kForkParts && std::cmp_not_equal(input, fork_weights(i))) ++i;
+    return i;
   }
+  static PackedConstant own(const PackedConstant& p) { return {static_cast<int32_t>(kQuantW), p.format, p.data}; }
 
   static Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
-    const auto parts = PLANISH_TRY(parts_of(view, kInPlace));
-    return kPart.unpack(parts->views[part_of(static_cast<size_t>(packed.input))], own(packed));
+    const size_t part = part_of(packed.input);
+    if (part == kForkParts)
+      return Error{.code = Code::corrupt, .node = view.node->name, .what = "packed weights belong to no part"};
+    const auto parts = PLANISH_TRY(parts_of(view));
+    return kPart.unpack(parts->views[part], own(packed));
   }
 
   static Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
                                                  const Target& target) {
-    auto parts = PLANISH_TRY(parts_of(view, kInPlace));
+    auto parts = PLANISH_TRY(parts_of(view));
     std::array<std::unique_ptr<Kernel>, kForkParts> kernels;
     for (size_t i = 0; i < kForkParts; ++i) {
       std::vector<PackedConstant> mine;
       for (const PackedConstant& p : packed)
-        if (part_of(static_cast<size_t>(p.input)) == i) mine.push_back(own(p));
-      kernels[i] = PLANISH_TRY(kPart.prepare(parts->views[i], mine, target));
+        if (part_of(p.input) == i) mine.push_back(own(p));
+      if constexpr (kInPlace)
+        kernels[i] = PLANISH_TRY(prepare_igemm_rows(parts->views[i], mine, target, view.outputs[0].shape[1]));
+      else
+        kernels[i] = PLANISH_TRY(kPart.prepare(parts->views[i], mine, target));
     }
     return std::unique_ptr<Kernel>(new Runner(std::move(parts), std::move(kernels)));
   }

@@ -38,6 +38,11 @@ kernels::IgemmInputType input_type(const NodeView& view, const QuantizedAttrs& a
 /// True when values of the first operand are known to lie in 0..127.
 bool is_seven_bit(const NodeView& view, const QuantizedAttrs& attrs);
 
+/// kCpuIgemm's kernel for a layer that is part of another: the pixels (rows) of its output lie `y_row` elements apart,
+/// at least as many as it has channels. Whoever calls it answers for the memory; no file does.
+Result<std::unique_ptr<Kernel>> prepare_igemm_rows(const NodeView& view, std::span<const PackedConstant> packed,
+                                                   const Target& target, int64_t y_row);
+
 /// True when the bytes of the tensor lie as in channels-last order.
 bool lies_channels_last(const TensorDesc& desc);
 

@@ -13,6 +13,7 @@
 #include "planish/base/parallel.h"
 #include "planish/kernels/cpu/channel_gate/channel_gate.h"
 #include "planish/ops/chain.h"
+#include "planish/ops/conv_geometry.h"
 #include "planish/ops/fused_epilogue.h"
 #include "planish/tactics/cpu/chain_parts.h"
 #include "planish/tactics/cpu/float_conv.h"
@@ -55,7 +56,13 @@ bool reads(const ChainPart& part, size_t input, int32_t operand) {
 
 bool one_pixel(const ChainPart& part) {
   const Shape& w = part.view.inputs[kConvW].shape;
-  return part.node.attr_int("group", 1) == 1 && w.size() == 4 && w[2] == 1 && w[3] == 1;
+  return w.size() == 4 && is_one_pixel_conv(part.node, part.view.inputs[kConvX].shape, w);
+}
+
+/// True when all operands but the image come from outside: only the image is handed on.
+bool has_own_operands(const NodeView& chain, const ChainPart& conv) {
+  const auto inputs = static_cast<int32_t>(chain.inputs.size());
+  return std::all_of(conv.operands.begin() + kConvW, conv.operands.end(), [=](int32_t o) { return o < inputs; });
 }
 
 /// nullopt, or why the steps are not a block: operators in their order, each reading what the block's does.
@@ -88,6 +95,7 @@ WhyNot order_refusal(const NodeView& chain, Block& block) {
 
 Result<Block> block_of(const NodeView& chain, const Target& target) {
   const auto steps = PLANISH_TRY(chain_steps(*chain.node));
+  if (!chain.has_input(0)) return refused(chain, "needs an image");
   const Layout layout = chain.outputs[0].layout;
   if (layout == Layout::row_major || chain.inputs[0].layout != layout)
     return refused(chain, "takes channels-last and blocked images only, the same on both sides");
@@ -101,6 +109,7 @@ Result<Block> block_of(const NodeView& chain, const Target& target) {
   std::vector<int32_t> weights;
   for (const ChainPart* conv : block.convolutions()) {
     weights.push_back(conv->operands[kConvW]);
+    if (!has_own_operands(chain, *conv)) return refused(chain, "a step has another step's result for weights or bias");
     if (conv != block.depthwise && !one_pixel(*conv)) return refused(chain, "takes convolutions of one pixel");
     if (conv != block.project && conv->view.has_input(kConvR)) return refused(chain, "adds a residual at the end only");
   }

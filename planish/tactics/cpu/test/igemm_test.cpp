@@ -200,6 +200,24 @@ const ConformanceCase kForks[] = {
      "cpu.fork", 0, -127, 128, 1},
 };
 
+/// Where rows of the output lie is no attribute's affair: a file could name any memory.
+const ConformanceCase kForeignAttributes[] = {
+    {"qconv_rows_far_apart",
+     "graph \"g\" (x: i8[1,16,5,7]) -> (y) {\n const w: i8[24,16,1,1] = seed(1, -127, 128)\n"
+     " const s: f32[1] = [0.002]\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, y_row = 1099511627776} @q\n}",
+     "cpu.igemm", 5e-5, -128, 128},
+    {"qmatmul_rows_backwards",
+     "graph \"g\" (x: i8[9,16]) -> (y) {\n const w: i8[16,24] = seed(1, -127, 128)\n"
+     " const s: f32[1] = [0.002]\n y = planish.QuantizedMatMul(x, w, s) {a_scale = 0.05, y_row = -5} @q\n}",
+     "cpu.igemm", 5e-5, -128, 128},
+    {"fork_rows_far_apart",
+     "graph \"g\" (x: u8[1,20,5,5]) -> (y) {\n const w: i8[8,20,1,1] = seed(1, -127, 128)\n"
+     " const s: f32[1] = [0.001]\n y = planish.QuantizedFork(x, w, s, _, w, s) {first_y_row = 1099511627776, "
+     "first_x_scale = 0.05, first_y_scale = 0.02, first_y_type = \"u8\", second_y_row = -5, second_x_scale = 0.05, "
+     "second_y_scale = 0.02, second_y_type = \"u8\"} @q\n}",
+     "cpu.fork", 0, 0, 256, 1},
+};
+
 TEST(InvertedResidualTactics, OneKernelWhereTheMachineHasIt) {
   if (kernels::best_inverted_residual_kernel() == nullptr) GTEST_SKIP() << "no kernel of this machine";
   for (const char* id : {"cpu.inverted_residual", "cpu.inverted_residual_channels"})
@@ -215,6 +233,7 @@ INSTANTIATE_TEST_SUITE_P(Conv, IntegerTactics, testing::ValuesIn(kConv), kName);
 INSTANTIATE_TEST_SUITE_P(Depthwise, IntegerTactics, testing::ValuesIn(kDepthwise), kName);
 INSTANTIATE_TEST_SUITE_P(InvertedResidual, IntegerTactics, testing::ValuesIn(kInvertedResiduals), kName);
 INSTANTIATE_TEST_SUITE_P(Fork, IntegerTactics, testing::ValuesIn(kForks), kName);
+INSTANTIATE_TEST_SUITE_P(ForeignAttributes, IntegerTactics, testing::ValuesIn(kForeignAttributes), kName);
 INSTANTIATE_TEST_SUITE_P(MatMul, IntegerTactics, testing::ValuesIn(kMatMul), kName);
 
 }  // namespace
