@@ -144,7 +144,8 @@ Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
   const Plan plan = PLANISH_TRY(make_plan(view));
   const int64_t depth = packed.input == kW ? plan.inputs : plan.hidden;
   const int64_t padded = plan.padded();
-  if (packed.format != kFormat || packed.data.size() != plan.directions * plan.width() * depth)
+  if (packed.format != kFormat || packed.data.dtype() != DType::f32 ||
+      packed.data.size() != plan.directions * plan.width() * depth)
     return Error{.code = Code::corrupt, .node = view.node->name, .what = "packed weights have an unknown format"};
   Tensor out(DType::f32, {plan.directions, plan.gates * plan.hidden, depth});
   const auto* from = packed.data.data<float>();
@@ -468,7 +469,8 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
   const Plan plan = PLANISH_TRY(make_plan(view));
   std::array<const Tensor*, 3> found{};
   for (const PackedConstant& p : packed)
-    if (p.format == kFormat && (p.input == kW || p.input == kR)) found[static_cast<size_t>(p.input)] = &p.data;
+    if (p.format == kFormat && p.data.dtype() == DType::f32 && (p.input == kW || p.input == kR))
+      found[static_cast<size_t>(p.input)] = &p.data;
   if (found[kW] == nullptr || found[kR] == nullptr ||
       found[kW]->size() != plan.directions * plan.width() * plan.inputs ||
       found[kR]->size() != plan.directions * plan.width() * plan.hidden)
@@ -480,7 +482,12 @@ constexpr std::array<std::string_view, 3> kOps{"GRU", "LSTM", "RNN"};
 
 }  // namespace
 
-constinit const Tactic kCpuRecurrent{
-    .id = "cpu.recurrent", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kCpuRecurrent{.id = "cpu.recurrent",
+                                     .ops = kOps,
+                                     .supports = supports,
+                                     .pack = pack,
+                                     .prepare = prepare,
+                                     .unpack = unpack,
+                                     .packs = Tactic::kSeveral};
 
 }  // namespace planish

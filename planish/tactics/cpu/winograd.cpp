@@ -328,7 +328,8 @@ Result<PackedConstant> from_source(const Shape& shape, const PackedConstant& pac
     if (format_of(kernel) != format) continue;
     // A kernel of another instruction set: the layer is computed by something else, which wants the weights.
     if (!cpu_features().has(kernel.isa)) return packed;
-    if (shape.size() != 4 || shape[2] != 3 || shape[3] != 3 || packed.data.size() != element_count(shape))
+    if (shape.size() != 4 || shape[2] != 3 || shape[3] != 3 || packed.data.dtype() != DType::f32 ||
+        packed.data.size() != element_count(shape))
       return wrong_source();
     Tensor u = uninitialized_f32(kernels::winograd_weights_size(kernel, shape[0], shape[1]));
     kernels::pack_winograd_weights(kernel, shape[0], shape[1], packed.data.data<float>(), u.data<float>());
@@ -346,6 +347,7 @@ const WinogradKernel* kernel_of(const std::string& format) {
 
 Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
   for (const WinogradKernel& kernel : kernels::winograd_kernels()) {
+    if (view.inputs[kW].rank() != 4 || packed.data.dtype() != DType::f32) break;
     if (packed.format == format_of(kernel) + std::string(kSource)) {
       if (packed.data.size() != element_count(view.inputs[kW].shape)) break;
       return packed.data.reshaped(view.inputs[kW].shape);
@@ -371,7 +373,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
                  .node = view.node->name,
                  .what = fmt::format("weights packed as {} need another machine", packed[0].format)};
   const WinogradProblem p = PLANISH_TRY(problem_of(view, *kernel));
-  if (packed[0].data.size() != kernel->points * p.channels * p.filters)
+  if (packed[0].data.dtype() != DType::f32 || packed[0].data.size() != kernel->points * p.channels * p.filters)
     return Error{.code = Code::corrupt, .node = view.node->name, .what = "packed weights have the wrong size"};
   const FusedEpilogue fused = PLANISH_TRY(read_epilogue(*view.node));
   return std::unique_ptr<Kernel>(new WinogradRunner(view, *kernel, p, fused, target.threads, packed[0].data));
