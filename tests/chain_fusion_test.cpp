@@ -56,7 +56,7 @@ struct Fusion {
   std::optional<Graph> fused;
 };
 
-Fusion fuse(const char* text, double layer_ms, const std::vector<std::string>& disabled = {}) {
+Fusion fuse(const char* text, double layer_ms, const std::vector<std::string>& disabled = {}, bool chains = true) {
   static const TacticTable table{{&kIdle, &kHostReferenceTactic}, {Layout::row_major}};
   Fusion f;
   auto graph = parse_text(text);
@@ -73,6 +73,7 @@ Fusion fuse(const char* text, double layer_ms, const std::vector<std::string>& d
   BuildOptions options;
   options.use_timing_cache = false;
   options.disabled_tactics = disabled;
+  options.chains = chains;
   const Target target{.device = &host_device(), .threads = 1};
   TacticTimer timer(options, target);
   f.fused = fuse_chains(f.graph, views, choices, options, target, table, timer);
@@ -133,6 +134,9 @@ TEST(FuseChains, LeavesWhatOthersRead) { EXPECT_FALSE(fuse(kBothReadElsewhere, k
 TEST(FuseChains, TakesNoChainThatIsSlower) { EXPECT_FALSE(fuse(kResidual, 0).fused); }
 
 TEST(FuseChains, CanBeForbidden) { EXPECT_FALSE(fuse(kResidual, kSlow, {"test.idle"}).fused); }
+
+/// As a network is built whose tensors are to be observed.
+TEST(FuseChains, LeavesLayersThatAreObservedOneByOne) { EXPECT_FALSE(fuse(kResidual, kSlow, {}, false).fused); }
 
 }  // namespace
 }  // namespace planish

@@ -92,6 +92,7 @@ Status ObservedNetwork::build(const std::vector<Shape>& shapes) {
   BuildOptions options;
   options.threads = threads_;
   options.optimization_level = effort_;
+  options.chains = false;
   auto& ranges = options.profiles.emplace_back();
   for (size_t i = 0; i < shapes.size(); ++i) {
     const Value& input = graph.value(graph.inputs[i]);

@@ -39,6 +39,7 @@ struct BuildOptions {
   /// Layers that stay in FP32 whatever is allowed, by node name, each with the reason (for layer information).
   std::map<std::string, std::string> fp32_layers;
   bool f32_sums = false;  ///< what layers with a residual write stays FP32, and so does what reads it but products
+  bool chains = true;     ///< let layers run as one where that is faster; what lies between them cannot be observed
   bool only_f32 = false;  ///< FP32 throughout, also where the file has 16-bit weights
 
   std::map<std::string, IoFormat> io_formats;  ///< by name of a network input or output

@@ -208,7 +208,7 @@ class ChainFuser {
 std::optional<Graph> fuse_chains(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
                                  const std::vector<Choice>& choices, const BuildOptions& options, const Target& target,
                                  const TacticTable& table, TacticTimer& timer) {
-  if (options.optimization_level == 0) return std::nullopt;
+  if (options.optimization_level == 0 || !options.chains) return std::nullopt;
   return ChainFuser(graph, views, choices, options, target, table, timer).run();
 }
 
