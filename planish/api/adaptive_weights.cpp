@@ -63,6 +63,15 @@ std::vector<std::vector<LayerRows>> stages_of(const std::vector<LayerRows>& laye
   return stages;
 }
 
+/// Index in the layers behind those of stage `s`, which begins at `first`, and of as many whole stages after it as end
+/// by `limit`. Not a part of a stage: the next look begins with a stage, and where the network was cut behind the
+/// beginning of it the cut lacks what its first layers read.
+size_t whole_stages(const std::vector<std::vector<LayerRows>>& stages, size_t s, size_t first, size_t limit) {
+  size_t end = first + stages[s].size();
+  while (++s < stages.size() && end + stages[s].size() <= limit) end += stages[s].size();
+  return end;
+}
+
 /// What the plan says about nodes in front of `node`.
 PlacementPlan plan_before(const PlacementPlan& plan, int32_t node) {
   PlacementPlan before;
@@ -120,12 +129,12 @@ Result<RowsByNode> refine_ranges(const Graph& graph, const PlacementPlan& plan, 
   // Where all of them fit, the rows that weights are adapted to are taken in the same run.
   std::vector<LayerRows> for_both = layers;
   for (LayerRows& layer : for_both) layer.more_rows = rows_wanted(layer.k);
-  if (fitting_layers(for_both, 0) == for_both.size()) layers = std::move(for_both);
+  if (fitting_layers(for_both, 0, options.row_bytes) == for_both.size()) layers = std::move(for_both);
   const GramFunction gram = packed_gram(options.threads);
   LayerWalk walk(graph, samples, options.threads, options.profile, options.network);
   SeenRows seen;
   for (size_t first = 0, end = 0; first < layers.size(); first = end) {
-    end = fitting_layers(layers, first);
+    end = fitting_layers(layers, first, options.row_bytes);
     const std::vector<LayerRows> next(layers.begin() + static_cast<ptrdiff_t>(first),
                                       layers.begin() + static_cast<ptrdiff_t>(end));
     seen = PLANISH_TRY(walk.look(graph, next, first_node(graph, layers, end)));
@@ -157,7 +166,7 @@ Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan&
   for (size_t s = 0; s < stages.size(); first += stages[s++].size()) {
     if (options.progress) options.progress("rounding", s, stages.size());
     if (!std::ranges::all_of(stages[s], [&](const LayerRows& l) { return in_float.contains(l.product->node); })) {
-      const size_t end = std::max(fitting_layers(layers, first), first + stages[s].size());
+      const size_t end = whole_stages(stages, s, first, fitting_layers(layers, first, options.row_bytes));
       const std::vector<LayerRows> next(layers.begin() + static_cast<ptrdiff_t>(first),
                                         layers.begin() + static_cast<ptrdiff_t>(end));
       in_float = PLANISH_TRY(float_walk.look(graph, next, first_node(graph, layers, end))).rows;

@@ -23,6 +23,7 @@ struct AdaptiveOptions {
   int threads = 0;
   ProfileRanges profile;
   RoundingProgress progress;
+  int64_t row_bytes = kRowBytes;       ///< memory for rows of the float network; more looks where it is small
   ObservedNetwork* network = nullptr;  ///< the float network when it is built already; shows what layers read
 };
 

@@ -11,8 +11,6 @@
 namespace planish::api {
 namespace {
 
-/// Rows of the float network that are kept at once.
-constexpr int64_t kRowBytes = int64_t{256} << 20;
 /// Tensors between two parts of a network; those of the part before are still there while they are made.
 constexpr size_t kCutBytes = size_t{96} << 20;
 
@@ -188,13 +186,13 @@ Result<SeenRows> LayerWalk::look(Graph network, const std::vector<LayerRows>& la
   return look.take();
 }
 
-size_t fitting_layers(const std::vector<LayerRows>& layers, size_t first) {
-  int64_t bytes = 0;
+size_t fitting_layers(const std::vector<LayerRows>& layers, size_t first, int64_t bytes) {
+  int64_t used = 0;
   size_t end = first;
   for (; end < layers.size(); ++end) {
-    bytes += (layers[end].rows + layers[end].more_rows) * layers[end].k * layers[end].groups *
-             static_cast<int64_t>(sizeof(float));
-    if (end > first && bytes > kRowBytes) break;
+    used += (layers[end].rows + layers[end].more_rows) * layers[end].k * layers[end].groups *
+            static_cast<int64_t>(sizeof(float));
+    if (end > first && used > bytes) break;
   }
   return end;
 }

@@ -59,8 +59,11 @@ class LayerWalk {
   std::vector<Tensors> cut_;  ///< by batch; empty: the samples themselves
 };
 
-/// Takes layers from `layers`, from index `first` on, whose rows fit the memory for rows, at least one; returns the
-/// index behind them.
-size_t fitting_layers(const std::vector<LayerRows>& layers, size_t first);
+/// Rows of the float network that are kept at once.
+inline constexpr int64_t kRowBytes = int64_t{256} << 20;
+
+/// Takes layers from `layers`, from index `first` on, whose rows fit `bytes`, at least one; returns the index behind
+/// them.
+size_t fitting_layers(const std::vector<LayerRows>& layers, size_t first, int64_t bytes);
 
 }  // namespace planish::api

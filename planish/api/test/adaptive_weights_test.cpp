@@ -1,0 +1,86 @@
+// Adapting weights in several looks at the float network gives what one look gives.
+
+#include "planish/api/adaptive_weights.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "planish/ir/text.h"
+#include "planish/ops/op.h"
+#include "planish/quant/placement.h"
+
+namespace planish::api {
+namespace {
+
+constexpr int kConvolutions = 40;  // more than one look at the quantised network may serve alone
+
+/// Convolutions one behind the other, each second pair with a shortcut around it.
+Graph chain() {
+  std::string text = "graph \"g\" (t0: f32[1,16,8,8]) -> (y) {\n";
+  for (int i = 0; i < kConvolutions; ++i) text += fmt::format("  const w{}: f32[16,16,1,1] = seed({})\n", i, i + 1);
+  for (int i = 0; i < kConvolutions; i += 2) {
+    text += fmt::format("  a{0} = Conv(t{0}, w{0}) {{}} @conv{0}\n  r{0} = Relu(a{0})\n", i);
+    text += fmt::format("  b{0} = Conv(r{0}, w{1}) {{}} @conv{1}\n", i, i + 1);
+    const std::string next = i + 2 < kConvolutions ? fmt::format("t{}", i + 2) : "y";
+    text += i % 4 == 2 ? fmt::format("  {} = Add(b{}, t{})\n", next, i, i) : fmt::format("  {} = Relu(b{})\n", next, i);
+  }
+  auto graph = parse_text(text + "}\n", "chain");
+  EXPECT_TRUE(graph.ok()) << graph.error().message();
+  auto tidy = tidy_for_quantisation(std::move(*graph));
+  EXPECT_TRUE(tidy.ok()) << tidy.error().message();
+  return std::move(*tidy);
+}
+
+KeptSamples noise() {
+  KeptSamples kept;
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  for (int i = 0; i < 6; ++i) {
+    std::vector<float> data(16 * 8 * 8);
+    for (float& v : data) v = normal(random);
+    CalibrationBatch batch{.samples = 1, .origin = "noise"};
+    batch.inputs.emplace_back("t0", HostTensor{DType::f32, {1, 16, 8, 8}, std::as_bytes(std::span(data))});
+    kept.add(batch);
+  }
+  return kept;
+}
+
+std::map<int32_t, QuantisedWeights> adapted(const Graph& graph, int64_t row_bytes) {
+  PlacementOptions numbers;
+  numbers.scale_of = [](const std::string&) -> std::optional<float> { return 0.05F; };
+  const PlacementPlan plan = plan_quantisation(graph, numbers);
+  std::map<int32_t, QuantisedWeights> weights;
+  std::map<int32_t, WeightLimit> limits;
+  for (const QuantisedProduct& p : plan.products) {
+    weights[p.node] = quantise_weights(*graph.constant_of(p.weights), p.channel_axis, true);
+    limits[p.node] = {};
+  }
+  EXPECT_EQ(weights.size(), static_cast<size_t>(kConvolutions))
+      << (plan.float_nodes.empty() ? "" : plan.float_nodes[0].second);
+  const AdaptiveOptions options{.work = kPatientWork, .threads = 1, .row_bytes = row_bytes};
+  const auto done = adapt_weights(graph, plan, noise(), options, limits, {}, weights);
+  EXPECT_TRUE(done.ok()) << done.error().message();
+  EXPECT_EQ(done.ok() ? done->size() : 0, weights.size());
+  return weights;
+}
+
+TEST(AdaptWeights, TheMemoryForRowsChangesNothing) {
+  const Graph graph = chain();
+  const auto at_once = adapted(graph, kRowBytes);
+  // A layer's rows are 6 samples of 64 places of 16 channels: room for one, two ... layers ends looks at every place of
+  // a stage.
+  for (const int64_t layers : {1, 2, 3, 5, 7, 11}) {
+    const auto in_parts = adapted(graph, layers * 2048 * 16 * static_cast<int64_t>(sizeof(float)));
+    ASSERT_EQ(in_parts.size(), at_once.size());
+    for (const auto& [node, w] : at_once) {
+      const QuantisedWeights& other = in_parts.at(node);
+      for (int64_t i = 0; i < w.q.size(); ++i)
+        ASSERT_EQ(w.q.at(i), other.q.at(i)) << graph.nodes[static_cast<size_t>(node)].name << ", room for " << layers;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace planish::api
