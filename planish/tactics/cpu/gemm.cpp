@@ -35,16 +35,21 @@ ProductGrid grid_of(const GemmKernel& kernel, int64_t m, int64_t k, int64_t n, i
 }
 
 /// A part without its place: what a thread keeps in its second-level cache are, to one `depth`, the weights of a panel
-/// and the rows of A; with seven products the quadrants of a pair of panels and the sums of them, while the sums of A
-/// stream by.
+/// and the rows of A; with seven products the quadrants of a pair of panels, the four sums of them, and seven factors
+/// for each pair of rows.
 GemmPart cut(const GemmKernel& kernel, int64_t k, int64_t rows) {
   constexpr int64_t kLeastDepth = 64;
+  constexpr int64_t kDirectRows = 96;
+  constexpr int64_t kLeastPairedRows = 128;
+  constexpr int64_t kMostPairedRows = 256;
   const bool direct = kernel.products == kDirect;
-  const int64_t most_rows = direct ? 96 : 128;
+  const int64_t cached = cpu_features().l2_bytes / static_cast<int64_t>(sizeof(float));
   const int64_t depth = direct ? k : k / 2;
-  const int64_t cached = cpu_features().l2_bytes / static_cast<int64_t>(sizeof(float)) /
-                         (direct ? 2 * (kernel.width + most_rows) : (4 + kernel.products) * kernel.width);
-  const int64_t most = std::max(kLeastDepth, cached);
+  // Each chunk of rows makes the sums of weights again, so there are few where a short depth leaves room.
+  const int64_t most_rows =
+      direct ? kDirectRows : std::clamp(cached / (kernel.products * depth) / 2 * 2, kLeastPairedRows, kMostPairedRows);
+  const int64_t kept = direct ? 2 * (kernel.width + most_rows) : 8 * kernel.width + kernel.products * most_rows / 2;
+  const int64_t most = std::max(kLeastDepth, cached / kept);
   GemmPart part;
   part.depth = std::min(depth, (parts(depth, parts(depth, most)) + 15) / 16 * 16);
   part.chunk = even(parts(rows, parts(rows, most_rows)));
@@ -201,13 +206,13 @@ constinit const Tactic kCpuGemm{.id = "cpu.gemm",
                                 .pack = pack<kDirect>,
                                 .prepare = prepare<kDirect>,
                                 .unpack = unpack,
-                                .version = 5};
+                                .version = 6};
 constinit const Tactic kCpuStrassen{.id = "cpu.strassen",
                                     .ops = kOps,
                                     .supports = supports<kStrassen>,
                                     .pack = pack<kStrassen>,
                                     .prepare = prepare<kStrassen>,
                                     .unpack = unpack,
-                                    .version = 6};
+                                    .version = 7};
 
 }  // namespace planish

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "planish/kernels/cpu/gemm/generic.h"
+#include "planish/kernels/cpu/gemm/strassen.h"
 #include "planish/kernels/cpu/gemm/variants.h"
 
 namespace planish::kernels {
@@ -19,7 +19,7 @@ int64_t packed_panels(const GemmKernel& kernel, int64_t n) {
 std::span<const GemmKernel> gemm_kernels() {
   static const std::array kernels{
       kGemmAvx512,     kGemmAvx2,     Gemm<4, 4, 3>::direct("gemm_f32_baseline", Isa::baseline),
-      kStrassenAvx512, kStrassenAvx2, Gemm<4, 4, 3>::strassen("strassen_f32_baseline", Isa::baseline),
+      kStrassenAvx512, kStrassenAvx2, Strassen<4, 4, 3>::kernel("strassen_f32_baseline", Isa::baseline),
   };
   return kernels;
 }
@@ -32,9 +32,9 @@ const GemmKernel& best_gemm_kernel(int products) {
 
 int64_t gemm_scratch_size(const GemmKernel& kernel, const GemmPart& part) {
   if (kernel.products == 1) return 0;
-  using Sizes = Gemm<4, 4, 3>;
-  return kernel.products *
-         ((part.chunk + 1) / 2 * Sizes::sum_stride(part.depth) + Sizes::factor_stride(kernel.width, part.depth));
+  using Sizes = Strassen<4, 4, 3>;
+  return (part.chunk + 1) / 2 * Sizes::kProducts * Sizes::sum_stride(part.depth) +
+         Sizes::kWeightSums * Sizes::factor_stride(kernel.width, part.depth);
 }
 
 int64_t gemm_weights_size(const GemmKernel& kernel, int64_t k, int64_t n) {

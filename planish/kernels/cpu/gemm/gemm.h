@@ -50,9 +50,10 @@ struct GemmPart {
 /// step of fast multiplication: rows, columns and the summed dimension are each paired, and seven products of sums of
 /// quadrants replace eight of quadrants. Sums of B's quadrants are made one panel and depth at a time, because reading
 /// seven quarters of the weights from memory costs more than making them; sums of A's likewise, and C's quadrants are
-/// summed while they are in the first-level cache. Source: Strassen 1969; Huang, Smith, Henry and van de Geijn 2016
-/// ("Strassen's Algorithm Reloaded") for making the sums inside the blocking. One step multiplies the bound of the
-/// rounding error by about four (Higham 2002, section 23.2.2), far from what float kernels are allowed.
+/// summed in registers, where most products go on from the one before. Sources: Strassen 1969; Winograd's form of it,
+/// with fewer sums (Higham 2002, section 23.1); Huang, Smith, Henry and van de Geijn 2016 ("Strassen's Algorithm
+/// Reloaded") for making the sums inside the blocking. One step multiplies the bound of the rounding error by less than
+/// five (Higham, section 23.2.2), far from what float kernels are allowed.
 struct GemmKernel {
   std::string_view name;
   Isa isa;
