@@ -118,9 +118,9 @@ struct CalibrationTable {
   static Result<CalibrationTable> from_json(std::string_view json, std::string_view file_name);
 };
 
-/// Which weights may meet UINT8. Processors without VNNI add two products in 16 bits, and must neither saturate nor
-/// lose speed: there neighbours may not be large together (`pairs`, as our kernels read them), or no weight may
-/// (`seven_bits`, in whatever order they are read).
+/// Which weights there may be. Processors without VNNI add two products in 16 bits, and must neither saturate nor
+/// lose speed: there neighbours may not be large together (`pairs`, as our kernels read them), or no weight that meets
+/// UINT8 may (`seven_bits`, in whatever order they are read).
 enum class WeightRange : uint8_t { full, pairs, seven_bits };
 
 struct CalibrationOptions {
@@ -165,7 +165,7 @@ struct QuantizeOptions {
   /// Tensors that reach much further to one side of zero than to the other get 255 steps (UINT8) instead of 127, which
   /// up to halves their rounding error. TensorRT reads INT8 only. nullopt: an INT8 build does it, quantize() does not.
   std::optional<bool> full_range;
-  /// Of weights that meet UINT8. nullopt: `pairs` for an INT8 build on a processor without VNNI, else `full`.
+  /// nullopt: `pairs` for an INT8 build on a processor without VNNI, else `full`.
   std::optional<WeightRange> weight_range;
   /// Evens out the ranges of channels between convolutions first: as the table's calibration did, else by its
   /// channel_maxima (from calibrate(), or a cache with its side file), with ranges scaled along.

@@ -61,11 +61,9 @@ std::map<int32_t, WeightLimit> weight_limits(const Graph& graph, const Placement
     const auto q = plan.quantisers.find(p.input);
     const bool meets_unsigned = q != plan.quantisers.end() && q->second.type == DType::u8;
     WeightLimit& limit = limits[p.node];
-    if (!meets_unsigned || range == WeightRange::full) continue;
-    if (range == WeightRange::seven_bits)
-      limit.largest = kNarrowWeight;
-    else
-      limit = {kLargestWeight, kPairOfWeights, weight_neighbours(graph, p)};
+    // Our kernels move INT8 up to UINT8, others have products of two signed bytes.
+    if (range == WeightRange::seven_bits && meets_unsigned) limit.largest = kNarrowWeight;
+    if (range == WeightRange::pairs) limit = {kLargestWeight, kPairOfWeights, weight_neighbours(graph, p)};
   }
   return limits;
 }

@@ -8,6 +8,9 @@
 #include <fstream>
 #include <random>
 
+#include "planish/api/quantize_plan.h"
+#include "planish/ir/text.h"
+
 namespace planish::api {
 namespace {
 
@@ -117,6 +120,28 @@ std::string onnx_bytes(const Model& model) {
   EXPECT_TRUE(model.write(file).ok());
   std::ifstream in(file, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST(Quantize, LimitsPairsOfAllWeightsButSingleOnesOnlyBesideUnsignedInputs) {
+  const auto graph = parse_text(
+      "graph \"g\" (x: f32[1,8,9,9]) -> (y) {\n const w: f32[4,8,1,1] = seed(3)\n"
+      " y = Conv(x, w) @conv\n}");
+  ASSERT_TRUE(graph.ok()) << graph.error().message();
+  PlacementPlan plan;
+  const ValueId x = graph->nodes[0].inputs[0];
+  plan.products.push_back({0, x, graph->nodes[0].inputs[1], 0});
+  for (const DType type : {DType::i8, DType::u8}) {
+    plan.quantisers[x] = {.scale = 0.1F, .zero = 0, .type = type};
+    const auto limit = [&](WeightRange range) {
+      QuantizeOptions options;
+      options.weight_range = range;
+      return weight_limits(*graph, plan, options).at(0);
+    };
+    EXPECT_EQ(limit(WeightRange::full).pair, 0);
+    EXPECT_EQ(limit(WeightRange::pairs).pair, kPairOfWeights) << "INT8 is moved up to UINT8 by the kernels";
+    EXPECT_EQ(limit(WeightRange::pairs).neighbours.size(), 8U);
+    EXPECT_EQ(limit(WeightRange::seven_bits).largest, type == DType::u8 ? kNarrowWeight : kLargestWeight);
+  }
 }
 
 TEST(Quantize, MakesTheSameModelFromTheCacheAsFromTheTable) {

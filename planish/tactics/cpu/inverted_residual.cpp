@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "planish/ops/conv_geometry.h"
@@ -106,31 +107,16 @@ WhyNot inside_refusal(const Parts& parts, size_t i) {
   return std::nullopt;
 }
 
-WhyNot supports(const NodeView& view, const Target&) {
-  constexpr int64_t kMaxInner = 65000;  // sums of this many products of bytes fit 32 bits
-  if (kernels::best_inverted_residual_kernel() == nullptr) return "needs AVX-512 VNNI";
-  if (view.inputs[0].rank() != 4) return "needs two spatial dimensions";
-  if (!lies_channels_last(view.inputs[0]) || !lies_channels_last(view.outputs[0]))
-    return "takes channels-last tensors only";
-  auto parts = parts_of(view);
-  if (!parts.ok()) return parts.error().what;
-  for (const NodeView& part : (*parts)->views)
-    if (WhyNot why = quantized_refusal(part)) return why;
-  auto shape = shape_of(**parts);
-  if (!shape.ok()) return shape.error().what;
-  if (!kernels::inverted_residual_fits(*shape)) return "has no loops for these windows";
-  if (shape->expand.channels * shape->expand.kernel_h * shape->expand.kernel_w > kMaxInner ||
-      shape->depthwise.channels > kMaxInner)
-    return fmt::format("sums {} products at most", kMaxInner);
-  for (size_t i = 0; i + 1 < kInvertedResidualParts; ++i)
-    if (WhyNot why = inside_refusal(**parts, i)) return why;
-  return std::nullopt;
-}
-
-WhyNot supports_channels(const NodeView& view, const Target& target) {
-  if (target.threads < 2) return "needs several threads";
-  if (view.inputs[0].shape[0] != 1) return "needs one image";
-  return supports(view, target);
+Result<InvertedResidualTypes> types_of(const Parts& parts) {
+  InvertedResidualTypes types;
+  const QuantizedAttrs expand = PLANISH_TRY(read_quantized_attrs(parts.nodes[0]));
+  const QuantizedAttrs depthwise = PLANISH_TRY(read_quantized_attrs(parts.nodes[1]));
+  types.x = input_type(parts.views[0], expand);
+  types.first_signed = expand.y_type == DType::i8;
+  types.first_zero = static_cast<int32_t>(expand.y.zero);
+  types.second_signed = depthwise.y_type == DType::i8;
+  types.second_zero = static_cast<int32_t>(depthwise.y.zero);
+  return types;
 }
 
 // --- weights ------------------------------------------------------------------------------------------------------
@@ -151,15 +137,6 @@ PackedConstant pack_product(const InvertedResidualShape& s, const InvertedResidu
   Tensor packed(DType::u8, {static_cast<int64_t>(igemm_packed_bytes(shape, format))});
   igemm_pack(shape, format, weights.data<int8_t>(), packed.data<int8_t>());
   return {static_cast<int32_t>(input), format_name(format), std::move(packed)};
-}
-
-Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
-  const auto parts = PLANISH_TRY(parts_of(view));
-  const InvertedResidualShape s = PLANISH_TRY(shape_of(*parts));
-  std::vector<PackedConstant> out;
-  for (const size_t input : {kExpandW, kProjectW})
-    out.push_back(pack_product(s, *kernels::best_inverted_residual_kernel(), input, *view.constants[input]));
-  return out;
 }
 
 Result<Tensor> unpack(const NodeView& view, const PackedConstant& p) {
@@ -202,77 +179,86 @@ Result<Product> product_of(const NodeView& view, const InvertedResidualShape& s,
   return out;
 }
 
-// --- one kernel ---------------------------------------------------------------------------------------------------
-
-class InvertedResidualRunner final : public Kernel {
- public:
-  InvertedResidualRunner(kernels::InvertedResidualPlan plan, std::array<QuantizedLayer, kInvertedResidualParts> layers,
-                         Tensor own_expand, Tensor own_project)
-      : plan_(std::move(plan)),
-        layers_(std::move(layers)),
-        own_expand_(std::move(own_expand)),
-        own_project_(std::move(own_project)) {
-    layers_[2].epilogue.y_row = plan_.shape.outputs;
-  }
-
-  [[nodiscard]] size_t workspace_bytes() const override { return plan_.scratch_bytes(); }
-  [[nodiscard]] std::string detail() const override { return std::string(plan_.kernel->name); }
-
-  Status run(const Bindings& b) override {
-    const auto weights = [&](const Tensor& own, size_t input) {
-      return own.defined() ? own.data<int8_t>() : host_ptr<const int8_t>(b.inputs[input]);
-    };
-    kernels::InvertedResidualEpilogues e{layers_[0].epilogue, layers_[1].epilogue, layers_[2].epilogue};
-    kernels::QuantizedEpilogue* const all[] = {&e.expand, &e.depthwise, &e.project};
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      all[i]->scale = layers_[i].scale.data();
-      all[i]->bias = layers_[i].bias.data();
-    }
-    e.project.y = host_ptr(b.outputs[0]);
-    if (e.project.r_type != kernels::QuantizedType::none) e.project.r = host_ptr(b.inputs[kInvertedResidualR]);
-    run_inverted_residual(plan_, host_ptr<const void>(b.inputs[0]), weights(own_expand_, kExpandW),
-                          weights(own_project_, kProjectW), e, host_ptr(b.workspace));
-    return {};
-  }
-
- private:
-  kernels::InvertedResidualPlan plan_;
-  std::array<QuantizedLayer, kInvertedResidualParts> layers_;
-  Tensor own_expand_;
-  Tensor own_project_;
+/// A kernel of this machine that is exact for the weights, and the weights in its form; no kernel where none is.
+struct Choice {
+  const InvertedResidualKernel* kernel = nullptr;
+  Product expand;
+  Product project;
+  kernels::InvertedResidualWeights weights;
 };
 
-Result<InvertedResidualTypes> types_of(const Parts& parts) {
-  InvertedResidualTypes types;
-  const QuantizedAttrs expand = PLANISH_TRY(read_quantized_attrs(parts.nodes[0]));
-  const QuantizedAttrs depthwise = PLANISH_TRY(read_quantized_attrs(parts.nodes[1]));
-  types.x = input_type(parts.views[0], expand);
-  types.first_signed = expand.y_type == DType::i8;
-  types.first_zero = static_cast<int32_t>(expand.y.zero);
-  types.second_signed = depthwise.y_type == DType::i8;
-  types.second_zero = static_cast<int32_t>(depthwise.y.zero);
-  return types;
-}
-
-template <InvertedResidualSplit kSplit>
-Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
-                                        const Target& target) {
-  const auto parts = PLANISH_TRY(parts_of(view));
-  const InvertedResidualShape s = PLANISH_TRY(shape_of(*parts));
-  const InvertedResidualKernel& kernel = *kernels::best_inverted_residual_kernel();
+Result<Choice> choose(const NodeView& view, const InvertedResidualShape& s, const InvertedResidualTypes& types,
+                      std::span<const PackedConstant> packed) {
   const Tensor* depthwise = view.constants[kDepthwiseW];
   if (depthwise == nullptr)
     return Error{.code = Code::internal, .node = view.node->name, .what = "weights are missing"};
-  Product expand = PLANISH_TRY(product_of(view, s, kernel, kExpandW, packed));
-  Product project = PLANISH_TRY(product_of(view, s, kernel, kProjectW, packed));
-  std::array<QuantizedLayer, kInvertedResidualParts> layers;
-  for (size_t i = 0; i < layers.size(); ++i)
-    layers[i] = PLANISH_TRY(make_quantized_layer(parts->views[i], parts->views[i].outputs[0].shape[1]));
-  kernels::InvertedResidualPlan plan =
-      plan_inverted_residual(s, kernel, PLANISH_TRY(types_of(*parts)), expand.data, depthwise->data<int8_t>(),
-                             project.data, target.threads, kSplit);
-  return std::unique_ptr<Kernel>(
-      new InvertedResidualRunner(std::move(plan), std::move(layers), std::move(expand.own), std::move(project.own)));
+  for (const InvertedResidualKernel& k : kernels::inverted_residual_kernels()) {
+    if (!cpu_features().has(k.isa)) continue;
+    Choice c{.kernel = &k,
+             .expand = PLANISH_TRY(product_of(view, s, k, kExpandW, packed)),
+             .project = PLANISH_TRY(product_of(view, s, k, kProjectW, packed)),
+             .weights = {}};
+    c.weights = {c.expand.data, depthwise->data<int8_t>(), c.project.data};
+    if (inverted_residual_is_exact(k, s, types, c.weights)) return c;
+  }
+  return Choice{};
+}
+
+/// Why no kernel of this machine takes the weights. An engine's are looked at when they are bound.
+WhyNot weights_refusal(const NodeView& view, const Parts& parts, const InvertedResidualShape& s) {
+  const auto kernels = kernels::inverted_residual_kernels();
+  const auto usable = [](const InvertedResidualKernel& k) { return cpu_features().has(k.isa); };
+  if (std::ranges::none_of(kernels, usable)) return "needs AVX2";
+  const bool takes_all =
+      std::ranges::any_of(kernels, [&](const InvertedResidualKernel& k) { return usable(k) && k.pair_limit == 0; });
+  const bool known = view.constants[kExpandW] != nullptr && view.constants[kDepthwiseW] != nullptr &&
+                     view.constants[kProjectW] != nullptr;
+  if (takes_all || !known) return std::nullopt;
+  const auto types = types_of(parts);
+  if (!types.ok()) return types.error().what;
+  const auto choice = choose(view, s, *types, {});
+  if (!choice.ok()) return choice.error().what;
+  if (choice->kernel == nullptr) return "neighbouring weights are too large for sums in 16 bits";
+  return std::nullopt;
+}
+
+WhyNot supports(const NodeView& view, const Target&) {
+  constexpr int64_t kMaxInner = 65000;  // sums of this many products of bytes fit 32 bits
+  if (view.inputs[0].rank() != 4) return "needs two spatial dimensions";
+  if (!lies_channels_last(view.inputs[0]) || !lies_channels_last(view.outputs[0]))
+    return "takes channels-last tensors only";
+  auto parts = parts_of(view);
+  if (!parts.ok()) return parts.error().what;
+  for (const NodeView& part : (*parts)->views)
+    if (WhyNot why = quantized_refusal(part)) return why;
+  auto shape = shape_of(**parts);
+  if (!shape.ok()) return shape.error().what;
+  if (!kernels::inverted_residual_fits(*shape)) return "has no loops for these windows";
+  if (shape->expand.channels * shape->expand.kernel_h * shape->expand.kernel_w > kMaxInner ||
+      shape->depthwise.channels > kMaxInner)
+    return fmt::format("sums {} products at most", kMaxInner);
+  for (size_t i = 0; i + 1 < kInvertedResidualParts; ++i)
+    if (WhyNot why = inside_refusal(**parts, i)) return why;
+  return weights_refusal(view, **parts, *shape);
+}
+
+WhyNot supports_channels(const NodeView& view, const Target& target) {
+  if (target.threads < 2) return "needs several threads";
+  if (view.inputs[0].shape[0] != 1) return "needs one image";
+  return supports(view, target);
+}
+
+Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
+  const auto parts = PLANISH_TRY(parts_of(view));
+  const InvertedResidualShape s = PLANISH_TRY(shape_of(*parts));
+  const InvertedResidualTypes types = PLANISH_TRY(types_of(*parts));
+  Choice c = PLANISH_TRY(choose(view, s, types, {}));
+  if (c.kernel == nullptr)
+    return Error{.code = Code::internal, .node = view.node->name, .what = "no integer kernel is exact"};
+  std::vector<PackedConstant> out;
+  out.push_back({static_cast<int32_t>(kExpandW), format_name(c.kernel->expand_format), std::move(c.expand.own)});
+  out.push_back({static_cast<int32_t>(kProjectW), format_name(c.kernel->project_format), std::move(c.project.own)});
+  return out;
 }
 
 // --- three layers -------------------------------------------------------------------------------------------------
@@ -363,32 +349,84 @@ Result<std::unique_ptr<Kernel>> prepare_parts(const NodeView& view, std::span<co
       new PartsRunner(std::move(kernels), {parts->views[0].outputs[0].bytes(), parts->views[1].outputs[0].bytes()}));
 }
 
+// --- one kernel ---------------------------------------------------------------------------------------------------
+
+class InvertedResidualRunner final : public Kernel {
+ public:
+  InvertedResidualRunner(kernels::InvertedResidualPlan plan, std::array<QuantizedLayer, kInvertedResidualParts> layers,
+                         Tensor own_expand, Tensor own_project)
+      : plan_(std::move(plan)),
+        layers_(std::move(layers)),
+        own_expand_(std::move(own_expand)),
+        own_project_(std::move(own_project)) {
+    layers_[2].epilogue.y_row = plan_.shape.outputs;
+  }
+
+  [[nodiscard]] size_t workspace_bytes() const override { return plan_.scratch_bytes(); }
+  [[nodiscard]] std::string detail() const override { return std::string(plan_.kernel->name); }
+
+  Status run(const Bindings& b) override {
+    const auto weights = [&](const Tensor& own, size_t input) {
+      return own.defined() ? own.data<int8_t>() : host_ptr<const int8_t>(b.inputs[input]);
+    };
+    kernels::InvertedResidualEpilogues e{layers_[0].epilogue, layers_[1].epilogue, layers_[2].epilogue};
+    kernels::QuantizedEpilogue* const all[] = {&e.expand, &e.depthwise, &e.project};
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      all[i]->scale = layers_[i].scale.data();
+      all[i]->bias = layers_[i].bias.data();
+    }
+    e.project.y = host_ptr(b.outputs[0]);
+    if (e.project.r_type != kernels::QuantizedType::none) e.project.r = host_ptr(b.inputs[kInvertedResidualR]);
+    run_inverted_residual(plan_, host_ptr<const void>(b.inputs[0]), weights(own_expand_, kExpandW),
+                          weights(own_project_, kProjectW), e, host_ptr(b.workspace));
+    return {};
+  }
+
+ private:
+  kernels::InvertedResidualPlan plan_;
+  std::array<QuantizedLayer, kInvertedResidualParts> layers_;
+  Tensor own_expand_;
+  Tensor own_project_;
+};
+
+template <InvertedResidualSplit kSplit>
+Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
+                                        const Target& target) {
+  const auto parts = PLANISH_TRY(parts_of(view));
+  const InvertedResidualShape s = PLANISH_TRY(shape_of(*parts));
+  const InvertedResidualTypes types = PLANISH_TRY(types_of(*parts));
+  Choice c = PLANISH_TRY(choose(view, s, types, packed));
+  // An engine of a machine whose kernel took any weights.
+  if (c.kernel == nullptr) return prepare_parts(view, packed, target);
+  std::array<QuantizedLayer, kInvertedResidualParts> layers;
+  for (size_t i = 0; i < layers.size(); ++i)
+    layers[i] = PLANISH_TRY(make_quantized_layer(parts->views[i], parts->views[i].outputs[0].shape[1]));
+  kernels::InvertedResidualPlan plan = plan_inverted_residual(s, *c.kernel, types, c.weights, target.threads, kSplit);
+  return std::unique_ptr<Kernel>(new InvertedResidualRunner(std::move(plan), std::move(layers), std::move(c.expand.own),
+                                                            std::move(c.project.own)));
+}
+
 constexpr std::array<std::string_view, 1> kOps{"planish.QuantizedInvertedResidual"};
+
+constexpr Tactic row(std::string_view id, WhyNot (*takes)(const NodeView&, const Target&), decltype(&pack) packs,
+                     decltype(&prepare_parts) prepares, decltype(&unpack) unpacks) {
+  return {.id = id,
+          .ops = kOps,
+          .supports = takes,
+          .pack = packs,
+          .prepare = prepares,
+          .unpack = unpacks,
+          .packs = Tactic::kSeveral,
+          .version = 2};
+}
 
 }  // namespace
 
-constinit const Tactic kCpuInvertedResidual{.id = "cpu.inverted_residual",
-                                            .ops = kOps,
-                                            .supports = supports,
-                                            .pack = pack,
-                                            .prepare = prepare<InvertedResidualSplit::lines>,
-                                            .unpack = unpack,
-                                            .packs = Tactic::kSeveral};
-
-constinit const Tactic kCpuInvertedResidualChannels{.id = "cpu.inverted_residual_channels",
-                                                    .ops = kOps,
-                                                    .supports = supports_channels,
-                                                    .pack = pack,
-                                                    .prepare = prepare<InvertedResidualSplit::channels>,
-                                                    .unpack = unpack,
-                                                    .packs = Tactic::kSeveral};
-
-constinit const Tactic kCpuInvertedResidualParts{.id = "cpu.inverted_residual_parts",
-                                                 .ops = kOps,
-                                                 .supports = supports_parts,
-                                                 .pack = pack_parts,
-                                                 .prepare = prepare_parts,
-                                                 .unpack = unpack_parts,
-                                                 .packs = Tactic::kSeveral};
+constinit const Tactic kCpuInvertedResidual =
+    row("cpu.inverted_residual", supports, pack, prepare<InvertedResidualSplit::lines>, unpack);
+constinit const Tactic kCpuInvertedResidualChannels =
+    row("cpu.inverted_residual_channels", supports_channels, pack, prepare<InvertedResidualSplit::channels>, unpack);
+constinit const Tactic kCpuInvertedResidualParts =
+    row("cpu.inverted_residual_parts", supports_parts, pack_parts, prepare_parts, unpack_parts);
 
 }  // namespace planish

@@ -5,17 +5,18 @@
 #include <cstring>
 
 #include "planish/base/parallel.h"
+#include "planish/kernels/cpu/igemm/pair_magnitude.h"
 #include "planish/kernels/cpu/inverted_residual_int8/variants.h"
 
 namespace planish::kernels {
 namespace {
 
-constexpr int64_t kLines = 4;   ///< of the first image at a time
-constexpr int64_t kLanes = 16;  ///< channels of a vector
-constexpr int64_t kVectorBytes = 64;
+constexpr int64_t kLines = 4;  ///< of the first image at a time
+constexpr int64_t kAlignment = 64;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-size_t whole_vectors(int64_t bytes) { return static_cast<size_t>(ceil_div(bytes, kVectorBytes) * kVectorBytes); }
+size_t aligned(int64_t bytes) { return static_cast<size_t>(ceil_div(bytes, kAlignment) * kAlignment); }
+int64_t vector_bytes(const InvertedResidualKernel& kernel) { return int64_t{kernel.lanes} * 4; }
 
 /// Start values of sums: minus the zero point times the sum of the weights, which lies behind packed weights.
 std::vector<int32_t> start_values(const IgemmShape& s, const IgemmFormat& f, const int8_t* packed, int32_t zero) {
@@ -29,9 +30,31 @@ std::vector<int32_t> start_values(const IgemmShape& s, const IgemmFormat& f, con
   return start;
 }
 
+bool has_negative(const IgemmInputType& x) { return x.is_signed && !x.never_negative && x.low < 0; }
+
+/// True when the first convolution is exact for x moved up to u8.
+bool is_exact_without_sign(const InvertedResidualKernel& kernel, const InvertedResidualShape& shape,
+                           const InvertedResidualTypes& types, const InvertedResidualWeights& weights) {
+  if (kernel.pair_limit == 0) return true;
+  const int32_t max_pair = igemm_max_pair(shape.expand, kernel.expand_format, weights.expand);
+  return igemm_max_input(types.x) * max_pair <= kernel.pair_limit;
+}
+
+/// The largest magnitude of two weights one above the other: which of them meet depends on the line of the image.
+int32_t max_pair_of_lines(const DepthwiseShape& d, const int8_t* weights) {
+  int32_t most = 0;
+  for (int64_t i = 0; i < d.channels * d.kernel_h * d.kernel_w; ++i) {
+    const bool has_line_above = i / d.kernel_w % d.kernel_h > 0;
+    most = std::max(most, pair_magnitude(has_line_above ? weights[i - d.kernel_w] : int8_t{0}, weights[i]));
+  }
+  return most;
+}
+
 void pack_depthwise(InvertedResidualPlan& plan, const int8_t* weights, int32_t zero) {
   const DepthwiseShape& d = plan.shape.depthwise;
-  const int64_t column = 2 * kVectorBytes;
+  const int64_t lanes = plan.kernel->lanes;
+  const int64_t vector = vector_bytes(*plan.kernel);
+  const int64_t column = 2 * vector;
   plan.depthwise_weights.assign(static_cast<size_t>(kLines * plan.vectors * d.kernel_w * column), 0);
   plan.depthwise_start.assign(static_cast<size_t>(d.channels + kChannelPadding), 0);
   for (int64_t c = 0; c < d.channels; ++c) {
@@ -42,8 +65,8 @@ void pack_depthwise(InvertedResidualPlan& plan, const int8_t* weights, int32_t z
         sum += w;
         for (int64_t phase = 0; phase < kLines; ++phase) {
           const int64_t line = phase + r;
-          const int64_t to = ((phase * plan.vectors + c / kLanes) * d.kernel_w + k) * column +
-                             line / kLines * kVectorBytes + c % kLanes * kLines + line % kLines;
+          const int64_t to = ((phase * plan.vectors + c / lanes) * d.kernel_w + k) * column + line / kLines * vector +
+                             c % lanes * kLines + line % kLines;
           plan.depthwise_weights[static_cast<size_t>(to)] = w;
         }
       }
@@ -74,14 +97,8 @@ void split_work(InvertedResidualPlan& plan, int threads, InvertedResidualSplit s
 }  // namespace
 
 std::span<const InvertedResidualKernel> inverted_residual_kernels() {
-  static const std::array kernels{kInvertedResidualAvx512Vnni};
+  static const std::array kernels{kInvertedResidualAvx512Vnni, kInvertedResidualAvxVnni, kInvertedResidualAvx2};
   return kernels;
-}
-
-const InvertedResidualKernel* best_inverted_residual_kernel() {
-  for (const InvertedResidualKernel& k : inverted_residual_kernels())
-    if (cpu_features().has(k.isa)) return &k;
-  return nullptr;
 }
 
 bool inverted_residual_fits(const InvertedResidualShape& shape) {
@@ -90,6 +107,22 @@ bool inverted_residual_fits(const InvertedResidualShape& shape) {
   return e.groups == 1 && e.dilation_h == 1 && e.dilation_w == 1 && d.dilation_h == 1 && d.dilation_w == 1 &&
          d.kernel_h <= kLines + 1 && (d.kernel_w == 3 || d.kernel_w == 5) && (d.stride_w == 1 || d.stride_w == 2) &&
          d.stride_h <= 2 && d.in_h == e.out_h && d.in_w == e.out_w && d.channels == e.outputs && d.images == e.images;
+}
+
+bool inverted_residual_is_exact(const InvertedResidualKernel& kernel, const InvertedResidualShape& shape,
+                                const InvertedResidualTypes& types, const InvertedResidualWeights& weights) {
+  if (kernel.pair_limit == 0) return true;
+  constexpr int32_t kMaxByte = 255;
+  const auto fits = [&](int32_t max_input, int32_t max_pair) { return max_input * max_pair <= kernel.pair_limit; };
+  if (!fits(kMaxByte, max_pair_of_lines(shape.depthwise, weights.depthwise)) ||
+      !fits(kMaxByte, igemm_max_pair(project_shape(shape), kernel.project_format, weights.project)))
+    return false;
+  if (is_exact_without_sign(kernel, shape, types, weights)) return true;
+  if (!has_negative(types.x) || !kernel.takes_signed) return false;
+  // 128 * (127 + 127) is within 16 bits, but -128 has no counterpart.
+  const size_t expand_bytes = igemm_packed_bytes(shape.expand, kernel.expand_format) -
+                              static_cast<size_t>(shape.expand.outputs) * sizeof(int32_t);
+  return std::find(weights.expand, weights.expand + expand_bytes, int8_t{-128}) == weights.expand + expand_bytes;
 }
 
 IgemmShape project_shape(const InvertedResidualShape& shape) {
@@ -101,9 +134,8 @@ IgemmShape project_shape(const InvertedResidualShape& shape) {
 }
 
 InvertedResidualPlan plan_inverted_residual(const InvertedResidualShape& shape, const InvertedResidualKernel& kernel,
-                                            const InvertedResidualTypes& types, const int8_t* expand,
-                                            const int8_t* depthwise, const int8_t* project, int threads,
-                                            InvertedResidualSplit split) {
+                                            const InvertedResidualTypes& types, const InvertedResidualWeights& weights,
+                                            int threads, InvertedResidualSplit split) {
   constexpr int32_t kSignBit = 128;
   InvertedResidualPlan plan;
   plan.shape = shape;
@@ -111,7 +143,9 @@ InvertedResidualPlan plan_inverted_residual(const InvertedResidualShape& shape, 
   plan.types = types;
   const IgemmShape& e = shape.expand;
   const DepthwiseShape& d = shape.depthwise;
-  const bool shifted = types.x.is_signed && !types.x.never_negative && types.x.low < 0;
+  const bool may_be_negative = has_negative(types.x);
+  plan.x_signed = may_be_negative && kernel.takes_signed && !is_exact_without_sign(kernel, shape, types, weights);
+  const bool shifted = may_be_negative && !plan.x_signed;
   plan.shift = shifted ? static_cast<uint8_t>(-std::clamp(types.x.low, -kSignBit, 0)) : 0;
   const int64_t run_length = e.kernel_w * e.channels;
   plan.run_steps = ceil_div(run_length, kernel.expand_format.depth);
@@ -120,21 +154,21 @@ InvertedResidualPlan plan_inverted_residual(const InvertedResidualShape& shape, 
                   run_length % kernel.expand_format.depth == 0 && (e.out_h - 1) * e.stride_h < e.in_h;
   if (plan.in_place) plan.padded_w = e.in_w;
   for (int64_t r = 0; r < e.kernel_h; ++r) plan.runs.push_back(r * plan.padded_w * e.channels);
-  plan.vectors = ceil_div(d.channels, kLanes);
+  plan.vectors = ceil_div(d.channels, kernel.lanes);
   plan.quads = ceil_div(d.out_w, kLines);
   plan.first_columns = std::max((plan.quads * kLines - 1) * d.stride_w + d.kernel_w, d.pad_left + d.in_w);
   const int32_t first_zero = types.first_zero + (types.first_signed ? kSignBit : 0);
   const int32_t second_zero = types.second_zero + (types.second_signed ? kSignBit : 0);
-  plan.expand_start = start_values(e, kernel.expand_format, expand, types.x.zero + plan.shift);
-  plan.project_start = start_values(project_shape(shape), kernel.project_format, project, second_zero);
-  pack_depthwise(plan, depthwise, first_zero);
+  plan.expand_start = start_values(e, kernel.expand_format, weights.expand, types.x.zero + plan.shift);
+  plan.project_start = start_values(project_shape(shape), kernel.project_format, weights.project, second_zero);
+  pack_depthwise(plan, weights.depthwise, first_zero);
   split_work(plan, std::max(1, threads), split);
   constexpr int64_t kSlack = 64;  // the last step of a run may read behind it, against zero weights
   const int64_t band_lines = (kLines - 1) * e.stride_h + e.kernel_h;
-  plan.band_bytes = plan.in_place ? 0 : whole_vectors(band_lines * plan.padded_w * e.channels + kSlack);
-  plan.first_bytes = whole_vectors(2 * plan.vectors * plan.first_columns * kVectorBytes);
+  plan.band_bytes = plan.in_place ? 0 : aligned(band_lines * plan.padded_w * e.channels + kSlack);
+  plan.first_bytes = aligned(2 * plan.vectors * plan.first_columns * vector_bytes(kernel));
   const int64_t lines = plan.by_channel ? d.out_h : kLines;
-  plan.second_bytes = whole_vectors(lines * plan.quads * plan.vectors * kVectorBytes);
+  plan.second_bytes = aligned(lines * plan.quads * plan.vectors * vector_bytes(kernel));
   return plan;
 }
 
@@ -163,6 +197,7 @@ InvertedResidualTask common_task(const InvertedResidualPlan& plan, const void* x
   t.shift = plan.shift;
   t.x_fill = static_cast<uint8_t>(plan.types.x.zero + plan.shift);
   t.in_place = plan.in_place;
+  t.x_signed = plan.x_signed;
   t.first_zero = plan.types.first_zero + (plan.types.first_signed ? kSignBit : 0);
   t.second_zero = plan.types.second_zero + (plan.types.second_signed ? kSignBit : 0);
   t.keeps_second = plan.by_channel;

@@ -17,7 +17,7 @@ namespace planish::kernels {
 // ("inverted residual": the image between them has many more channels than those around it). What lies between them
 // never becomes a tensor: of the first image four lines at a time are made, and all output lines under whose windows
 // they are complete follow at once. Both images lie as the next inner loop reads them:
-//   first:  [vector of 16 channels][column][channel][line of the four], so that a column of a depthwise window is one
+//   first:  [vector of channels][column][channel][line of the four], so that a column of a depthwise window is one
 //           operand of the instruction that adds four products of bytes;
 //   second: [line][four columns][four channels][column of the four][channel of the four], so that the product behind
 //           broadcasts four channels of a pixel.
@@ -35,15 +35,19 @@ struct InvertedResidualTask;
 struct InvertedResidualKernel {
   std::string_view name;
   Isa isa = Isa::baseline;
+  int32_t lanes = 16;          ///< channels of a vector
   IgemmFormat expand_format;   ///< of the first convolution's weights
   IgemmFormat project_format;  ///< of the last one's
+  /// Largest magnitude of the sum of two neighbouring products that its 16-bit arithmetic holds; 0: no limit.
+  int32_t pair_limit = 0;
+  /// Where i8 moved up to u8 is too large for that, it is read as it is: its magnitude times weights that have its
+  /// sign, which must not be -128.
+  bool takes_signed = false;
   void (*run)(const InvertedResidualTask& task) = nullptr;
 };
 
 /// Fastest first. There may be none that this machine has.
 std::span<const InvertedResidualKernel> inverted_residual_kernels();
-/// The first that this machine has, or nullptr.
-const InvertedResidualKernel* best_inverted_residual_kernel();
 /// True for windows that the rows' loops have: depthwise 3x3 and 5x5, stride 1 or 2, without dilation.
 bool inverted_residual_fits(const InvertedResidualShape& shape);
 
@@ -59,12 +63,24 @@ struct InvertedResidualTypes {
   int32_t second_zero = 0;
 };
 
+/// Weights: of the two products packed in the kernel's formats, of the depthwise convolution as they are.
+struct InvertedResidualWeights {
+  const int8_t* expand = nullptr;
+  const int8_t* depthwise = nullptr;  ///< [channels, kernel_h, kernel_w]
+  const int8_t* project = nullptr;
+};
+
+/// True when the row's sums are exact for these weights, whatever the image.
+bool inverted_residual_is_exact(const InvertedResidualKernel& kernel, const InvertedResidualShape& shape,
+                                const InvertedResidualTypes& types, const InvertedResidualWeights& weights);
+
 /// What is decided before running.
 struct InvertedResidualPlan {
   InvertedResidualShape shape;
   const InvertedResidualKernel* kernel = nullptr;
   InvertedResidualTypes types;
   uint8_t shift = 0;      ///< added to bytes of x: makes i8 into u8
+  bool x_signed = false;  ///< x is read as i8
   bool in_place = false;  ///< lines of x are read where they are
   int64_t padded_w = 1;
   std::vector<int64_t> runs;
@@ -74,7 +90,7 @@ struct InvertedResidualPlan {
   std::vector<int32_t> project_start;
   /// [line of the four that a window begins at][vector][column][first four lines, next four][channel][line].
   std::vector<int8_t> depthwise_weights;
-  int64_t vectors = 1;        ///< of 16 channels between the convolutions
+  int64_t vectors = 1;        ///< of channels between the convolutions
   int64_t first_columns = 1;  ///< of the first image, padding included
   int64_t quads = 1;          ///< groups of four output columns
   bool by_channel = false;    ///< threads share channels in the first two and pixels in the last; else they share lines
@@ -93,11 +109,10 @@ struct InvertedResidualPlan {
 /// How threads share the work: what takes the least by the plan's own estimate, or as told.
 enum class InvertedResidualSplit : uint8_t { best, lines, channels };
 
-/// `expand` and `project`: packed in the kernel's formats; `depthwise`: [channels, kernel_h, kernel_w] as it is.
+/// The kernel must be exact for the types and weights, which are copied where they are not used as they are.
 InvertedResidualPlan plan_inverted_residual(const InvertedResidualShape& shape, const InvertedResidualKernel& kernel,
-                                            const InvertedResidualTypes& types, const int8_t* expand,
-                                            const int8_t* depthwise, const int8_t* project, int threads,
-                                            InvertedResidualSplit split = InvertedResidualSplit::best);
+                                            const InvertedResidualTypes& types, const InvertedResidualWeights& weights,
+                                            int threads, InvertedResidualSplit split = InvertedResidualSplit::best);
 
 /// What follows the sums of the three. The first two are folded and within 32 bits, for bytes, without residual, and
 /// their limits include the zero point; their `y` is not used.
@@ -132,6 +147,7 @@ struct InvertedResidualTask {
   int64_t quads = 1;
   uint8_t shift = 0;
   uint8_t x_fill = 0;
+  bool x_signed = false;
   bool in_place = false;
   int32_t first_zero = 0;  ///< of the images between, as bytes without sign
   int32_t second_zero = 0;

@@ -7,5 +7,7 @@
 namespace planish::kernels {
 
 extern const InvertedResidualKernel kInvertedResidualAvx512Vnni;
+extern const InvertedResidualKernel kInvertedResidualAvxVnni;
+extern const InvertedResidualKernel kInvertedResidualAvx2;
 
 }  // namespace planish::kernels

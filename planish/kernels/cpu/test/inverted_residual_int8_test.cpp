@@ -94,10 +94,14 @@ std::vector<uint8_t> convolve(const std::vector<int32_t>& x, const Image& in, co
   return y;
 }
 
-Layer make_layer(int64_t outputs, int64_t inner, bool is_signed, int32_t zero, bool relu, std::mt19937& random) {
+/// Weights are -128..127, or -largest..largest.
+Layer make_layer(int64_t outputs, int64_t inner, bool is_signed, int32_t zero, bool relu, int largest,
+                 std::mt19937& random) {
   Layer l;
+  const int least = std::max(-128, -largest);
+  const auto count = static_cast<unsigned>(std::min(127, largest) - least + 1);
   for (int64_t i = 0; i < outputs * inner; ++i)
-    l.w.push_back(static_cast<int8_t>(static_cast<int>(random() % 256) - 128));
+    l.w.push_back(static_cast<int8_t>(static_cast<int>(random() % count) + least));
   l.scale.assign(static_cast<size_t>(outputs + kChannelPadding), 0.0F);
   l.bias = l.scale;
   // Sums are of about this size.
@@ -117,7 +121,8 @@ Layer make_layer(int64_t outputs, int64_t inner, bool is_signed, int32_t zero, b
 
 class InvertedResidual : public testing::TestWithParam<const InvertedResidualKernel*> {};
 
-/// `variant`: bit 0: x signed, bit 1: images between signed, bit 2: threads share channels.
+/// `variant`: bit 0: x signed, bit 1: images between signed, bit 2: threads share channels, bit 3: the first weights
+/// are small enough for x to be moved up to u8.
 void check(const InvertedResidualKernel& kernel, const Case& c, int variant, int threads) {
   SCOPED_TRACE(std::string(c.name) + ", variant " + std::to_string(variant) + ", threads " + std::to_string(threads));
   std::mt19937 random(7);
@@ -159,11 +164,14 @@ void check(const InvertedResidualKernel& kernel, const Case& c, int variant, int
   types.first_signed = types.second_signed = between_signed;
   types.first_zero = between_signed ? -100 : 5;
   types.second_zero = between_signed ? -128 : 0;
-  Layer expand =
-      make_layer(c.hidden, c.channels * e.kernel_h * e.kernel_w, between_signed, types.first_zero, true, random);
-  Layer depthwise =
-      make_layer(c.hidden, d.kernel_h * d.kernel_w, between_signed, types.second_zero, (variant & 1) != 0, random);
-  Layer last = make_layer(c.outputs, c.hidden, true, 4, false, random);
+  // The largest weights that the row is exact for.
+  const int largest = kernel.pair_limit == 0 ? 128 : 64;
+  const int largest_first = x_signed && kernel.takes_signed && (variant & 8) == 0 ? 127 : largest;
+  Layer expand = make_layer(c.hidden, c.channels * e.kernel_h * e.kernel_w, between_signed, types.first_zero, true,
+                            largest_first, random);
+  Layer depthwise = make_layer(c.hidden, d.kernel_h * d.kernel_w, between_signed, types.second_zero, (variant & 1) != 0,
+                               largest, random);
+  Layer last = make_layer(c.outputs, c.hidden, true, 4, false, largest, random);
 
   std::vector<uint8_t> x(static_cast<size_t>(c.images * in.h * in.w * in.channels));
   for (uint8_t& b : x) b = static_cast<uint8_t>(random());
@@ -183,8 +191,9 @@ void check(const InvertedResidualKernel& kernel, const Case& c, int variant, int
   std::vector<int8_t> project_packed(igemm_packed_bytes(p, kernel.project_format));
   igemm_pack(p, kernel.project_format, last.w.data(), project_packed.data());
   const auto split = (variant & 4) != 0 ? InvertedResidualSplit::channels : InvertedResidualSplit::lines;
-  const InvertedResidualPlan plan = plan_inverted_residual(s, kernel, types, expand_packed.data(), depthwise.w.data(),
-                                                           project_packed.data(), threads, split);
+  const InvertedResidualWeights weights{expand_packed.data(), depthwise.w.data(), project_packed.data()};
+  ASSERT_TRUE(inverted_residual_is_exact(kernel, s, types, weights));
+  const InvertedResidualPlan plan = plan_inverted_residual(s, kernel, types, weights, threads, split);
   constexpr uint8_t kGuard = 0xa5;
   std::vector<uint8_t> y(expected.size() + 64, kGuard);
   for (Layer* l : {&expand, &depthwise, &last}) {
@@ -212,7 +221,7 @@ void check(const InvertedResidualKernel& kernel, const Case& c, int variant, int
 TEST_P(InvertedResidual, IsThreeConvolutions) {
   if (!cpu_features().has(GetParam()->isa)) GTEST_SKIP() << "this CPU lacks " << isa_name(GetParam()->isa);
   for (const Case& c : kCases)
-    for (int variant = 0; variant < 8; ++variant)
+    for (int variant = 0; variant < (GetParam()->takes_signed ? 16 : 8); ++variant)
       for (const int threads : {1, 2, 3}) ASSERT_NO_FATAL_FAILURE(check(*GetParam(), c, variant, threads));
 }
 
@@ -223,6 +232,40 @@ std::vector<const InvertedResidualKernel*> all_kernels() {
 }
 INSTANTIATE_TEST_SUITE_P(Table, InvertedResidual, testing::ValuesIn(all_kernels()),
                          [](const auto& row) { return std::string(row.param->name); });
+
+/// One weight at a time is made too large for sums of two products in 16 bits.
+TEST_P(InvertedResidual, RefusesWeightsThatItsSumsDoNotHold) {
+  InvertedResidualShape s;
+  s.expand.channels = 4;
+  s.expand.outputs = s.depthwise.channels = 8;
+  s.depthwise.kernel_h = s.depthwise.kernel_w = 3;
+  s.outputs = 8;
+  const InvertedResidualKernel& k = *GetParam();
+  const auto is_exact = [&](bool x_signed, int8_t expand, int8_t depthwise, int8_t project, int8_t beside = 64) {
+    InvertedResidualTypes types;
+    types.x.is_signed = x_signed;
+    std::vector<int8_t> w(32, 64), d(72, 64), p(64, 64);
+    w[4] = beside;
+    w[5] = expand;
+    d[3] = depthwise;
+    p[63] = project;
+    std::vector<int8_t> w_packed(igemm_packed_bytes(s.expand, k.expand_format));
+    igemm_pack(s.expand, k.expand_format, w.data(), w_packed.data());
+    std::vector<int8_t> p_packed(igemm_packed_bytes(project_shape(s), k.project_format));
+    igemm_pack(project_shape(s), k.project_format, p.data(), p_packed.data());
+    return inverted_residual_is_exact(k, s, types, {w_packed.data(), d.data(), p_packed.data()});
+  };
+  const bool takes_all = k.pair_limit == 0;
+  for (const bool x_signed : {false, true}) {
+    EXPECT_TRUE(is_exact(x_signed, 64, 64, 64));
+    EXPECT_TRUE(is_exact(x_signed, -127, -127, -127)) << "signs that differ do not add up";
+    EXPECT_EQ(is_exact(x_signed, 65, 64, 64), takes_all || (x_signed && k.takes_signed));
+    EXPECT_TRUE(is_exact(x_signed, -128, 64, 64)) << "alone";
+    EXPECT_EQ(is_exact(x_signed, -128, 64, 64, -1), takes_all) << "-128 has no counterpart";
+    EXPECT_EQ(is_exact(x_signed, 64, 65, 64), takes_all);
+    EXPECT_EQ(is_exact(x_signed, 64, 64, 65), takes_all);
+  }
+}
 
 TEST(InvertedResidualShape, TakesOnlyWindowsThatItHasLoopsFor) {
   InvertedResidualShape s;
