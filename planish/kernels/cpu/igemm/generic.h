@@ -25,6 +25,8 @@ struct Igemm {
   using Elem = typename T::Elem;
   static constexpr int64_t kBlock = int64_t{T::kVectors} * T::kLanes;
   static constexpr int kMaxRows = 8;
+  /// Rows whose sums are finished together: the choice of what to do with them is not made for a handful of vectors.
+  static constexpr int64_t kSumRows = 2048 / kBlock;
   using Finish = typename Epilogue<typename T::Floats>::Finish;
   using Micro = void (*)(const Elem* const* rows, const int64_t* runs, int64_t run_count, int64_t steps,
                          const int8_t* weights, const int32_t* start, int32_t* sums);
@@ -138,7 +140,8 @@ struct Igemm {
     int64_t y = at / s.out_w;
     int64_t x = at % s.out_w;
     const Elem* line = band.base + (y - band.line) * step_y + group * s.channels;
-    alignas(64) int32_t sums[kMaxRows * kBlock];
+    alignas(64) int32_t sums[kSumRows * kBlock];
+    int64_t waiting = 0;  // rows in `sums`
     for (int64_t i = 0; i < tiles; ++i) {
       const Elem* rows[kMaxRows];
       const int64_t n = size + (i < larger ? 1 : 0);
@@ -149,15 +152,19 @@ struct Igemm {
           line += step_y;
         }
       }
-      const int64_t to = at * t.epilogue->y_row + channel;
       if (finish == nullptr) {
-        kTable.bytes[vectors][n](rows, t.runs, t.run_count, t.run_steps, weights, t.start + channel, *t.epilogue, to,
-                                 channel, cols);
+        kTable.bytes[vectors][n](rows, t.runs, t.run_count, t.run_steps, weights, t.start + channel, *t.epilogue,
+                                 at * t.epilogue->y_row + channel, channel, cols);
       } else {
-        kTable.fn[vectors][n](rows, t.runs, t.run_count, t.run_steps, weights, t.start + channel, sums);
-        finish(*t.epilogue, {sums, kBlock, n, cols, to, channel});
+        kTable.fn[vectors][n](rows, t.runs, t.run_count, t.run_steps, weights, t.start + channel,
+                              sums + waiting * kBlock);
+        waiting += n;
       }
       at += n;
+      if (waiting > 0 && (waiting + most > kSumRows || i + 1 == tiles)) {
+        finish(*t.epilogue, {sums, kBlock, waiting, cols, (at - waiting) * t.epilogue->y_row + channel, channel});
+        waiting = 0;
+      }
     }
   }
 
