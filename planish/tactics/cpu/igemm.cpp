@@ -247,6 +247,6 @@ constinit const Tactic kCpuIgemm{.id = "cpu.igemm",
                                  .pack = pack,
                                  .prepare = prepare,
                                  .unpack = unpack,
-                                 .version = 4};
+                                 .version = 5};
 
 }  // namespace planish

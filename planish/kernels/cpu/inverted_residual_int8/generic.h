@@ -48,10 +48,10 @@ struct InvertedResidualInt8 {
     int64_t vector_bytes;  ///< from one vector to the next
     const float* scale;
     const float* bias;
-    Range range;
-    Vec order;       ///< of lines within a channel
-    bool is_signed;  ///< x is
-    bool full;       ///< see is_full
+    const Range* range;
+    const Vec* order;  ///< of lines within a channel
+    bool is_signed;    ///< x is
+    bool full;         ///< see is_full
   };
 
   /// L lines x C columns x V vectors: rows[l * C + c].
@@ -107,8 +107,8 @@ struct InvertedResidualInt8 {
         // Sums fill the registers: constants come from memory each time.
         const ExpandTo* constants = &to;
         asm("" : "+r"(constants));
-        const Vec bytes = T::template bytes_of<kFull>(x, constants->range);
-        T::store(first + v * vector_bytes + c * kBytes, T::shuffle(bytes, constants->order));
+        const Vec bytes = T::template bytes_of<kFull>(x, *constants->range);
+        T::store(first + v * vector_bytes + c * kBytes, T::shuffle(bytes, *constants->order));
       });
     });
   }
@@ -156,6 +156,7 @@ struct InvertedResidualInt8 {
     int64_t to;
     const uint8_t* x;  ///< first tap of line `from`, column 0
     uint8_t* first;
+    Vec order;  ///< see line_order
   };
 
   /// Lines of x under the group, padding included, as the inner loops read them.
@@ -198,14 +199,8 @@ struct InvertedResidualInt8 {
     const int64_t inner = t.run_count * t.run_steps * 4;
     const int8_t* weights = t.expand + vector * kLanes * inner;
     const QuantizedEpilogue& e = t.epilogues->expand;
-    ExpandTo to{first,
-                vector_bytes,
-                e.scale + vector * kLanes,
-                e.bias + vector * kLanes,
-                range,
-                line_order(g.from - g.line, lines),
-                t.x_signed,
-                is_full(e, t.first_zero)};
+    ExpandTo to{first,    vector_bytes, e.scale + vector * kLanes, e.bias + vector * kLanes, &range,
+                &g.order, t.x_signed,   is_full(e, t.first_zero)};
     const int64_t step_y = s.stride_h * t.padded_w * s.channels;
     const int64_t step_x = s.stride_w * s.channels;
     for (int64_t x = 0; x < d.in_w;) {
@@ -225,9 +220,9 @@ struct InvertedResidualInt8 {
   struct DepthwiseLine {
     const uint8_t* first[2];  ///< four lines and the four below them
     const int8_t* weights;    ///< [column][four lines, next four][kBytes]
-    Vec start;
-    F scale;
-    F bias;
+    const int32_t* start;
+    const float* scale;
+    const float* bias;
     uint8_t* second;
     int64_t quad_bytes;  ///< from four columns to the next four
   };
@@ -238,9 +233,9 @@ struct InvertedResidualInt8 {
     using simd::unroll;
     Vec w[K][G];
     unroll<K>([&](auto k) { unroll<G>([&](auto g) { w[k][g] = T::load(line.weights + (k * 2 + g) * kBytes); }); });
-    const Vec start = line.start;
-    const F scale = line.scale;
-    const F bias = line.bias;
+    const Vec start = T::load(line.start);
+    const F scale = Floats::load(line.scale);
+    const F bias = Floats::load(line.bias);
     const Range range = shared_range;
     const uint8_t* above = line.first[0];
     const uint8_t* below = line.first[1];
@@ -299,9 +294,9 @@ struct InvertedResidualInt8 {
         const int64_t offset = v * t.first_columns * kBytes;
         const DepthwiseLine line{{windows.groups[at / kLines] + offset, windows.groups[1] + offset},
                                  t.depthwise + (phase * t.vectors + v) * d.kernel_w * 2 * kBytes,
-                                 T::load(t.depthwise_start + v * kLanes),
-                                 Floats::load(e.scale + v * kLanes),
-                                 Floats::load(e.bias + v * kLanes),
+                                 t.depthwise_start + v * kLanes,
+                                 e.scale + v * kLanes,
+                                 e.bias + v * kLanes,
                                  second + v * kBytes,
                                  t.vectors * kBytes};
         fn(line, t.quads, range);
@@ -479,6 +474,7 @@ struct InvertedResidualInt8 {
       g.to = g.line + kLines < last ? g.line + kLines : last;
       g.first = t.first + i % 2 * group_bytes;
       g.x = g.from < g.to ? input_lines(t, g.from, g.to) : nullptr;
+      g.order = line_order(g.from - g.line, g.to - g.from);
       Windows windows{{t.first + (i + 1) % 2 * group_bytes, g.first}, g.line - kLines, y, y};
       while (windows.to < t.line_end && windows.to * d.stride_h - d.pad_top + d.kernel_h <= g.line + kLines)
         ++windows.to;
