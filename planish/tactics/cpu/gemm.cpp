@@ -35,7 +35,7 @@ ProductGrid grid_of(const GemmKernel& kernel, int64_t m, int64_t k, int64_t n, i
 }
 
 /// A part without its place: what a thread keeps in its second-level cache are, to one `depth`, the weights of a panel
-/// and the rows of A; with seven products the quadrants of a pair of panels, the four sums of them, and seven factors
+/// and the rows of A; with seven products the quadrants of a pair of panels, the four sums of them, and seven numbers
 /// for each pair of rows.
 GemmPart cut(const GemmKernel& kernel, int64_t k, int64_t rows) {
   constexpr int64_t kLeastDepth = 64;
@@ -213,6 +213,6 @@ constinit const Tactic kCpuStrassen{.id = "cpu.strassen",
                                     .pack = pack<kStrassen>,
                                     .prepare = prepare<kStrassen>,
                                     .unpack = unpack,
-                                    .version = 7};
+                                    .version = 8};
 
 }  // namespace planish

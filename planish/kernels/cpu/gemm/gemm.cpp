@@ -33,7 +33,7 @@ const GemmKernel& best_gemm_kernel(int products) {
 int64_t gemm_scratch_size(const GemmKernel& kernel, const GemmPart& part) {
   if (kernel.products == 1) return 0;
   using Sizes = Strassen<4, 4, 3>;
-  return (part.chunk + 1) / 2 * Sizes::kProducts * Sizes::sum_stride(part.depth) +
+  return (part.chunk + 1) / 2 * Sizes::kRowSums * Sizes::sum_stride(part.depth) +
          Sizes::kWeightSums * Sizes::factor_stride(kernel.width, part.depth);
 }
 

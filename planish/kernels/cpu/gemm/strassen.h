@@ -31,6 +31,7 @@ struct Strassen : Gemm<W, R, C> {
   static constexpr int kQuadrants = 4;
   static constexpr int kProducts = 7;
   static constexpr int kWeightSums = 4;  ///< T1 to T4
+  static constexpr int kRowSums = 5;     ///< S1 to S4 and -A22, which replaces a sign
   static constexpr int kKept = 3;        ///< running sums that later ones need: u, u', u"
 
   /// Rows of sums lie an odd number of cache lines apart, so that a column of them does not fall into one set.
@@ -69,8 +70,8 @@ struct Strassen : Gemm<W, R, C> {
     return {{left, right, left + lower, right + lower}};
   }
 
-  /// The factors from A for one row of the upper and one of the lower half (null: zeros), `stride` apart, in the order
-  /// of the products. The sign of A22 T4 is A22's.
+  /// Sums of A's quadrants for one row of the upper and one of the lower half (null: zeros), `stride` apart, in the
+  /// order of the products that need them.
   PLANISH_INLINE static void sum_rows(int64_t depth, int64_t half, const float* upper, const float* lower, float* to,
                                       int64_t stride) {
     const auto part = [&](int64_t k, int64_t count) __attribute__((always_inline)) {
@@ -80,16 +81,16 @@ struct Strassen : Gemm<W, R, C> {
       const Vec a22 = lower != nullptr ? load_cut(lower + half + k, count) : Vec{};
       const Vec s1 = a21 + a22;
       const Vec s2 = s1 - a11;
-      const Vec factors[kProducts] = {a11, s2, s1, a12 - s2, a11 - a21, -a22, a12};
-#pragma GCC unroll 7
-      for (int i = 0; i < kProducts; ++i) store_cut(to + i * stride + k, factors[i], count);
+      const Vec sums[kRowSums] = {s2, s1, a12 - s2, a11 - a21, -a22};
+#pragma GCC unroll 5
+      for (int i = 0; i < kRowSums; ++i) store_cut(to + i * stride + k, sums[i], count);
     };
     int64_t k = 0;
     for (; k + W <= depth; k += W) part(k, W);
     if (k < depth) part(k, depth - k);
   }
 
-  /// The factors from A, and meanwhile the first panel of B on its way to the cache.
+  /// Sums of A's quadrants, and meanwhile the first panel of B on its way to the cache.
   static void sum_quadrants(const GemmProblem& p, const Pairs& pairs, int64_t k, int64_t depth, const Quadrants& first,
                             float* to, int64_t stride) {
     const int64_t floats = depth * kWidth;
@@ -99,7 +100,7 @@ struct Strassen : Gemm<W, R, C> {
       const int64_t upper_rows = pairs.upper_rows(i);
       const float* upper = p.a + pairs.upper(i) * p.a_row + k;
       const float* lower = upper + upper_rows * p.a_row;
-      float* sums = to + pairs.first(i) * kProducts * stride;
+      float* sums = to + pairs.first(i) * kRowSums * stride;
       for (int64_t r = 0; r < upper_rows; ++r, fetched += share) {
         for (int64_t at = fetched; at < fetched + share && at < floats; at += kLine)
           for (const float* quadrant : first.at) __builtin_prefetch(quadrant + at);
@@ -135,7 +136,7 @@ struct Strassen : Gemm<W, R, C> {
   static void run(const GemmProblem& p, const GemmPart& part) {
     const int64_t stride = sum_stride(part.depth);
     const int64_t half = p.k / 2;
-    float* sums = part.scratch + (part.chunk + 1) / 2 * kProducts * stride;
+    float* sums = part.scratch + (part.chunk + 1) / 2 * kRowSums * stride;
     for (int64_t row = 0; row < part.rows; row += part.chunk) {
       const Pairs pairs(part.row + row, part.rows - row < part.chunk ? part.rows - row : part.chunk);
       for (int64_t k = 0; k < half; k += part.depth) {
@@ -169,8 +170,8 @@ struct Strassen : Gemm<W, R, C> {
     const GemmProblem& p;
     const Pairs& pairs;
     const Slice& slice;
-    const float* a;  ///< the factors from A
-    int64_t a_row;
+    const float* sums;  ///< of A's quadrants
+    int64_t sum_row;
     Quadrants b;
     float* t[kWeightSums];
     Quadrants next;  ///< what is read next, or null
@@ -197,11 +198,17 @@ struct Strassen : Gemm<W, R, C> {
                                              {kNone, kNone, 1, 2, 3},           {1, kNone, kNone, kNone, 2},
                                              {0, kNone, kNone, kNone, 0}};
 
-  /// acc += product `q`.
+  /// acc += product `q` of pair `i` of tiles.
   template <int kRows, bool kFirst>
-  PLANISH_INLINE static void multiply(const Work& w, int q, const float* a, Ahead ahead, Vec (&acc)[kRows][C]) {
+  PLANISH_INLINE static void multiply(const Work& w, int q, int64_t i, Vec (&acc)[kRows][C]) {
+    // A11 and A12 are read where they are.
+    const bool plain = q == 0 || q == kProducts - 1;
+    const float* a = plain ? w.p.a + w.pairs.upper(i) * w.p.a_row + w.slice.k + (q == 0 ? 0 : w.p.k / 2)
+                           : w.sums + (w.pairs.first(i) * kRowSums + (q - 1) * kRows) * w.sum_row;
+    const int64_t a_row = plain ? w.p.a_row : w.sum_row;
+    const Ahead ahead = Base::share_of(q < kQuadrants ? w.next.at[q] : nullptr, w.slice.depth, i, w.pairs.count);
     const auto by = [&](const auto& panel) __attribute__((always_inline)) {
-      Base::template accumulate<kRows>(w.slice.depth, a, w.a_row, panel, ahead, acc);
+      Base::template accumulate<kRows>(w.slice.depth, a, a_row, panel, ahead, acc);
     };
     if constexpr (kFirst) {
       if (q == 1) return by(MakeT1T2{w.b.at[0], w.b.at[1], w.b.at[3], w.t[0], w.t[1]});
@@ -218,7 +225,6 @@ struct Strassen : Gemm<W, R, C> {
     const int64_t column = w.slice.panel * 2 * kWidth;
     const int64_t upper = w.pairs.upper(i);
     const int64_t lower_rows = w.pairs.lower_rows(i);
-    const float* a = w.a + w.pairs.first(i) * kProducts * w.a_row;
     Vec acc[kRows][C];
     /// acc = f(acc, a running sum's vector) for every vector.
     const auto each = [&](float* sums, auto f) __attribute__((always_inline)) {
@@ -227,7 +233,7 @@ struct Strassen : Gemm<W, R, C> {
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) f(acc[r][c], sums + r * kWidth + c * W);
     };
-    for (int q = 0; q < kProducts; ++q, a += kRows * w.a_row) {
+    for (int q = 0; q < kProducts; ++q) {
       const Step& step = kSteps[q];
       if (step.start == kNone)
         each(
@@ -235,8 +241,7 @@ struct Strassen : Gemm<W, R, C> {
       else if (step.start >= 0)
         each(
             kept[step.start], [](Vec & v, float* at) __attribute__((always_inline)) { v = load(at); });
-      const Ahead ahead = Base::share_of(q < kQuadrants ? w.next.at[q] : nullptr, w.slice.depth, i, w.pairs.count);
-      multiply<kRows, kFirst>(w, q, a, ahead, acc);
+      multiply<kRows, kFirst>(w, q, i, acc);
       if (step.keep >= 0)
         each(
             kept[step.keep], [](Vec & v, float* at) __attribute__((always_inline)) { store(at, v); });
