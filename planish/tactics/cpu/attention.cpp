@@ -321,6 +321,6 @@ constinit const Tactic kCpuAttention{.id = "cpu.attention",
                                      .pack = nullptr,
                                      .prepare = prepare,
                                      .unpack = nullptr,
-                                     .version = 3};
+                                     .version = 4};
 
 }  // namespace planish

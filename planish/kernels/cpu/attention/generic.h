@@ -55,10 +55,42 @@ struct Attention {
     _mm_storeu_ps(to + 3 * W, d);
   }
 
-  /// scores[r][p..] = Q[r] . K for `kRows` rows and `kCols` panels.
+  /// True when scores can be finished while they are in registers: every row sees all keys, and the mask's values for
+  /// them lie side by side.
+  PLANISH_INLINE static bool finishes_early(const AttentionHead& h) {
+    return !h.causal && (h.mask == nullptr || h.mask_col == 1);
+  }
+
+  /// The first `count` of W floats, `rest` behind them.
+  PLANISH_INLINE static Vec load_cut(const float* p, int64_t count, float rest) {
+    if (count >= W) return load(p);
+    float lanes[W];
+    for (int l = 0; l < W; ++l) lanes[l] = l < count ? p[l] : rest;
+    return load(lanes);
+  }
+
+  /// With fewer, finishing scores in registers would cost the products theirs: they are finished from memory.
+  static constexpr bool kManyRegisters = W == 16;
+
+  /// Scores of panel `p` of keys times scale plus mask, -inf behind the last key; `top` keeps the largest.
+  PLANISH_INLINE static Vec finished(const AttentionHead& h, int64_t row, int64_t p, Vec score, Vec& top) {
+    constexpr float kZeros[W] = {};
+    score *= h.scale;
+    const int64_t count = h.sk - p;
+    if (h.mask != nullptr)
+      score += load_cut(h.mask + row * h.mask_row + p, count, -__builtin_inff());
+    else if (count < W)
+      score += load_cut(kZeros, count, -__builtin_inff());
+    top = top < score ? score : top;
+    return score;
+  }
+
+  /// scores[r][p..] = Q[r] . K for `kRows` rows from `row` and `kCols` panels; where they can be, they are finished,
+  /// and `top` keeps the largest by lane.
   template <int kRows, int kCols>
-  PLANISH_INLINE static void score_tile(const AttentionHead& h, const float* q, int64_t p, float* scores,
-                                        int64_t score_row) {
+  PLANISH_INLINE static void score_tile(const AttentionHead& h, int64_t row, int64_t p, float* scores,
+                                        int64_t score_row, Vec* top) {
+    const float* q = h.q + row * h.q_row;
     Vec acc[kRows][kCols] = {};
     const float* keys = h.packed_k + p * h.d;
     const int64_t panel = W * h.d;
@@ -69,15 +101,37 @@ struct Attention {
 #pragma GCC unroll 16
         for (int r = 0; r < kRows; ++r) acc[r][c] += q[r * h.q_row + i] * k;
       }
+    const bool early = finishes_early(h);
+    if constexpr (kManyRegisters)
+      if (early) {
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+          for (int c = 0; c < kCols; ++c) acc[r][c] = finished(h, row + r, p + c * W, acc[r][c], top[r]);
+      }
     for (int r = 0; r < kRows; ++r)
       for (int c = 0; c < kCols; ++c) store(scores + r * score_row + p + c * W, acc[r][c]);
+    if constexpr (!kManyRegisters)
+      if (early) finish_tile<kRows, kCols>(h, row, p, scores + p, score_row, top);
+  }
+
+  template <int kRows, int kCols>
+  PLANISH_INLINE static void finish_tile(const AttentionHead& h, int64_t row, int64_t p, float* scores,
+                                         int64_t score_row, Vec* top) {
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+      for (int c = 0; c < kCols; ++c) {
+        float* at = scores + r * score_row + c * W;
+        store(at, finished(h, row + r, p + c * W, load(at), top[r]));
+      }
   }
 
   template <int kRows>
-  PLANISH_INLINE static void scores_of(const AttentionHead& h, const float* q, float* scores, int64_t score_row) {
+  PLANISH_INLINE static void scores_of(const AttentionHead& h, int64_t row, float* scores, int64_t score_row,
+                                       Vec* top) {
     int64_t p = 0;
-    for (; p + C * W <= score_row; p += C * W) score_tile<kRows, C>(h, q, p, scores, score_row);
-    for (; p < score_row; p += W) score_tile<kRows, 1>(h, q, p, scores, score_row);
+    for (; p + C * W <= score_row; p += C * W) score_tile<kRows, C>(h, row, p, scores, score_row, top);
+    for (; p < score_row; p += W) score_tile<kRows, 1>(h, row, p, scores, score_row, top);
   }
 
   /// out[r][j..] = factor[r] * sum over keys of P[r][key] * V[key][j..] for `kRows` rows and `kCols` vectors.
@@ -110,20 +164,26 @@ struct Attention {
       }
   }
 
-  PLANISH_INLINE static float largest(Vec v) {
-    float lanes[W];
-    store(lanes, v);
-    for (int step = W / 2; step > 0; step /= 2)
-      for (int l = 0; l < step; ++l) lanes[l] = lanes[l] < lanes[l + step] ? lanes[l + step] : lanes[l];
-    return lanes[0];
-  }
+  typedef int32_t Ints __attribute__((vector_size(W * sizeof(int32_t))));
 
-  PLANISH_INLINE static float sum_of(Vec v) {
+  /// f over all lanes: by quarters of a cache line, then by halves.
+  template <typename F>
+  PLANISH_INLINE static float over_lanes(Vec v, F f) {
     float lanes[W];
     store(lanes, v);
-    for (int step = W / 2; step > 0; step /= 2)
-      for (int l = 0; l < step; ++l) lanes[l] += lanes[l + step];
-    return lanes[0];
+    __m128 part = _mm_loadu_ps(lanes);
+#pragma GCC unroll 4
+    for (int l = kSquare; l < W; l += kSquare) part = f(part, _mm_loadu_ps(lanes + l));
+    part = f(part, _mm_movehl_ps(part, part));
+    return _mm_cvtss_f32(f(part, _mm_shuffle_ps(part, part, 1)));
+  }
+  PLANISH_INLINE static float largest(Vec v) {
+    return over_lanes(
+        v, [](__m128 a, __m128 b) __attribute__((always_inline)) { return _mm_max_ps(a, b); });
+  }
+  PLANISH_INLINE static float sum_of(Vec v) {
+    return over_lanes(
+        v, [](__m128 a, __m128 b) __attribute__((always_inline)) { return _mm_add_ps(a, b); });
   }
 
   /// Scores times scale plus mask, in place; returns the largest. Scores behind `keys` up to a whole vector become
@@ -158,37 +218,31 @@ struct Attention {
     return sum_of(sum);
   }
 
-  /// e^x for x <= 0, 0 where the result would not be a normal number, NaN for NaN: 2^k e^r with |r| <= ln2 / 2, as
-  /// simd::exp_f32. Adding 1.5 * 2^23 rounds to k and leaves it in the low bits.
+  /// e^x for x <= 0, 0 where the result would not be a normal number, NaN for NaN: 2^k 2^f with |f| <= 1/2, and for 2^f
+  /// the polynomial of least relative error (8e-8). Adding 1.5 * 2^23 rounds to k and leaves it in the low bits.
   PLANISH_INLINE static Vec exp_negative(Vec x) {
-    typedef int32_t Ints __attribute__((vector_size(W * sizeof(int32_t))));
     constexpr float kMagic = 12582912.0F;
     constexpr float kLeast = -87.0F;
-    const Vec shifted = x * 1.44269504F + kMagic;
-    const Vec k = shifted - kMagic;
-    Vec r = x - k * 0.693359375F;
-    r = r + k * 2.12194440e-4F;
-    Vec p = r * (1.0F / 720.0F) + 1.0F / 120.0F;
-    p = p * r + 1.0F / 24.0F;
-    p = p * r + 1.0F / 6.0F;
-    p = p * r + 0.5F;
-    p = p * r + 1.0F;
-    p = p * r + 1.0F;
-    Ints exponent;
-    Ints bits;
-    __builtin_memcpy(&exponent, &shifted, sizeof(Vec));
-    __builtin_memcpy(&bits, &p, sizeof(Vec));
-    bits += exponent << 23;
-    Vec y;
-    __builtin_memcpy(&y, &bits, sizeof(Vec));
-    y = x < kLeast ? Vec{} : y;
-    return x == x ? y : x;
+    constexpr float kLog2e = 1.44269504F;
+    constexpr int32_t kOne = 127 << 23;  // the bits of 1
+    const Vec shifted = x * kLog2e + kMagic;
+    const Vec f = x * kLog2e - (shifted - kMagic);
+    Vec p = f * 0.00132764725F + 0.00967554189F;
+    p = p * f + 0.0555071309F;
+    p = p * f + 0.240221202F;
+    p = p * f + 0.693146944F;
+    p = p * f + 1.00000012F;
+    const Vec y = p * reinterpret_cast<Vec>((reinterpret_cast<Ints>(shifted) << 23) + kOne);
+    return x < kLeast ? Vec{} : y;
   }
 
   template <int kRows>
   PLANISH_INLINE static void block(const AttentionHead& h, int64_t row, float* scratch) {
     const int64_t score_row = padded(h.sk);
-    scores_of<kRows>(h, h.q + row * h.q_row, scratch, score_row);
+    const bool early = finishes_early(h);
+    Vec top[kRows];
+    for (Vec& t : top) t = Vec{} - __builtin_inff();
+    scores_of<kRows>(h, row, scratch, score_row, top);
     int64_t most = 0;
     float factor[kRows];
     for (int r = 0; r < kRows; ++r) {
@@ -199,7 +253,7 @@ struct Attention {
         keys = visible < h.sk ? (visible < 0 ? 0 : visible) : h.sk;
       }
       float sum = 0;
-      if (keys > 0) sum = exponentials(keys, finish_scores(h, row + r, keys, scores), scores);
+      if (keys > 0) sum = exponentials(keys, early ? largest(top[r]) : finish_scores(h, row + r, keys, scores), scores);
       factor[r] = keys > 0 ? 1.0F / sum : 0.0F;
       // A row that is masked everywhere has no maximum: like the reference, it attends to nothing.
       const bool hidden = h.mask != nullptr && sum != sum;
