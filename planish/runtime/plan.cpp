@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 
 #include "planish/runtime/adapted_kernel.h"
 #include "planish/tactics/layout_choice.h"
@@ -23,6 +24,11 @@ class Planner {
   Planner(const Executable& executable, Plan& plan)
       : executable_(executable), graph_(executable.graph()), plan_(plan), aliases_(graph_.values.size()) {
     for (size_t v = 0; v < aliases_.size(); ++v) aliases_[v].root = static_cast<ValueId>(v);
+    last_reader_.resize(graph_.values.size(), -1);
+    for (size_t n = 0; n < graph_.nodes.size(); ++n)
+      for (const ValueId v : graph_.nodes[n].inputs)
+        if (v != kNoValue) last_reader_[static_cast<size_t>(v)] = static_cast<int32_t>(n);
+    for (const ValueId v : graph_.outputs) last_reader_[static_cast<size_t>(v)] = std::numeric_limits<int32_t>::max();
   }
 
   Status run(size_t memory_limit_bytes) {
@@ -84,8 +90,7 @@ class Planner {
       plan_.steps.push_back(std::move(step));
       return {};
     }
-    const NodeView view =
-        node_view(graph_, graph_.nodes[n], plan_.facts.dtypes, plan_.facts.shapes, plan_.facts.values);
+    NodeView view = node_view(graph_, graph_.nodes[n], plan_.facts.dtypes, plan_.facts.shapes, plan_.facts.values);
     const bool empty =
         std::ranges::all_of(view.outputs, [](const TensorDesc& d) { return !d.present() || d.size() == 0; });
     if (empty) return {};
@@ -95,9 +100,31 @@ class Planner {
       if (!step.copies.empty()) plan_.steps.push_back(std::move(step));
       return {};
     }
+    const Tactic* tactic = executable_.layers()[n].tactic;
+    const bool overwrites = tactic != nullptr && overwritable(*tactic, view);
+    view.may_overwrite = overwrites && ends_with(n, static_cast<size_t>(tactic->overwrites));
     PLANISH_TRY(prepare_step(executable_, view, step));
+    if (step.kernel->overwrites())
+      aliases_[static_cast<size_t>(node.outputs[0])] = {find(node.inputs[static_cast<size_t>(tactic->overwrites)]).root,
+                                                        0};
     plan_.steps.push_back(std::move(step));
     return {};
+  }
+
+  /// Whether node `n` is the last to read the memory of its input `i`, reads it through that input alone, and can have
+  /// all of it for its output. Views of that memory that later nodes take count as readers, since those nodes read it.
+  bool ends_with(size_t n, size_t i) {
+    const Node& node = graph_.nodes[n];
+    const ValueId y = node.outputs[0];
+    const Alias a = find(node.inputs[i]);
+    if (place(y).kind != Place::Kind::arena || find(y).root != y) return false;
+    if (place(a.root).kind != Place::Kind::arena || a.offset != 0 || storage_bytes(a.root) != storage_bytes(y))
+      return false;
+    const auto same_memory = [&](ValueId v) { return v != kNoValue && find(v).root == a.root; };
+    if (std::ranges::count_if(node.inputs, same_memory) != 1) return false;
+    for (size_t v = 0; v < last_reader_.size(); ++v)
+      if (last_reader_[v] > static_cast<int32_t>(n) && same_memory(static_cast<ValueId>(v))) return false;
+    return true;
   }
 
   /// A network output whose value is known while planning: uploaded once, copied on every run.
@@ -243,6 +270,7 @@ class Planner {
   const Graph& graph_;
   Plan& plan_;
   std::vector<Alias> aliases_;
+  std::vector<int32_t> last_reader_;  ///< by value: number of the node
 };
 
 }  // namespace
@@ -396,6 +424,7 @@ Status prepare_step(const Executable& executable, const NodeView& view, PlanStep
     refusals.push_back({std::string(layer.tactic->id), *why});
   }
   NodeView plain = view;
+  plain.may_overwrite = false;  // is said to the engine's tactic alone
   std::vector<Tensor> storage;
   PLANISH_TRY(unpack_constants(executable, n, plain, storage));
   PLANISH_TRY(prepare_in_f32(executable, plain, refusals, step));

@@ -49,6 +49,15 @@ bool tactic_takes(const Tactic& tactic, const Node& node) {
   return std::ranges::find(tactic.ops, key) != tactic.ops.end();
 }
 
+bool overwritable(const Tactic& tactic, const NodeView& view) {
+  if (tactic.overwrites == Tactic::kNone) return false;
+  const auto i = static_cast<size_t>(tactic.overwrites);
+  if (!view.has_input(i) || view.is_constant(i) || view.outputs.size() != 1) return false;
+  const TensorDesc& x = view.inputs[i];
+  const TensorDesc& y = view.outputs[0];
+  return x.shape == y.shape && x.layout == y.layout && x.bytes() == y.bytes();
+}
+
 std::vector<const Tactic*> supporting_tactics(const TacticTable& table, const NodeView& view, const Target& target,
                                               std::vector<Refusal>* refusals) {
   std::vector<const Tactic*> out;

@@ -42,6 +42,9 @@ struct NodeView {
   [[nodiscard]] bool is_constant(size_t i) const { return i < constant_inputs.size() && constant_inputs[i]; }
   /// Which inputs are constant (also when their value is packed away).
   std::vector<bool> constant_inputs;
+  /// Set for tactics that name an input in Tactic::overwrites: nobody reads that input once the node has run, nor does
+  /// the node read it under another number, and its memory is as large as that of output 0.
+  bool may_overwrite = false;
 };
 
 /// The machine that is tuned for, and the limits that hold.
@@ -75,6 +78,8 @@ class Kernel {
   [[nodiscard]] virtual size_t workspace_bytes() const { return 0; }
   /// Neither allocates, nor looks things up, nor logs.
   virtual Status run(const Bindings& bindings) = 0;
+  /// True when it wants output 0 to lie where the input Tactic::overwrites lies: it then reads that input there.
+  [[nodiscard]] virtual bool overwrites() const { return false; }
   /// What ran underneath, for layer information (for instance "brgconv:avx512_core"); "" when the id says it all.
   [[nodiscard]] virtual std::string detail() const { return {}; }
 };
@@ -103,9 +108,16 @@ struct Tactic {
   /// The one input that pack() packs; kSeveral: prepare() looks for its own among what it is given.
   int32_t packs = 1;
   static constexpr int32_t kSeveral = -1;
+  /// The input whose memory a kernel can take over for output 0, where NodeView::may_overwrite allows it: memory that
+  /// is read and written costs less than memory that is read beside memory that is written. kNone: no such input.
+  int32_t overwrites = kNone;
+  static constexpr int32_t kNone = -1;
   /// Changes when the kernel's speed or result may have changed: part of the timing-cache key.
   int version = 1;
 };
+
+/// Whether the input Tactic::overwrites is there, and lies like output 0.
+bool overwritable(const Tactic& tactic, const NodeView& view);
 
 /// All tactics of one device, in order of preference.
 struct TacticTable {

@@ -85,8 +85,10 @@ bool is_hopeless(double shortest_ms, int runs, double to_beat_ms) {
 
 }  // namespace
 
-Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Target& target, const TimingEffort& effort,
-                           std::string* detail) {
+Result<Timing> time_tactic(const NodeView& node_view, const Tactic& tactic, const Target& target,
+                           const TimingEffort& effort, std::string* detail) {
+  NodeView view = node_view;
+  view.may_overwrite = overwritable(tactic, view);  // as it nearly always is in a network
   Device& device = *target.device;
   std::unique_ptr<Stream> stream = PLANISH_TRY(device.create_stream());
   std::vector<PackedConstant> packed;
@@ -130,6 +132,7 @@ Result<Timing> time_tactic(const NodeView& view, const Tactic& tactic, const Tar
     memory.push_back(PLANISH_TRY(make_buffer(device, *stream, view.outputs[i], false)));
     outputs[i] = memory.back().get();
   }
+  if (kernel->overwrites()) outputs[0] = inputs[static_cast<size_t>(tactic.overwrites)];
   const DeviceBuffer workspace =
       PLANISH_TRY(DeviceBuffer::create(device, std::max<size_t>(kernel->workspace_bytes(), 64)));
   const Bindings bindings{inputs, outputs, workspace.get(), stream.get()};

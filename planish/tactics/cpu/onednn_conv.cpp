@@ -37,7 +37,10 @@ Md plain_weights(const NodeView& view) {
   return {dims, *data_type(view.inputs[kW].dtype), dnnl::memory::dims(row_major_strides(dims))};
 }
 
-Result<dnnl::convolution_forward::primitive_desc> describe_conv(const NodeView& view, const Md& weights) {
+using ConvDesc = dnnl::convolution_forward::primitive_desc;
+
+/// `in_place`: the residual is what the output's memory holds.
+Result<ConvDesc> describe_conv(const NodeView& view, const Md& weights, bool in_place = false) {
   const Node& node = *view.node;
   const ConvShape conv = PLANISH_TRY(resolve_conv(node, view.inputs[kX].shape, view.inputs[kW].shape));
   const WindowGeometry& g = conv.window;
@@ -47,15 +50,20 @@ Result<dnnl::convolution_forward::primitive_desc> describe_conv(const NodeView& 
   dnnl::post_ops post;
   const bool residual = view.has_input(kR);
   const bool last = node.attr_int("residual_last", 0) != 0;
-  if (residual && !last) post.append_binary(dnnl::algorithm::binary_add, describe_image(view.inputs[kR]));
+  const auto add_residual = [&] {
+    if (in_place)
+      post.append_sum();
+    else
+      post.append_binary(dnnl::algorithm::binary_add, describe_image(view.inputs[kR]));
+  };
+  if (residual && !last) add_residual();
   append_activation(post, node);
-  if (residual && last) post.append_binary(dnnl::algorithm::binary_add, describe_image(view.inputs[kR]));
+  if (residual && last) add_residual();
   attr.set_post_ops(post);
   const Md bias = view.has_input(kB) ? describe(view.inputs[kB]) : Md();
-  return dnnl::convolution_forward::primitive_desc(engine(), dnnl::prop_kind::forward_inference,
-                                                   dnnl::algorithm::convolution_direct, describe_image(view.inputs[kX]),
-                                                   weights, bias, describe_image(view.outputs[0]), to_dims(g.strides),
-                                                   dilations, to_dims(g.pads_begin), to_dims(g.pads_end), attr);
+  return ConvDesc(engine(), dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct,
+                  describe_image(view.inputs[kX]), weights, bias, describe_image(view.outputs[0]), to_dims(g.strides),
+                  dilations, to_dims(g.pads_begin), to_dims(g.pads_end), attr);
 }
 
 Md any_weights(const NodeView& view) {
@@ -113,12 +121,18 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
     }
     // Other shapes than the tuned ones can prefer another weight format; then the kernel keeps a copy of its own.
     auto pd = PLANISH_TRY(describe_conv(view, any_weights(view)));
+    bool in_place = false;
+    if (view.may_overwrite) {
+      auto over = guarded(view, [&] { return describe_conv(view, any_weights(view), true); });
+      in_place = over.ok() && same_kernel(*over, pd);
+      if (in_place) pd = std::move(*over);
+    }
     const bool as_stored = pd.weights_desc() == stored;
     std::vector<PrimitiveKernel::Arg> args{{DNNL_ARG_SRC, pd.src_desc(), false, kX},
                                            {DNNL_ARG_DST, pd.dst_desc(), true, 0}};
     if (as_stored) args.push_back({DNNL_ARG_WEIGHTS, stored, false, kW});
     if (view.has_input(kB)) args.push_back({DNNL_ARG_BIAS, pd.bias_desc(), false, kB});
-    if (view.has_input(kR)) {
+    if (view.has_input(kR) && !in_place) {
       const bool after =
           view.node->attr_int("residual_last", 0) != 0 && !view.node->attr_string("activation", "").empty();
       args.push_back(
@@ -126,6 +140,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
     }
     auto kernel = std::make_unique<PrimitiveKernel>(dnnl::convolution_forward(pd), pd.scratchpad_desc(), args,
                                                     pd.impl_info_str());
+    if (in_place) kernel->set_overwrites();
     if (!as_stored) PLANISH_TRY(own_weights(*kernel, view, packed, kW, stored, pd.weights_desc()));
     return std::unique_ptr<Kernel>(std::move(kernel));
   });
@@ -135,7 +150,13 @@ constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
 
 }  // namespace
 
-constinit const Tactic kOneDnnConv{
-    .id = "cpu.onednn.conv", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kOneDnnConv{.id = "cpu.onednn.conv",
+                                   .ops = kOps,
+                                   .supports = supports,
+                                   .pack = pack,
+                                   .prepare = prepare,
+                                   .unpack = unpack,
+                                   .overwrites = static_cast<int32_t>(kR),
+                                   .version = 2};
 
 }  // namespace planish

@@ -67,9 +67,12 @@ class PrimitiveKernel final : public Kernel {
                   std::string detail);
   /// An argument that the kernel owns (weights in a form of its own).
   void own(int key, const dnnl::memory::desc& desc, Tensor data);
+  /// It finds a summand where its output lies.
+  void set_overwrites() { overwrites_ = true; }
 
   [[nodiscard]] size_t workspace_bytes() const override { return workspace_bytes_; }
   [[nodiscard]] std::string detail() const override { return detail_; }
+  [[nodiscard]] bool overwrites() const override { return overwrites_; }
   Status run(const Bindings& bindings) override;
 
  private:
@@ -79,6 +82,7 @@ class PrimitiveKernel final : public Kernel {
   std::vector<dnnl_exec_arg_t> exec_;
   std::vector<Tensor> owned_;
   std::optional<dnnl::memory> scratchpad_;
+  bool overwrites_ = false;
   size_t workspace_bytes_ = 0;
   std::string detail_;
 };
@@ -87,6 +91,12 @@ class PrimitiveKernel final : public Kernel {
 /// or else the network's constant, either of which lies in memory like `stored`.
 Status own_weights(PrimitiveKernel& kernel, const NodeView& view, std::span<const PackedConstant> packed, size_t index,
                    const dnnl::memory::desc& stored, const dnnl::memory::desc& wanted);
+
+/// Whether two descriptions of a layer are served by the same implementation from the same form of weights.
+template <typename Desc>
+bool same_kernel(const Desc& a, const Desc& b) {
+  return a.weights_desc() == b.weights_desc() && std::string_view(a.impl_info_str()) == b.impl_info_str();
+}
 
 /// Attributes with the workspace under our control.
 inline dnnl::primitive_attr user_scratchpad() {

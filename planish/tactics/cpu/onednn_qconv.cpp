@@ -40,7 +40,8 @@ struct Described {
   int residual_post_op = -1;
 };
 
-Result<Described> describe_conv(const NodeView& view) {
+/// `in_place`: the residual is what the output's memory holds.
+Result<Described> describe_conv(const NodeView& view, bool in_place = false) {
   const ConvShape conv = PLANISH_TRY(resolve_conv(*view.node, view.inputs[kQuantX].shape, view.inputs[kQuantW].shape));
   const WindowGeometry& g = conv.window;
   Described d;
@@ -56,7 +57,7 @@ Result<Described> describe_conv(const NodeView& view) {
   std::optional<Md> residual;
   if (view.has_input(kQuantResidual)) residual = describe_image(view.inputs[kQuantResidual]);
   const int mask = groups_of(view) != 1 ? 3 : 1;
-  const QuantizedPrimitive p = quantized_primitive(view, d.attrs, mask, std::nullopt, residual);
+  const QuantizedPrimitive p = quantized_primitive(view, d.attrs, mask, std::nullopt, residual, in_place);
   d.residual_post_op = p.residual_post_op;
   const Md bias = view.has_input(kQuantBias) ? describe(view.inputs[kQuantBias]) : Md();
   d.pd = dnnl::convolution_forward::primitive_desc(engine(), dnnl::prop_kind::forward_inference,
@@ -113,7 +114,13 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
   return guarded(view, [&]() -> Result<std::unique_ptr<Kernel>> {
     Md stored = plain_weights(view);
     if (!packed.empty()) stored = PLANISH_TRY(stored_weights(view, packed[0]));
-    const Described d = PLANISH_TRY(describe_conv(view));
+    Described d = PLANISH_TRY(describe_conv(view));
+    bool in_place = false;
+    if (view.may_overwrite) {
+      auto over = guarded(view, [&] { return describe_conv(view, true); });
+      in_place = over.ok() && same_kernel(over->pd, d.pd);
+      if (in_place) d = std::move(*over);
+    }
     const bool as_stored = d.pd.weights_desc() == stored;
     std::vector<PrimitiveKernel::Arg> args{{DNNL_ARG_SRC, d.pd.src_desc(), false, kQuantX},
                                            {DNNL_ARG_DST, d.pd.dst_desc(), true, 0}};
@@ -124,6 +131,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
                       describe_image(view.inputs[kQuantResidual]), false, kQuantResidual});
     auto kernel = std::make_unique<PrimitiveKernel>(dnnl::convolution_forward(d.pd), d.pd.scratchpad_desc(), args,
                                                     d.pd.impl_info_str());
+    if (in_place) kernel->set_overwrites();
     own_quantization(*kernel, view, d.attrs);
     if (!as_stored) PLANISH_TRY(own_weights(*kernel, view, packed, kQuantW, stored, d.pd.weights_desc()));
     return std::unique_ptr<Kernel>(std::move(kernel));
@@ -134,7 +142,13 @@ constexpr std::array<std::string_view, 1> kOps{"planish.QuantizedConv"};
 
 }  // namespace
 
-constinit const Tactic kOneDnnQuantizedConv{
-    .id = "cpu.onednn.qconv", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kOneDnnQuantizedConv{.id = "cpu.onednn.qconv",
+                                            .ops = kOps,
+                                            .supports = supports,
+                                            .pack = pack,
+                                            .prepare = prepare,
+                                            .unpack = unpack,
+                                            .overwrites = static_cast<int32_t>(kQuantResidual),
+                                            .version = 2};
 
 }  // namespace planish

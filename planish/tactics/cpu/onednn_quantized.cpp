@@ -47,7 +47,7 @@ dnnl::memory::data_type first_operand_type(const NodeView& view, const Quantized
 
 QuantizedPrimitive quantized_primitive(const NodeView& view, const QuantizedAttrs& attrs, int weight_mask,
                                        const std::optional<dnnl::memory::desc>& bias,
-                                       const std::optional<dnnl::memory::desc>& residual) {
+                                       const std::optional<dnnl::memory::desc>& residual, bool in_place) {
   QuantizedPrimitive p;
   p.attr = user_scratchpad();
   p.attr.set_scales_mask(DNNL_ARG_SRC, 0);
@@ -66,6 +66,11 @@ QuantizedPrimitive quantized_primitive(const NodeView& view, const QuantizedAttr
   const auto add_residual = [&] {
     if (!residual) return;
     const bool bytes = is_byte(view.inputs[kQuantResidual].dtype);
+    if (in_place) {
+      post.append_sum(bytes ? attrs.r.scale : 1.0F, bytes ? static_cast<int32_t>(attrs.r.zero) : 0,
+                      residual->get_data_type());
+      return;
+    }
     // Bytes join in their own steps: (v / r_scale - r_zero + R) * r_scale.
     if (bytes)
       post.append_eltwise(dnnl::algorithm::eltwise_linear, 1.0F / attrs.r.scale, static_cast<float>(-attrs.r.zero));

@@ -23,10 +23,11 @@ struct QuantizedPrimitive {
 };
 
 /// `weight_mask`: oneDNN's mask for one scale per output channel. `bias`, `residual`: how these lie when they join as
-/// post-operations (a bias that oneDNN takes itself is not given).
+/// post-operations (a bias that oneDNN takes itself is not given). `in_place`: the residual is what the output's memory
+/// holds.
 QuantizedPrimitive quantized_primitive(const NodeView& view, const QuantizedAttrs& attrs, int weight_mask,
                                        const std::optional<dnnl::memory::desc>& bias,
-                                       const std::optional<dnnl::memory::desc>& residual);
+                                       const std::optional<dnnl::memory::desc>& residual, bool in_place = false);
 
 /// Gives the kernel the values of scales and zero points.
 void own_quantization(PrimitiveKernel& kernel, const NodeView& view, const QuantizedAttrs& attrs);

@@ -140,8 +140,9 @@ void check_round_trip(const Tactic& tactic, const NodeView& view, std::span<cons
   }
 }
 
-void run_tactic(const Tactic& tactic, const NodeView& view, const Fixture& f, const Target& target,
-                Tolerance tolerance) {
+int g_overwriting = 0;
+
+void run_once(const Tactic& tactic, const NodeView& view, const Fixture& f, const Target& target, Tolerance tolerance) {
   std::vector<PackedConstant> packed;
   if (tactic.pack != nullptr) {
     auto made = tactic.pack(view, target);
@@ -172,6 +173,13 @@ void run_tactic(const Tactic& tactic, const NodeView& view, const Fixture& f, co
   auto stream = host_device().create_stream();
   ASSERT_TRUE(stream.ok());
   for (int run = 0; run < 2; ++run) {
+    if ((*kernel)->overwrites()) {
+      const auto i = static_cast<size_t>(tactic.overwrites);
+      const Tensor operand = to_layout(f.inputs[i], view.inputs[i]);
+      std::memcpy(results[0].raw(), operand.raw(), operand.bytes());
+      in[i] = out[0];
+      ++g_overwriting;
+    }
     const Status status = (*kernel)->run({in, out, {reinterpret_cast<uintptr_t>(workspace.raw())}, stream->get()});
     ASSERT_TRUE(status.ok()) << status.error().message();
   }
@@ -179,6 +187,17 @@ void run_tactic(const Tactic& tactic, const NodeView& view, const Fixture& f, co
     SCOPED_TRACE("output " + std::to_string(i));
     compare(results[i], view.outputs[i], f.expected[i], tolerance);
   }
+}
+
+/// As it is, and where the tactic can, with the output in the memory of an operand.
+void run_tactic(const Tactic& tactic, const NodeView& view, const Fixture& f, const Target& target,
+                Tolerance tolerance) {
+  run_once(tactic, view, f, target, tolerance);
+  if (!overwritable(tactic, view)) return;
+  SCOPED_TRACE("in place");
+  NodeView over = view;
+  over.may_overwrite = true;
+  run_once(tactic, over, f, target, tolerance);
 }
 
 /// The same node with activations and weights in 16 bits: the reference computes in f32 and rounds its result, and so
@@ -214,6 +233,8 @@ void check_in_16_bits(const Fixture& f, const Target& target, DType half, double
 }
 
 }  // namespace
+
+int overwriting_runs() { return g_overwriting; }
 
 int64_t physical_index(const TensorDesc& d, int64_t index) {
   if (d.layout == Layout::row_major || d.rank() < 2) return index;

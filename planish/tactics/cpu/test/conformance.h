@@ -29,4 +29,7 @@ Tensor to_layout(const Tensor& tensor, const TensorDesc& desc);
 /// Runs the case with GoogleTest expectations. Refusals are printed.
 void check_conformance(const ConformanceCase& c);
 
+/// How many runs so far wrote their output over an operand.
+int overwriting_runs();
+
 }  // namespace planish::test

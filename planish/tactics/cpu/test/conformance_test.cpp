@@ -789,6 +789,15 @@ INSTANTIATE_TEST_SUITE_P(Sample, CpuTactics, testing::ValuesIn(kSample), kName);
 INSTANTIATE_TEST_SUITE_P(Attention, CpuTactics, testing::ValuesIn(kAttention), kName);
 INSTANTIATE_TEST_SUITE_P(Recurrent, CpuTactics, testing::ValuesIn(kRecurrent), kName);
 
+TEST(CpuTacticsInPlace, ResidualsAreSummedWhereTheOutputLies) {
+  for (const ConformanceCase& c : kConv) {
+    if (std::string_view(c.label) != "conv_residual") continue;
+    const int before = overwriting_runs();
+    check_conformance(c);
+    EXPECT_GT(overwriting_runs(), before);
+  }
+}
+
 /// Activations of fused layers: what the fusing passes produce must be computed by the fast tactic or be refused.
 TEST(CpuTacticsActivations, AgreeWithTheReference) {
   struct Activation {
