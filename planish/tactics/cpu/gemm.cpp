@@ -30,7 +30,16 @@ int64_t even(int64_t n) { return n + n % 2; }
 /// beside the products of one panel.
 ProductGrid grid_of(const GemmKernel& kernel, int64_t m, int64_t k, int64_t n, int threads) {
   const bool direct = kernel.products == kDirect;
-  return {{.m = m, .k = k, .n = n, .panel = kernel.panel, .row_unit = direct ? 1 : 2, .overhead = direct ? 0.0 : 0.02},
+  // Rows that the same thread wrote in the layer before are in its cache, while weights come from the shared one, or
+  // from memory once for all: with enough rows per thread reading all weights costs less than reading others' rows.
+  constexpr int64_t kOwnRows = 48;
+  return {{.m = m,
+           .k = k,
+           .n = n,
+           .panel = kernel.panel,
+           .row_unit = direct ? 1 : 2,
+           .overhead = direct ? 0.0 : 0.02,
+           .own_rows = kOwnRows},
           threads};
 }
 
@@ -206,13 +215,13 @@ constinit const Tactic kCpuGemm{.id = "cpu.gemm",
                                 .pack = pack<kDirect>,
                                 .prepare = prepare<kDirect>,
                                 .unpack = unpack,
-                                .version = 6};
+                                .version = 7};
 constinit const Tactic kCpuStrassen{.id = "cpu.strassen",
                                     .ops = kOps,
                                     .supports = supports<kStrassen>,
                                     .pack = pack<kStrassen>,
                                     .prepare = prepare<kStrassen>,
                                     .unpack = unpack,
-                                    .version = 8};
+                                    .version = 9};
 
 }  // namespace planish

@@ -30,8 +30,9 @@ ProductGrid::ProductGrid(const ProductShape& s, int threads) {
   by_rows = 0;
   for (int64_t r = 1; r <= threads; ++r) {
     constexpr double kNear = 1.02;
-    if (work(r) > least * kNear || (by_rows != 0 && traffic(r) >= traffic(by_rows))) continue;
-    by_rows = r;
+    if (work(r) > least * kNear) continue;
+    const bool by_choice = s.own_rows != 0 && share(r) >= s.own_rows;
+    if (by_rows == 0 || by_choice || traffic(r) < traffic(by_rows)) by_rows = r;
   }
   rows = share(by_rows);
   by_rows = parts(s.m, rows);

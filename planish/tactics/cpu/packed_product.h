@@ -39,6 +39,7 @@ struct ProductShape {
   int64_t panel = 1;     ///< columns that are computed together
   int64_t row_unit = 1;  ///< rows that a part is a multiple of
   double overhead = 0;   ///< what a part costs beside its panels, in panels
+  int64_t own_rows = 0;  ///< with so many each, threads get rows rather than panels; 0: never
 };
 
 /// How the work is shared out: a grid of threads over rows and panels.
@@ -49,7 +50,8 @@ struct ProductGrid {
   int64_t panels = 0;  ///< of a part
 
   ProductGrid() = default;
-  /// The least work for the busiest thread; among grids that are within two percent of it, the least memory read.
+  /// The least work for the busiest thread; among grids that are within two percent of it, the most parts
+  /// by rows that leave each its own_rows, or else the least memory read.
   ProductGrid(const ProductShape& shape, int threads);
 };
 
