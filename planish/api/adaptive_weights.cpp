@@ -17,7 +17,7 @@ constexpr int64_t kRowsPerWeight = 8;
 constexpr int64_t kFewestRows = 2048;
 constexpr int64_t kMostRows = 8192;
 /// The quantised network is built and run this often at most; layers in between share a look at it.
-constexpr size_t kStages = 16;
+constexpr size_t kStages = 32;
 /// Rows that thresholds are tried on, and about how many are.
 constexpr int64_t kThresholdRows = 1536;
 constexpr double kThresholdTrials = 11;
@@ -122,22 +122,28 @@ int32_t first_node(const Graph& graph, const std::vector<LayerRows>& layers, siz
 
 }  // namespace
 
+std::vector<LayerRows> layers_in_one_look(const Graph& graph, const PlacementPlan& plan, double work,
+                                          int64_t row_bytes) {
+  std::vector<LayerRows> layers = readers_of(graph, plan, work);
+  for (LayerRows& layer : layers) layer.more_rows = rows_wanted(layer.k);
+  if (fitting_layers(layers, 0, row_bytes) < layers.size()) layers.clear();
+  return layers;
+}
+
 Result<RowsByNode> refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
-                                 const AdaptiveOptions& options, CalibrationTable& table) {
+                                 const AdaptiveOptions& options, SeenRows seen, CalibrationTable& table) {
   if (samples.batches() == 0) return RowsByNode{};
-  std::vector<LayerRows> layers = readers_of(graph, plan, options.work);
-  // Where all of them fit, the rows that weights are adapted to are taken in the same run.
-  std::vector<LayerRows> for_both = layers;
-  for (LayerRows& layer : for_both) layer.more_rows = rows_wanted(layer.k);
-  if (fitting_layers(for_both, 0, options.row_bytes) == for_both.size()) layers = std::move(for_both);
+  std::vector<LayerRows> layers = layers_in_one_look(graph, plan, options.work, options.row_bytes);
+  if (layers.empty()) layers = readers_of(graph, plan, options.work);
+  const bool all_seen =
+      std::ranges::all_of(layers, [&](const LayerRows& layer) { return seen.rows.contains(layer.product->node); });
   const GramFunction gram = packed_gram(options.threads);
   LayerWalk walk(graph, samples, options.threads, options.profile, options.network);
-  SeenRows seen;
   for (size_t first = 0, end = 0; first < layers.size(); first = end) {
-    end = fitting_layers(layers, first, options.row_bytes);
+    end = all_seen ? layers.size() : fitting_layers(layers, first, options.row_bytes);
     const std::vector<LayerRows> next(layers.begin() + static_cast<ptrdiff_t>(first),
                                       layers.begin() + static_cast<ptrdiff_t>(end));
-    seen = PLANISH_TRY(walk.look(graph, next, first_node(graph, layers, end)));
+    if (!all_seen) seen = PLANISH_TRY(walk.look(graph, next, first_node(graph, layers, end)));
     for (size_t i = 0, behind = 0; i < next.size(); i = behind) {
       if (options.progress) options.progress("ranges", first + i, layers.size());
       std::vector<TensorReader> readers;

@@ -27,11 +27,16 @@ struct AdaptiveOptions {
   ObservedNetwork* network = nullptr;  ///< the float network when it is built already; shows what layers read
 };
 
+/// What refine_ranges() and adapt_weights() look at in the float network, where all of it fits the memory for rows;
+/// else empty.
+std::vector<LayerRows> layers_in_one_look(const Graph& graph, const PlacementPlan& plan, double work,
+                                          int64_t row_bytes = kRowBytes);
+
 /// Replaces ranges in `table` by those that move the results of the layers reading the tensor least; see
-/// choose_by_output(). The number types are those of the plan. Returns what it saw of the float network where
-/// adapt_weights() can use it; else nothing.
+/// choose_by_output(). The number types are those of the plan. `seen`: of layers_in_one_look() in these samples, when
+/// that is at hand. Returns what it saw of the float network where adapt_weights() can use it; else nothing.
 Result<RowsByNode> refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
-                                 const AdaptiveOptions& options, CalibrationTable& table);
+                                 const AdaptiveOptions& options, SeenRows seen, CalibrationTable& table);
 
 /// Replaces `weights` (by node, one entry per product of the plan) by those that reconstruct_weights() finds on the
 /// samples, layer after layer: each sees its input as the quantised layers in front of it leave it. `in_float`: from

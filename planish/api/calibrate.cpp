@@ -6,6 +6,7 @@
 #include <set>
 
 #include "planish/api/adaptive_weights.h"
+#include "planish/api/early_rows.h"
 #include "planish/api/model_impl.h"
 #include "planish/api/name_list.h"
 #include "planish/api/observed_network.h"
@@ -13,6 +14,7 @@
 #include "planish/api/quantize_plan.h"
 #include "planish/api/sample_walk.h"
 #include "planish/base/atomic_file.h"
+#include "planish/base/parallel.h"
 #include "planish/quant/calibration_cache.h"
 #include "planish/quant/equalization.h"
 #include "planish/quant/histogram.h"
@@ -62,26 +64,51 @@ void warn_of(const CalibrationOptions& options, const std::vector<std::string>& 
     options.warn(fmt::format("{} in {} tensor(s): {}", what, names.size(), first_names(names)));
 }
 
+struct Thresholds {
+  double symmetric = 0;
+  std::optional<TensorQuantization> in_bytes;  ///< as UINT8, where that is finer
+};
+
+/// By tensor; several threads try what is best for one each.
+std::map<std::string_view, Thresholds> all_thresholds(const Statistics::Map& statistics,
+                                                      const CalibrationOptions& options) {
+  std::vector<std::pair<std::string_view, const TensorStatistics*>> tensors;
+  for (const auto& [name, s] : statistics) tensors.emplace_back(name, &s);
+  std::vector<Thresholds> found(tensors.size());
+  parallel_for(static_cast<int64_t>(tensors.size()), 1, [&](int64_t begin, int64_t end) {
+    const auto method = static_cast<ThresholdMethod>(options.method);
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      const TensorStatistics& s = *tensors[i].second;
+      if (s.count > 0)
+        found[i] = {choose_threshold(s, method, options.percentile), choose_unsigned(s, method, options.percentile)};
+    }
+  });
+  std::map<std::string_view, Thresholds> by_name;
+  for (size_t i = 0; i < tensors.size(); ++i) by_name[tensors[i].first] = found[i];
+  return by_name;
+}
+
 /// Statistics to ranges, in the order of the graph.
 void fill_table(const Graph& graph, const Statistics::Map& statistics, const std::set<std::string>& read_by_products,
                 const CalibrationOptions& options, CalibrationTable& table) {
   std::vector<std::string> zero;
   std::vector<std::string> constant;
   std::vector<std::string> not_finite;
+  const std::map<std::string_view, Thresholds> thresholds = all_thresholds(statistics, options);
   const auto add = [&](ValueId v) {
     const std::string& name = graph.value(v).name;
     const auto it = statistics.find(name);
     if (it == statistics.end() || it->second.count == 0 || table.ranges.contains(name)) return;
     const TensorStatistics& s = it->second;
     if (!s.finite()) not_finite.push_back(name);
-    const double threshold = choose_threshold(s, static_cast<ThresholdMethod>(options.method), options.percentile);
+    const auto& [threshold, in_bytes] = thresholds.at(name);
     if (threshold <= 0) zero.push_back(name);
     if (threshold > 0 && s.min == s.max) constant.push_back(name);
     const float scale = threshold > 0 ? std::max(static_cast<float>(threshold / 127), 1e-30F) : kZeroTensorScale;
     TensorRange& range = table.ranges[name] = {scale, s.min, s.max};
-    if (const auto u = choose_unsigned(s, static_cast<ThresholdMethod>(options.method), options.percentile)) {
-      range.unsigned_scale = u->scale;
-      range.unsigned_zero = static_cast<int32_t>(u->zero);
+    if (in_bytes) {
+      range.unsigned_scale = in_bytes->scale;
+      range.unsigned_zero = static_cast<int32_t>(in_bytes->zero);
     }
     table.order.push_back(name);
     table.histograms.push_back(histogram_of(name, s.histogram));
@@ -98,22 +125,28 @@ void fill_table(const Graph& graph, const Statistics::Map& statistics, const std
   warn_of(options, not_finite, "NaN or infinity was computed (and left out)");
 }
 
-/// Adapts the weights of the layers that are worth it by default, while the samples are at hand.
-Status adapt(const Graph& graph, ObservedNetwork& network, const KeptSamples& samples,
-             const CalibrationOptions& options, CalibrationTable& table) {
+/// The numbers that weights are adapted to.
+QuantizeOptions numbers_of(const CalibrationOptions& options) {
   QuantizeOptions numbers;
   numbers.full_range = options.full_range;
   numbers.weight_range = options.weight_range;
   set_build_defaults(numbers);
+  return numbers;
+}
+
+/// Adapts the weights of the layers that are worth it by default, while the samples are at hand.
+Status adapt(const Graph& graph, ObservedNetwork& network, const KeptSamples& samples, SeenRows seen,
+             const CalibrationOptions& options, CalibrationTable& table) {
+  const QuantizeOptions numbers = numbers_of(options);
   const AdaptiveOptions adaptive{.work = options.adapt_work,
                                  .threads = options.threads,
                                  .profile = options.calibration_profile,
                                  .progress = options.progress,
                                  .network = &network};
-  RowsByNode rows;
+  RowsByNode rows = options.method == CalibrationMethod::automatic ? RowsByNode{} : std::move(seen.more);
   if (options.method == CalibrationMethod::automatic) {
     const PlacementPlan first = plan_quantisation(graph, placement_options(table, numbers));
-    rows = PLANISH_TRY(refine_ranges(graph, first, samples, adaptive, table));
+    rows = PLANISH_TRY(refine_ranges(graph, first, samples, adaptive, std::move(seen), table));
   }
   const PlacementPlan plan = plan_quantisation(graph, placement_options(table, numbers));
   std::map<int32_t, QuantisedWeights> weights = nearest_weights(graph, plan, table, numbers);
@@ -123,6 +156,12 @@ Status adapt(const Graph& graph, ObservedNetwork& network, const KeptSamples& sa
     if (done.contains(p.node))
       table.adapted_weights[adapted_name(graph, p)] = to_adapted(plan, p, weights.at(p.node), limits.at(p.node));
   return {};
+}
+
+/// How many samples there will be.
+std::optional<int64_t> sample_count(const CalibrationSource& source, const CalibrationOptions& options) {
+  const std::optional<int64_t> all = source.size();
+  return all && options.max_samples >= 0 ? std::min(*all, options.max_samples) : all;
 }
 
 /// calibrate() for a network as it is.
@@ -145,18 +184,27 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   ObservedNetwork network(graph, needed, options.threads, options.calibration_profile);
   KeptSamples kept;
   Statistics statistics;
+  std::optional<EarlyRows> early;
+  const CalibrationTable every_range = CalibrationTable::invented();
+  if (options.adapt_weights)
+    early.emplace(graph, plan_quantisation(graph, placement_options(every_range, numbers_of(options))),
+                  options.adapt_work);
   const auto show = [&](std::string_view name, const TensorDesc& desc, const float* data) {
+    if (early) early->show(name, desc, data);
     statistics.add(name, desc, data);
   };
   for (;;) {
     const auto batch = PLANISH_TRY(walk.next(graph));
     if (!batch) break;
     statistics.begin_run();
+    if (early) early->begin(*batch, sample_count(source, options), kept);
     if (const Status run = network.run(*batch, show); !run.ok()) {
       statistics.undo_run();
+      if (early) early->failed();
       PLANISH_TRY(walk.failed(*batch, run.error()));
       continue;
     }
+
     kept.add(*batch);
     walk.used(*batch);
   }
@@ -172,9 +220,10 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   table.data_hash = hash_of(source.identity());
   fill_table(graph, statistics.all(), needed, options, table);
   statistics = {};
-  if (options.adapt_weights)
-    if (auto adapted = adapt(graph, network, kept, options, table); !adapted.ok() && options.warn)
-      options.warn(fmt::format("Weights are rounded to nearest: {}", adapted.error().message()));
+  if (!early) return table;
+  auto adapted = adapt(graph, network, kept, early->take(kept).value_or(SeenRows{}), options, table);
+  if (!adapted.ok() && options.warn)
+    options.warn(fmt::format("Weights are rounded to nearest: {}", adapted.error().message()));
   return table;
 }
 

@@ -18,13 +18,13 @@ constexpr int64_t kRows = 48;
 constexpr int64_t kDepth = 256;
 constexpr int64_t kTile = 32;
 
-/// x [n, a] as [a, n].
-void transpose(int64_t n, int64_t a, const float* x, float* out) {
+/// x as [a, n].
+void transpose(int64_t n, int64_t a, const GramOperand& x, float* out) {
   parallel_for((a + kTile - 1) / kTile, 1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin * kTile; row < std::min(a, end * kTile); row += kTile)
       for (int64_t first = 0; first < n; first += kTile)
         for (int64_t r = row; r < std::min(a, row + kTile); ++r)
-          for (int64_t i = first; i < std::min(n, first + kTile); ++i) out[r * n + i] = x[i * a + r];
+          for (int64_t i = first; i < std::min(n, first + kTile); ++i) out[r * n + i] = x.at(i, r);
   });
 }
 
@@ -34,20 +34,24 @@ struct Buffers {
   std::vector<float> packed;
 };
 
-void multiply(int64_t n, int64_t a, int64_t b, const float* x, const float* y, float* out, Buffers& buffers) {
+void multiply(int64_t n, int64_t a, int64_t b, const GramOperand& x, const GramOperand& y, float* out,
+              Buffers& buffers) {
   const kernels::GemmKernel& kernel = kernels::best_gemm_kernel(1);
-  buffers.rows.resize(static_cast<size_t>(a * n));
-  transpose(n, a, x, buffers.rows.data());
+  const bool in_rows = x.n_step == 1;
+  if (!in_rows) {
+    buffers.rows.resize(static_cast<size_t>(a * n));
+    transpose(n, a, x, buffers.rows.data());
+  }
   buffers.packed.resize(static_cast<size_t>(kernels::gemm_weights_size(kernel, n, b)));
-  kernels::pack_gemm_weights(kernel, n, b, y, b, 1, buffers.packed.data());
-  const bool symmetric = x == y && a == b;
+  kernels::pack_gemm_weights(kernel, n, b, y.data, y.n_step, y.step, buffers.packed.data());
+  const bool symmetric = x.data == y.data && x.n_step == y.n_step && x.step == y.step && a == b;
   const int64_t panels = (b + kernel.panel - 1) / kernel.panel;
   const int64_t blocks = (a + kRows - 1) / kRows;
   const kernels::GemmProblem problem{.m = a,
                                      .n = b,
                                      .k = n,
-                                     .a = buffers.rows.data(),
-                                     .a_row = n,
+                                     .a = in_rows ? x.data : buffers.rows.data(),
+                                     .a_row = in_rows ? x.step : n,
                                      .weights = buffers.packed.data(),
                                      .c = out,
                                      .c_row = b};
@@ -70,12 +74,12 @@ void multiply(int64_t n, int64_t a, int64_t b, const float* x, const float* y, f
 
 GramFunction packed_gram(int threads) {
   const int count = threads > 0 ? threads : cpu_features().physical_cores;
-  return [count, buffers = Buffers()](int64_t n, int64_t a, int64_t b, const float* x, const float* y,
-                                      float* out) mutable {
-    if (n * a * b < kSmall) return gram_by_loops(n, a, b, x, y, out);
-    set_num_threads(count);
-    multiply(n, a, b, x, y, out, buffers);
-  };
+  return
+      [count, buffers = Buffers()](int64_t n, int64_t a, int64_t b, GramOperand x, GramOperand y, float* out) mutable {
+        if (n * a * b < kSmall) return gram_by_loops(n, a, b, x, y, out);
+        set_num_threads(count);
+        multiply(n, a, b, x, y, out, buffers);
+      };
 }
 
 }  // namespace planish::api

@@ -12,16 +12,50 @@ namespace {
 /// Rows of a batch that are kept at most, so that many batches find room.
 constexpr int64_t kRows = 4;
 
-}  // namespace
-
-void KeptSamples::add(const CalibrationBatch& batch) {
-  if (seen_++ % stride_ != 0) return;
+/// Rows of all inputs; 0 where their first axes do not count the same.
+int64_t rows_of(const CalibrationBatch& batch) {
   const int64_t rows = batch.inputs.empty() || batch.inputs[0].second.dims.empty() ? 0 : batch.inputs[0].second.dims[0];
   const bool alike = rows > 0 && std::ranges::all_of(batch.inputs, [rows](const auto& input) {
                        return !input.second.dims.empty() && input.second.dims[0] == rows;
                      });
-  const int64_t real = batch.samples > 0 ? std::min(batch.samples, rows) : rows;
-  const int64_t count = alike ? std::min(real, kRows) : rows;
+  return alike ? rows : 0;
+}
+
+/// How many of them are kept.
+int64_t kept_rows(const CalibrationBatch& batch) {
+  const int64_t rows = rows_of(batch);
+  return std::min(batch.samples > 0 ? std::min(batch.samples, rows) : rows, kRows);
+}
+
+}  // namespace
+
+int64_t KeptSamples::expect(int64_t samples, const CalibrationBatch& first) {
+  const int64_t rows = rows_of(first);
+  const int64_t kept = kept_rows(first);
+  if (rows == 0 || samples < 1 || first.samples < 1) return 0;
+  size_t bytes = 0;
+  for (const auto& [name, tensor] : first.inputs)
+    bytes += tensor.data.size() / static_cast<size_t>(rows) * static_cast<size_t>(kept);
+  const int64_t batches = (samples + first.samples - 1) / first.samples;
+  for (int64_t stride = 1;; stride *= 2) {
+    int64_t all = 0;
+    for (int64_t i = 0; i < batches; i += stride) all += std::min(kept, samples - i * first.samples);
+    const int64_t count = (batches + stride - 1) / stride;
+    if (count > 1 && (all > max_samples_ || static_cast<size_t>(count) * bytes > max_bytes_)) continue;
+    stride_ = static_cast<size_t>(stride);
+    return all;
+  }
+}
+
+int64_t KeptSamples::rows_of_next(const CalibrationBatch& batch) const {
+  return seen_ % stride_ == 0 ? kept_rows(batch) : 0;
+}
+
+void KeptSamples::add(const CalibrationBatch& batch) {
+  if (seen_++ % stride_ != 0) return;
+  const int64_t rows = rows_of(batch);
+  const bool alike = rows > 0;
+  const int64_t count = alike ? kept_rows(batch) : 0;
   Kept kept{.samples = std::max<int64_t>(1, alike ? count : batch.samples)};
   for (const auto& [name, tensor] : batch.inputs) {
     std::vector<int64_t> dims = tensor.dims;

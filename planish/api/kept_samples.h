@@ -20,6 +20,11 @@ class KeptSamples {
       : max_samples_(max_samples), max_bytes_(max_bytes) {}
 
   void add(const CalibrationBatch& batch);
+  /// Says that all data is `samples` in batches like `first`, so that nothing is kept that goes again later. Returns
+  /// how many samples will be kept when it is as said; 0 where that cannot be told.
+  int64_t expect(int64_t samples, const CalibrationBatch& first);
+  /// Rows of the next batch that will be kept, from the first on; 0: none.
+  [[nodiscard]] int64_t rows_of_next(const CalibrationBatch& batch) const;
   [[nodiscard]] int64_t samples() const;
   [[nodiscard]] size_t batches() const { return kept_.size(); }
   /// Valid as long as this lives and nothing is added.

@@ -1,11 +1,11 @@
 #include "planish/api/layer_rows.h"
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <set>
 
 #include "planish/api/observed_network.h"
+#include "planish/base/parallel.h"
 #include "planish/passes/pass.h"
 
 namespace planish::api {
@@ -13,6 +13,9 @@ namespace {
 
 /// Tensors between two parts of a network; those of the part before are still there while they are made.
 constexpr size_t kCutBytes = size_t{96} << 20;
+
+/// Fewer floats than this are not worth another thread.
+constexpr int64_t kLeastCopied = int64_t{1} << 15;
 
 /// What nodes from number `node` on read of what comes before; nullopt where that is not all f32.
 std::optional<std::set<std::string>> crossing(const Graph& graph, int32_t node) {
@@ -42,7 +45,9 @@ class CutRecorder {
         cut_.empty() || std::ranges::any_of(cut_.back(), [&](const auto& t) { return t.first == name; });
     if (is_next) cut_.emplace_back();
     Tensor copy(DType::f32, desc.shape);
-    std::memcpy(copy.raw(), data, copy.bytes());
+    parallel_for(copy.size(), kLeastCopied, [&copy, data](int64_t begin, int64_t end) {
+      std::copy(data + begin, data + end, copy.data<float>() + begin);
+    });
     bytes_ += copy.bytes();
     cut_.back().emplace_back(name, std::move(copy));
     fits_ = desc.layout == Layout::row_major && bytes_ / cut_.size() * std::max(batches_, cut_.size()) <= kCutBytes;
@@ -98,92 +103,78 @@ Status LayerWalk::start_at_cut(Graph& network) const {
   return {};
 }
 
-namespace {
+RowCollector::RowCollector(const Graph& graph, const std::vector<LayerRows>& layers, int64_t samples)
+    : samples_(std::max<int64_t>(1, samples)) {
+  for (const LayerRows& layer : layers) {
+    const int32_t node = layer.product->node;
+    seen_.rows.emplace(node, InputRows(graph, *layer.product)).first->second.reserve(layer.rows);
+    if (layer.more_rows > 0)
+      seen_.more.emplace(node, InputRows(graph, *layer.product)).first->second.reserve(layer.more_rows);
+    const std::string& name = graph.value(layer.product->input).name;
+    readers_.emplace(name, layer);
+    needed_.insert(name);
+  }
+}
 
-/// What is looked at in one run: rows for layers, and tensors for the next cut.
-class Look {
- public:
-  Look(const Graph& graph, const std::vector<LayerRows>& layers, int64_t samples) : samples_(samples) {
-    for (const LayerRows& layer : layers) {
-      const int32_t node = layer.product->node;
-      seen_.rows.emplace(node, InputRows(graph, *layer.product)).first->second.reserve(layer.rows);
-      if (layer.more_rows > 0)
-        seen_.more.emplace(node, InputRows(graph, *layer.product)).first->second.reserve(layer.more_rows);
-      const std::string& name = graph.value(layer.product->input).name;
-      readers_.emplace(name, &layer);
-      needed_.insert(name);
-    }
+void RowCollector::show(std::string_view name, const TensorDesc& desc, const float* data) {
+  const auto [first, last] = readers_.equal_range(name);
+  const auto add = [&](InputRows& rows, int64_t wanted) {
+    rows.add(data, desc.shape, desc.layout, std::max<int64_t>(1, wanted / samples_));
+  };
+  for (auto it = first; it != last; ++it) {
+    const LayerRows& layer = it->second;
+    add(seen_.rows.at(layer.product->node), layer.rows);
+    if (layer.more_rows > 0) add(seen_.more.at(layer.product->node), layer.more_rows);
   }
-  void record(std::set<std::string> names, size_t batches) {
-    needed_.insert(names.begin(), names.end());
-    recorder_.emplace(std::move(names), batches);
-  }
-  void show(std::string_view name, const TensorDesc& desc, const float* data) {
-    const auto [first, last] = readers_.equal_range(name);
-    const auto add = [&](InputRows& rows, int64_t wanted) {
-      rows.add(data, desc.shape, desc.layout, std::max<int64_t>(1, wanted / samples_));
-    };
-    for (auto it = first; it != last; ++it) {
-      const LayerRows& layer = *it->second;
-      add(seen_.rows.at(layer.product->node), layer.rows);
-      if (layer.more_rows > 0) add(seen_.more.at(layer.product->node), layer.more_rows);
-    }
-    if (recorder_) recorder_->add(name, desc, data);
-  }
-  [[nodiscard]] const std::set<std::string>& needed() const { return needed_; }
-  [[nodiscard]] std::optional<CutRecorder>& recorder() { return recorder_; }
-  [[nodiscard]] bool saw_all() const {
-    return std::ranges::all_of(seen_.rows, [](const auto& entry) { return entry.second.rows() > 0; });
-  }
-  [[nodiscard]] SeenRows take() { return std::move(seen_); }
+}
 
- private:
-  int64_t samples_;
-  SeenRows seen_;
-  std::multimap<std::string, const LayerRows*, std::less<>> readers_;
-  std::set<std::string> needed_;
-  std::optional<CutRecorder> recorder_;
-};
-
-}  // namespace
+bool RowCollector::saw_all() const {
+  return std::ranges::all_of(seen_.rows, [](const auto& entry) { return entry.second.rows() > 0; });
+}
 
 Result<SeenRows> LayerWalk::look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before) {
-  Look look(graph_, layers, std::max<int64_t>(1, samples_.samples()));
-  const auto show = [&look](std::string_view name, const TensorDesc& desc, const float* data) {
-    look.show(name, desc, data);
+  RowCollector rows(graph_, layers, samples_.samples());
+  std::optional<CutRecorder> recorder;
+  const auto show = [&](std::string_view name, const TensorDesc& desc, const float* data) {
+    rows.show(name, desc, data);
+    if (recorder) recorder->add(name, desc, data);
   };
   if (built_ != nullptr) {
     for (size_t i = 0; i < samples_.batches(); ++i) PLANISH_TRY(built_->run(samples_.batch(i), show));
-    if (look.saw_all()) return look.take();
+    if (rows.saw_all()) return rows.take();
     built_ = nullptr;  // it has a tensor in a layout that rows cannot be read from
     return this->look(std::move(network), layers, final_before);
   }
-  if (auto next = crossing(graph_, final_before)) look.record(std::move(*next), batches());
+  std::set<std::string> needed = rows.needed();
+  if (auto next = crossing(graph_, final_before)) {
+    needed.insert(next->begin(), next->end());
+    recorder.emplace(std::move(*next), batches());
+  }
   network.outputs.clear();
   std::set<std::string> given;
   if (cut_.empty())
     for (const ValueId v : network.inputs) given.insert(network.value(v).name);
   else
     for (const auto& [name, tensor] : cut_.front()) given.insert(name);
-  for (const std::string& name : look.needed())
+  for (const std::string& name : needed)
     if (const auto v = network.find_value(name); v && !given.contains(name)) network.outputs.push_back(*v);
   if (network.outputs.empty()) {  // inputs alone are looked at: nothing is computed, and nothing is nearer than they
-    look.recorder().reset();
+    recorder.reset();
     for (size_t i = 0; i < batches(); ++i) {
       const CalibrationBatch inputs = batch(i);
       for (const auto& [name, tensor] : inputs.inputs)
         if (tensor.dtype == DType::f32)
           show(name, {DType::f32, tensor.dims, Layout::row_major}, reinterpret_cast<const float*>(tensor.data.data()));
     }
-    return look.take();
+    return rows.take();
   }
   PLANISH_TRY(start_at_cut(network));
   // What is needed is an output.
   ObservedNetwork observed(network, {}, threads_, cut_.empty() ? profile_ : ProfileRanges{}, 0, !cut_.empty());
   for (size_t i = 0; i < batches(); ++i) PLANISH_TRY(observed.run(batch(i), show));
-  if (look.recorder())
-    if (auto made = look.recorder()->take(); !made.empty()) cut_ = std::move(made);
-  return look.take();
+  if (recorder)
+    if (auto made = recorder->take(); !made.empty()) cut_ = std::move(made);
+  return rows.take();
 }
 
 size_t fitting_layers(const std::vector<LayerRows>& layers, size_t first, int64_t bytes) {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,6 +28,25 @@ using RowsByNode = std::map<int32_t, InputRows>;
 struct SeenRows {
   RowsByNode rows;
   RowsByNode more;  ///< of layers that want more_rows
+};
+
+/// Collects rows of layers from the tensors of runs.
+class RowCollector {
+ public:
+  /// `samples`: how many will be shown; each gives its share of the rows.
+  RowCollector(const Graph& graph, const std::vector<LayerRows>& layers, int64_t samples);
+
+  void show(std::string_view name, const TensorDesc& desc, const float* data);
+  /// Names of the tensors that are read.
+  [[nodiscard]] const std::set<std::string>& needed() const { return needed_; }
+  [[nodiscard]] bool saw_all() const;
+  [[nodiscard]] SeenRows take() { return std::move(seen_); }
+
+ private:
+  int64_t samples_;
+  SeenRows seen_;
+  std::multimap<std::string, LayerRows, std::less<>> readers_;
+  std::set<std::string> needed_;
 };
 
 /// Looks at what layers of a network read, one part of the network after the other. The tensors that lead from one part

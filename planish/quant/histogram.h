@@ -1,12 +1,11 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "planish/ir/layout.h"
-#include "planish/ir/shape.h"
+#include "planish/quant/tensor_scan.h"
 
 namespace planish {
 
@@ -15,36 +14,31 @@ namespace planish {
 /// out.
 class AbsHistogram {
  public:
-  static constexpr size_t kBins = 2048;
+  static constexpr size_t kBins = BinCounts::kBins;
 
-  /// Adds all values; the range grows to what they need.
-  void add(std::span<const float> values);
-  /// Where channels that only fill up a blocked layout lie: the last of `blocks` blocks, each of `plane` values and
-  /// `block` channels, has `last` channels. `block` 1: nowhere.
-  struct ChannelBlocks {
-    int64_t block = 1;
-    int64_t plane = 1;
-    int64_t blocks = 1;
-    int64_t last = 1;
-  };
-  static constexpr int64_t kRun = 16;
-  /// Adds one in `stride` runs of kRun neighbouring values, from run `start` on, in several threads. All are finite and
-  /// cover() has seen their largest magnitude.
-  void add_runs(const float* data, int64_t size, int64_t start, int64_t stride, const ChannelBlocks& padding);
+  /// Adds all values, each standing for `weight` of them; the range grows to what they need.
+  void add(std::span<const float> values, uint64_t weight = 1);
+  /// Adds what was counted in bins of the present width.
+  void add(const BinCounts& counted, uint64_t weight);
   /// Makes the range reach `amax` (finite).
   void cover(float amax);
+  /// Whether the range reaches it.
+  [[nodiscard]] bool covers(float amax) const { return static_cast<double>(amax) < bin_width_ * double{kBins}; }
 
   /// Width of a bin in units of x; 0 before any value other than zero came.
   [[nodiscard]] double bin_width() const { return bin_width_; }
   /// Bin i counts i * width <= |x| < (i+1) * width. Zeros are among bin 0. Empty before the first value.
   [[nodiscard]] std::span<const uint64_t> counts() const { return counts_; }
   [[nodiscard]] uint64_t total() const { return total_; }
+  /// Values that were looked at; those they stand for are in total().
+  [[nodiscard]] uint64_t counted() const { return counted_; }
   [[nodiscard]] uint64_t zeros() const { return zeros_; }
 
  private:
   double bin_width_ = 0;
   std::vector<uint64_t> counts_;
   uint64_t total_ = 0;
+  uint64_t counted_ = 0;
   uint64_t zeros_ = 0;
 };
 
@@ -70,7 +64,9 @@ struct TensorStatistics {
   void add(const float* data, std::span<const int64_t> dims, Layout layout);
 
  private:
-  void add_to_histogram(const float* data, std::span<const int64_t> dims, Layout layout, bool not_finite);
+  void add_channels(const std::vector<RunStatistics>& channels);
+  /// One value in `stride`, where some are not finite.
+  void add_finite_to_histogram(const float* data, const ChannelView& view, const SampledRuns& runs);
 };
 
 }  // namespace planish

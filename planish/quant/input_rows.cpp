@@ -25,17 +25,26 @@ InputRows::InputRows(const Graph& graph, const QuantisedProduct& product)
   dilations_ = node.attr_ints("dilations", {1, 1});
 }
 
-float* InputRows::next_row() {
-  values_.resize(values_.size() + static_cast<size_t>(groups_ * k_));
-  return values_.data() + values_.size() - groups_ * k_;
-}
-
-void InputRows::keep(int64_t sample) {
-  const auto row = static_cast<ptrdiff_t>(groups_ * k_);
-  if (std::all_of(values_.end() - row, values_.end(), [](float v) { return std::isfinite(v); }))
-    samples_.push_back(sample);
-  else
-    values_.resize(values_.size() - static_cast<size_t>(row));
+void InputRows::append(int64_t count, FunctionRef<void(int64_t, float*)> fill, FunctionRef<int64_t(int64_t)> sample) {
+  const auto row = static_cast<size_t>(groups_ * k_);
+  const size_t before = values_.size();
+  values_.resize(before + static_cast<size_t>(count) * row);
+  std::vector<uint8_t> finite(static_cast<size_t>(count));
+  parallel_for(count, 8, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      float* const values = values_.data() + before + i * row;
+      fill(static_cast<int64_t>(i), values);
+      finite[i] = std::all_of(values, values + row, [](float v) { return std::isfinite(v); }) ? 1 : 0;
+    }
+  });
+  size_t kept = 0;
+  for (size_t i = 0; i < finite.size(); ++i) {
+    if (finite[i] == 0) continue;
+    if (kept < i) std::copy_n(values_.data() + before + i * row, row, values_.data() + before + kept * row);
+    ++kept;
+    samples_.push_back(sample(static_cast<int64_t>(i)));
+  }
+  values_.resize(before + kept * row);
 }
 
 void InputRows::window(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t position,
@@ -48,27 +57,35 @@ void InputRows::window(const float* data, std::span<const int64_t> dims, Layout 
   const int64_t out_w = (width + pads_[1] + pads_[3] - dilations_[1] * (weights_[3] - 1) - 1) / strides_[1] + 1;
   const int64_t top = position / out_w * strides_[0] - pads_[0];
   const int64_t left = position % out_w * strides_[1] - pads_[1];
-  for (int64_t c = 0; c < channels; ++c)
-    for (int64_t r = 0; r < weights_[2]; ++r)
-      for (int64_t s = 0; s < weights_[3]; ++s, ++row) {
-        const int64_t y = top + r * dilations_[0];
-        const int64_t x = left + s * dilations_[1];
-        const bool inside = y >= 0 && y < height && x >= 0 && x < width;
-        const int64_t at = (((image * blocks + c / block) * height + y) * width + x) * block + c % block;
-        *row = inside ? data[at] : 0.0F;
-      }
+  const int64_t taps = weights_[2] * weights_[3];
+  for (int64_t t = 0; t < taps; ++t) {
+    const int64_t y = top + t / weights_[3] * dilations_[0];
+    const int64_t x = left + t % weights_[3] * dilations_[1];
+    float* out = row + t;
+    if (y < 0 || y >= height || x < 0 || x >= width) {
+      for (int64_t c = 0; c < channels; ++c) out[c * taps] = 0.0F;
+      continue;
+    }
+    for (int64_t b = 0; b < blocks; ++b) {
+      const float* pixel = data + (((image * blocks + b) * height + y) * width + x) * block;
+      for (int64_t c = 0; c < std::min(block, channels - b * block); ++c, out += taps) *out = pixel[c];
+    }
+  }
 }
 
 void InputRows::add_matrix(const float* data, std::span<const int64_t> dims, int64_t positions) {
   const int64_t all = element_count(dims) / k_;
-  const int64_t images = dims.size() > 2 ? dims[0] : 1;
+  const bool sequences = dims.size() > 2;
+  const int64_t images = sequences ? dims[0] : 1;
   const int64_t each = all / std::max<int64_t>(images, 1);
-  const int64_t step = dims.size() > 2 ? std::max<int64_t>(1, each / std::max<int64_t>(positions, 1)) | 1 : 1;
-  for (int64_t n = 0; n < images; ++n)
-    for (int64_t i = (images_ + n) * 7 % step; i < each; i += step) {
-      std::copy_n(data + (n * each + i) * k_, k_, next_row());
-      keep(images_ + (dims.size() > 2 ? n : i));
-    }
+  const int64_t step = sequences ? std::max<int64_t>(1, each / std::max<int64_t>(positions, 1)) | 1 : 1;
+  for (int64_t n = 0; n < images; ++n) {
+    const int64_t start = (images_ + n) * 7 % step;
+    append(
+        std::max<int64_t>(0, (each - start + step - 1) / step),
+        [&](int64_t i, float* row) { std::copy_n(data + (n * each + start + i * step) * k_, k_, row); },
+        [&](int64_t i) { return images_ + (sequences ? n : start + i * step); });
+  }
 }
 
 void InputRows::add_image(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image,
@@ -78,10 +95,11 @@ void InputRows::add_image(const float* data, std::span<const int64_t> dims, Layo
   if (out_h < 1 || out_w < 1) return;
   // An odd step and a moving start, so that all columns of the image are visited.
   const int64_t step = std::max<int64_t>(1, out_h * out_w / std::max<int64_t>(positions, 1)) | 1;
-  for (int64_t p = (images_ + image) * 7 % step; p < out_h * out_w; p += step) {
-    window(data, dims, layout, image, p, next_row());
-    keep(images_ + image);
-  }
+  const int64_t start = (images_ + image) * 7 % step;
+  append(
+      std::max<int64_t>(0, (out_h * out_w - start + step - 1) / step),
+      [&](int64_t i, float* row) { window(data, dims, layout, image, start + i * step, row); },
+      [&](int64_t) { return images_ + image; });
 }
 
 void InputRows::add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t positions) {

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "planish/base/parallel.h"
 #include "planish/quant/weights.h"
 
 namespace planish {
@@ -40,9 +41,8 @@ class InputRows {
   void add_image(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t positions);
   void window(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t position,
               float* row) const;
-  /// Room for one more row; `keep` drops it again where it is not finite.
-  float* next_row();
-  void keep(int64_t sample);
+  /// Adds rows: `fill(i, row)` writes one, `sample(i)` says what it is from. Those that are not finite are left out.
+  void append(int64_t count, FunctionRef<void(int64_t, float*)> fill, FunctionRef<int64_t(int64_t)> sample);
 
   Shape weights_;
   bool is_conv_ = false;

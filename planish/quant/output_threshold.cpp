@@ -20,6 +20,9 @@ constexpr int kPatience = 2;
 /// alone is the luck of the rare large values.
 constexpr double kClearGain = 0.97;
 
+/// Outputs of a group that thresholds are judged by at most, spread evenly.
+constexpr int64_t kJudges = 256;
+
 /// Errors of the samples with even and with odd numbers.
 using Halves = std::array<double, 2>;
 
@@ -28,7 +31,7 @@ struct Operands {
   int64_t n = 0;
   int64_t k = 0;
   int64_t m = 0;
-  std::vector<float> x;      // [K, n]
+  std::vector<float> x;      // [n, K]
   std::vector<float> w;      // [K, M]
   std::vector<size_t> half;  // [n]: of the sample that a position belongs to
 };
@@ -40,16 +43,17 @@ std::vector<Operands> operands_of(const Graph& graph, const TensorReader& reader
   const bool rows_first = reader.product->channel_axis == 0;
   std::vector<Operands> all;
   for (int64_t g = 0; g < rows.groups(); ++g) {
-    Operands o{.n = rows.rows(), .k = rows.k(), .m = outputs / rows.groups()};
+    const int64_t of_group = outputs / rows.groups();
+    const int64_t every = (of_group + kJudges - 1) / kJudges;
+    Operands o{.n = rows.rows(), .k = rows.k(), .m = (of_group + every - 1) / every};
     o.x.resize(static_cast<size_t>(o.k * o.n));
     o.w.resize(static_cast<size_t>(o.k * o.m));
     for (const int64_t sample : rows.samples()) o.half.push_back(static_cast<size_t>(sample % 2));
     for (int64_t i = 0; i < o.n; ++i)
-      for (int64_t c = 0; c < o.k; ++c)
-        o.x[static_cast<size_t>(c * o.n + i)] = rows.values()[static_cast<size_t>((i * rows.groups() + g) * o.k + c)];
+      std::copy_n(rows.values().data() + (i * rows.groups() + g) * o.k, o.k, o.x.data() + i * o.k);
     for (int64_t c = 0; c < o.k; ++c)
       for (int64_t m = 0; m < o.m; ++m) {
-        const int64_t output = g * o.m + m;
+        const int64_t output = g * of_group + m * every;
         o.w[static_cast<size_t>(c * o.m + m)] = w.data<float>()[rows_first ? output * o.k + c : c * outputs + output];
       }
     all.push_back(std::move(o));
@@ -57,15 +61,23 @@ std::vector<Operands> operands_of(const Graph& graph, const TensorReader& reader
   return all;
 }
 
+/// Memory that is used again by the next trial.
+struct Scratch {
+  std::vector<float> inputs;
+  std::vector<float> results;
+};
+
 /// Variance over the positions of what quantising adds to the results, summed over the outputs.
-Halves output_error(const Operands& o, const TensorQuantization& quantiser, const GramFunction& gram) {
-  std::vector<float> d(o.x.size());
+Halves output_error(const Operands& o, const TensorQuantization& quantiser, const GramFunction& gram,
+                    Scratch& scratch) {
+  auto& [d, e] = scratch;
+  d.resize(std::max(d.size(), o.x.size()));
+  e.resize(std::max(e.size(), static_cast<size_t>(o.n * o.m)));
   const Steps steps(quantiser);
-  parallel_for(static_cast<int64_t>(d.size()), 4096, [&](int64_t begin, int64_t end) {
+  parallel_for(static_cast<int64_t>(o.x.size()), 4096, [&](int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) d[i] = steps.nearest(o.x[i]) - o.x[i];
   });
-  std::vector<float> e(static_cast<size_t>(o.n * o.m));
-  gram(o.k, o.n, o.m, d.data(), o.w.data(), e.data());
+  gram(o.k, o.n, o.m, {d.data(), 1, o.k}, {o.w.data(), o.m}, e.data());
   Halves error{};
   Halves rows{};
   for (const size_t h : o.half) rows[h] += 1;
@@ -120,10 +132,11 @@ TensorQuantization choose_by_output(const Graph& graph, const std::vector<Tensor
   for (const TensorReader& reader : readers)
     for (Operands& o : operands_of(graph, reader))
       if (o.n > 1) operands.push_back(std::move(o));
+  Scratch scratch;
   const auto error_of = [&](const TensorQuantization& q) {
     Halves error{};
     for (const Operands& o : operands) {
-      const Halves e = output_error(o, q, gram);
+      const Halves e = output_error(o, q, gram, scratch);
       for (size_t h = 0; h < error.size(); ++h) error[h] += e[h];
     }
     return error;

@@ -18,6 +18,9 @@ constexpr std::array kRidges{30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03};
 constexpr std::array kFewRidges{30.0, 3.0, 0.3};
 constexpr int64_t kSmallK = 200;
 
+/// Outputs that the ridge is chosen by at most, spread evenly: it is one number for all of them.
+constexpr int64_t kJudges = 128;
+
 /// What the rows of one half of the samples say: H = mean of x' x'^T, T = mean of x' (W x - W x')^T; both centred.
 struct Moments {
   std::vector<float> h;  // [K, K]
@@ -35,16 +38,23 @@ struct Group {
   std::vector<int64_t> samples;
 };
 
+/// Columns that one thread takes the mean of at a time.
+constexpr int64_t kColumns = 32;
+
 std::vector<double> centre(std::vector<float>& x, int64_t k, bool keep_mean) {
   std::vector<double> mean(static_cast<size_t>(k));
   const int64_t n = static_cast<int64_t>(x.size()) / k;
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t c = 0; c < k; ++c) mean[static_cast<size_t>(c)] += x[static_cast<size_t>(i * k + c)];
-  for (double& v : mean) v /= static_cast<double>(std::max<int64_t>(n, 1));
-  if (keep_mean) return mean;
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t c = 0; c < k; ++c)
-      x[static_cast<size_t>(i * k + c)] -= static_cast<float>(mean[static_cast<size_t>(c)]);
+  parallel_for((k + kColumns - 1) / kColumns, 1, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kColumns;
+    const int64_t last = std::min(k, end * kColumns);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t c = first; c < last; ++c)
+        mean[static_cast<size_t>(c)] += static_cast<double>(x[static_cast<size_t>(i * k + c)]);
+    for (int64_t c = first; c < last; ++c) mean[static_cast<size_t>(c)] /= static_cast<double>(std::max<int64_t>(n, 1));
+    for (int64_t i = 0; !keep_mean && i < n; ++i)
+      for (int64_t c = first; c < last; ++c)
+        x[static_cast<size_t>(i * k + c)] -= static_cast<float>(mean[static_cast<size_t>(c)]);
+  });
   return mean;
 }
 
@@ -62,10 +72,11 @@ Moments moments_of(const Group& g, int64_t fold, const GramFunction& gram) {
             static_cast<double>(xq.size()) / static_cast<double>(g.k)};
   const auto n = static_cast<int64_t>(m.rows);
   if (n == 0) return m;
-  gram(n, g.k, g.k, xq.data(), xq.data(), m.h.data());
+  const GramOperand quantised{xq.data(), g.k};
+  gram(n, g.k, g.k, quantised, quantised, m.h.data());
   std::vector<float> cross(static_cast<size_t>(g.k * g.k));
-  gram(n, g.k, g.k, d.data(), xq.data(), cross.data());
-  gram(g.k, g.k, g.m, cross.data(), g.w.data(), m.t.data());
+  gram(n, g.k, g.k, {d.data(), g.k}, quantised, cross.data());
+  gram(g.k, g.k, g.m, {cross.data(), g.k}, {g.w.data(), g.m}, m.t.data());
   const auto scale = static_cast<float>(1 / m.rows);
   for (float& v : m.h) v *= scale;
   for (float& v : m.t) v *= scale;
@@ -79,14 +90,14 @@ double mean_diagonal(std::span<const float> h, int64_t k) {
 }
 
 /// (H + ridge * mean diagonal)^-1 T; empty when H says nothing.
-std::vector<float> ridge_step(const Moments& moments, int64_t k, int64_t m, double ridge) {
+std::vector<float> ridge_step(const Moments& moments, int64_t k, int64_t m, double ridge, const GramFunction& gram) {
   const double diagonal = mean_diagonal(moments.h, k);
   if (!(diagonal > 0)) return {};
   std::vector<double> a(moments.h.begin(), moments.h.end());
   for (int64_t i = 0; i < k; ++i) a[static_cast<size_t>(i * k + i)] += ridge * diagonal;
-  if (!cholesky(a, k)) return {};
+  if (!cholesky(a, k, gram)) return {};
   std::vector<float> step = moments.t;
-  solve_cholesky(a, k, step, m);
+  solve_cholesky(a, k, step, m, gram);
   return step;
 }
 
@@ -94,23 +105,34 @@ std::vector<float> ridge_step(const Moments& moments, int64_t k, int64_t m, doub
 double change_of_error(const Moments& moments, std::span<const float> step, int64_t k, int64_t m,
                        const GramFunction& gram) {
   std::vector<float> hs(step.size());
-  gram(k, k, m, moments.h.data(), step.data(), hs.data());  // H is symmetric
+  gram(k, k, m, {moments.h.data(), 1, k}, {step.data(), m}, hs.data());
   double change = 0;
   for (size_t i = 0; i < step.size(); ++i)
     change += static_cast<double>(step[i]) * (static_cast<double>(hs[i]) - 2.0 * static_cast<double>(moments.t[i]));
   return change;
 }
 
+/// The moments of every `step`-th output alone.
+Moments some_outputs(const Moments& moments, int64_t k, int64_t m, int64_t step) {
+  Moments some{moments.h, {}, moments.rows};
+  for (int64_t c = 0; c < k; ++c)
+    for (int64_t o = 0; o < m; o += step) some.t.push_back(moments.t[static_cast<size_t>(c * m + o)]);
+  return some;
+}
+
 /// The ridge that lets one half of the samples predict the other best; nullopt when none predicts anything.
-std::optional<double> choose_ridge(const std::array<Moments, 2>& halves, int64_t k, int64_t m,
+std::optional<double> choose_ridge(const std::array<Moments, 2>& all, int64_t k, int64_t outputs,
                                    const GramFunction& gram) {
+  const int64_t every = (outputs + kJudges - 1) / kJudges;
+  const int64_t m = (outputs + every - 1) / every;
+  const std::array<Moments, 2> halves{some_outputs(all[0], k, outputs, every), some_outputs(all[1], k, outputs, every)};
   std::optional<double> best;
   double least = 0;
   const std::span<const double> ridges = k <= kSmallK ? std::span<const double>(kRidges) : kFewRidges;
   for (const double ridge : ridges) {
     double change = 0;
     for (size_t f = 0; f < 2; ++f) {
-      const std::vector<float> step = ridge_step(halves[f], k, m, ridge);
+      const std::vector<float> step = ridge_step(halves[f], k, m, ridge, gram);
       if (step.empty()) return std::nullopt;
       change += change_of_error(halves[1 - f], step, k, m, gram);
     }
@@ -138,7 +160,8 @@ Moments joined(const std::array<Moments, 2>& halves) {
 /// Rounds w [K, M] to q, in units of scale[m], carrying errors over through H = U D U^T with U upper triangular and
 /// unit diagonal.
 void round_with_carry(std::span<const float> h, int64_t k, int64_t m, std::span<const float> w,
-                      std::span<const float> scale, const WeightLimit& limit, std::span<int8_t> q) {
+                      std::span<const float> scale, const WeightLimit& limit, std::span<int8_t> q,
+                      const GramFunction& gram) {
   const double damping = kDamping * mean_diagonal(h, k);
   // U comes from the Cholesky factor of H with its rows and columns in reverse order.
   std::vector<double> factor(h.size());
@@ -146,7 +169,7 @@ void round_with_carry(std::span<const float> h, int64_t k, int64_t m, std::span<
     for (int64_t j = 0; j < k; ++j)
       factor[static_cast<size_t>((k - 1 - i) * k + k - 1 - j)] =
           static_cast<double>(h[static_cast<size_t>(i * k + j)]) + (i == j ? damping : 0);
-  const bool carry = damping > 0 && cholesky(factor, k);
+  const bool carry = damping > 0 && cholesky(factor, k, gram);
   std::vector<float> u(h.size());
   for (int64_t i = 0; carry && i < k; ++i)
     for (int64_t j = i + 1; j < k; ++j) {
@@ -202,12 +225,14 @@ Group group_of(const InputRows& in_float, const InputRows& quantised, const Tens
   out.m = order.outputs / in_float.groups();
   out.samples.assign(in_float.samples().begin(), in_float.samples().end());
   const int64_t stride = in_float.groups() * order.k;
-  for (int64_t i = 0; i < in_float.rows(); ++i) {
-    const auto* a = in_float.values().data() + i * stride + g * order.k;
-    const auto* b = quantised.values().data() + i * stride + g * order.k;
-    out.x.insert(out.x.end(), a, a + order.k);
-    out.xq.insert(out.xq.end(), b, b + order.k);
-  }
+  out.x.resize(static_cast<size_t>(in_float.rows() * order.k));
+  out.xq.resize(out.x.size());
+  parallel_for(in_float.rows(), 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::copy_n(in_float.values().data() + i * stride + g * order.k, order.k, out.x.data() + i * order.k);
+      std::copy_n(quantised.values().data() + i * stride + g * order.k, order.k, out.xq.data() + i * order.k);
+    }
+  });
   out.w.resize(static_cast<size_t>(out.k * out.m));
   for (int64_t c = 0; c < out.k; ++c)
     for (int64_t m = 0; m < out.m; ++m)
@@ -217,11 +242,11 @@ Group group_of(const InputRows& in_float, const InputRows& quantised, const Tens
 
 }  // namespace
 
-void gram_by_loops(int64_t n, int64_t a, int64_t b, const float* x, const float* y, float* out) {
+void gram_by_loops(int64_t n, int64_t a, int64_t b, GramOperand x, GramOperand y, float* out) {
   std::fill_n(out, a * b, 0.0F);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t r = 0; r < a; ++r)
-      for (int64_t c = 0; c < b; ++c) out[r * b + c] += x[i * a + r] * y[i * b + c];
+      for (int64_t c = 0; c < b; ++c) out[r * b + c] += x.at(i, r) * y.at(i, c);
 }
 
 void round_to_steps(std::span<float> values, const TensorQuantization& quantiser) {
@@ -251,12 +276,12 @@ std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const Qu
     std::vector<float> target = group.w;
     if (halves[0].rows > 0 && halves[1].rows > 0)
       if (const auto ridge = choose_ridge(halves, group.k, group.m, gram)) {
-        const std::vector<float> step = ridge_step(all, group.k, group.m, *ridge);
+        const std::vector<float> step = ridge_step(all, group.k, group.m, *ridge, gram);
         for (size_t i = 0; i < step.size(); ++i) target[i] += step[i];
       }
     std::vector<int8_t> q(target.size());
     const std::span<const float> scale(out.scale.data<float>() + g * group.m, static_cast<size_t>(group.m));
-    round_with_carry(all.h, group.k, group.m, target, scale, limit, q);
+    round_with_carry(all.h, group.k, group.m, target, scale, limit, q, gram);
     for (int64_t c = 0; c < group.k; ++c)
       for (int64_t m = 0; m < group.m; ++m) {
         const auto i = static_cast<size_t>(c * group.m + m);

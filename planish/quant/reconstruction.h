@@ -1,18 +1,13 @@
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <span>
 
 #include "planish/passes/quantization.h"
+#include "planish/quant/gram.h"
 #include "planish/quant/input_rows.h"
 
 namespace planish {
-
-/// out[a, b] = sum over n of x[n, a] * y[n, b]; row-major, out is overwritten. The largest part of the work.
-using GramFunction = std::function<void(int64_t n, int64_t a, int64_t b, const float* x, const float* y, float* out)>;
-/// Plain loops; for tests and small sizes.
-void gram_by_loops(int64_t n, int64_t a, int64_t b, const float* x, const float* y, float* out);
 
 /// The numbers that a quantiser knows.
 class Steps {

@@ -21,13 +21,18 @@ TEST(PackedGram, ComputesWhatLoopsDo) {
     std::vector<float> y(static_cast<size_t>(s.n * s.b));
     for (float& v : x) v = normal(random);
     for (float& v : y) v = normal(random);
-    for (const bool same : {false, true}) {
+    for (const int variant : {0, 1, 2, 3}) {
+      const bool same = variant % 2 == 1;
+      const bool in_rows = variant >= 2;  // the sums run along the memory
       const int64_t b = same ? s.a : s.b;
       const std::vector<float>& other = same ? x : y;
       std::vector<float> got(static_cast<size_t>(s.a * b), NAN);
       std::vector<float> want(got.size());
-      gram(s.n, s.a, b, x.data(), other.data(), got.data());
-      gram_by_loops(s.n, s.a, b, x.data(), other.data(), want.data());
+      const auto operand = [&](const std::vector<float>& v, int64_t width) {
+        return in_rows ? GramOperand{v.data(), 1, s.n} : GramOperand{v.data(), width, 1};
+      };
+      gram(s.n, s.a, b, operand(x, s.a), operand(other, b), got.data());
+      gram_by_loops(s.n, s.a, b, operand(x, s.a), operand(other, b), want.data());
       for (size_t i = 0; i < want.size(); ++i)
         ASSERT_NEAR(got[i], want[i], 1e-3) << s.n << " x " << s.a << " x " << b << ", element " << i;
     }

@@ -179,11 +179,11 @@ TEST(Cholesky, SolvesAndRefusesWhatIsNotPositive) {
         sum += before[static_cast<size_t>(i * k + j)] * static_cast<double>(x[static_cast<size_t>(j * 2 + c)]);
       b[static_cast<size_t>(i * 2 + c)] = static_cast<float>(sum);
     }
-  ASSERT_TRUE(cholesky(a, k));
-  solve_cholesky(a, k, b, 2);
+  ASSERT_TRUE(cholesky(a, k, gram_by_loops));
+  solve_cholesky(a, k, b, 2, gram_by_loops);
   for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(b[i], x[i], 1e-4);
   std::vector<double> negative{1, 2, 2, 1};
-  EXPECT_FALSE(cholesky(negative, 2));
+  EXPECT_FALSE(cholesky(negative, 2, gram_by_loops));
 }
 
 }  // namespace
