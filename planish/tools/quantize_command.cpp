@@ -148,6 +148,7 @@ Result<std::vector<NamedTensors>> ranking_samples(const QuantizeCommand& command
   CalibrationRequest request = PLANISH_TRY(arguments.request("quantize", command.build.threads));
   request.place.shapes = shapes;
   request.place.max_samples = kSearchSamples;
+  request.place.model = &model;
   const auto source = PLANISH_TRY(open_calibration_source(request.place, model.inputs(), model.outputs()));
   return first_batches(*source, kSearchSamples);
 }

@@ -62,6 +62,7 @@ Result<std::vector<NamedTensors>> samples_of(const SensitivityCommand& command, 
     arguments.path = command.data_path;
     CalibrationRequest request = PLANISH_TRY(arguments.request("sensitivity", command.build.threads));
     request.place.shapes = shapes;
+    request.place.model = &model;
     const auto source = PLANISH_TRY(open_calibration_source(request.place, model.inputs(), model.outputs()));
     return first_batches(*source, command.samples);
   }

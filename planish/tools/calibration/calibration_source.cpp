@@ -11,6 +11,7 @@
 
 #include "planish/tools/calibration/batch_source.h"
 #include "planish/tools/calibration/folder.h"
+#include "planish/tools/calibration/preset_choice.h"
 #include "planish/tools/console.h"
 #include "planish/tools/script_loader.h"
 
@@ -90,21 +91,34 @@ Result<InputSize> picture_size(const Inputs& inputs, const CalibrationPlace& pla
   return error;
 }
 
+/// What to say of a preset that nobody named.
+std::string words_for(const PresetChoice& choice, const std::string& guess) {
+  if (choice.preset != guess)
+    return fmt::format(
+        "no preprocessing was named for the calibration pictures: '{}' is taken, because {}, the guess "
+        "from the network's input; ranges are only right when it is what the network was trained with",
+        choice.preset, choice.evidence);
+  return fmt::format(
+      "no preprocessing was named for the calibration pictures: '{}' is a guess from the network's "
+      "input; ranges are only right when it is what the network was trained with{}{}",
+      guess, choice.evidence.empty() ? "" : "; ", choice.evidence);
+}
+
 ReaderResult open_pictures(const CalibrationPlace& place, const Inputs& inputs,
                            const std::vector<api::TensorInfo>& outputs, PictureList pictures) {
   const bool guessed = place.preprocess.empty();
-  const std::string preset =
+  const int threads = place.threads > 0 ? place.threads : std::max(1, api::cpu_device().cores);
+  const std::string guess =
       guessed && !inputs.empty() ? guess_preset(with_shapes(inputs, place.shapes)[0], outputs) : place.preprocess;
+  const PresetChoice choice = guessed && place.model != nullptr
+                                  ? choose_preset(*place.model, pictures, guess, place.shapes, threads)
+                                  : PresetChoice{.preset = guess};
+  const std::string& preset = choice.preset;
   Preprocess preprocess = PLANISH_TRY(load_preprocess(preset));
   const InputSize size = PLANISH_TRY(picture_size(inputs, place, preprocess.layout));
   if (place.note)
     place.note(fmt::format("{}: {} pictures, preprocessing '{}'", pictures.place, pictures.names.size(), preset));
-  if (guessed && place.warn)
-    place.warn(fmt::format(
-        "no preprocessing was named for the calibration pictures: '{}' is a guess from the network's input; "
-        "ranges are only right when it is what the network was trained with",
-        preset));
-  const int threads = place.threads > 0 ? place.threads : std::max(1, api::cpu_device().cores);
+  if (guessed && place.warn) place.warn(words_for(choice, guess));
   return picture_reader(std::move(pictures), std::move(preprocess), size, place.max_samples, threads);
 }
 

@@ -15,10 +15,11 @@ namespace planish::tools {
 
 /// Where calibration data is and how it is read.
 struct CalibrationPlace {
-  std::string path;          ///< what --calib says
-  std::string preprocess;    ///< pictures: preset or JSON file; "" guesses and says so
-  int64_t max_samples = -1;  ///< -1: all; else that many, spread evenly where the number is known
-  int64_t batch = 0;         ///< rows together; 0: the shapes' own batch, else by the size of a sample
+  std::string path;                   ///< what --calib says
+  std::string preprocess;             ///< pictures: preset or JSON file; "" guesses and says so
+  const api::Model* model = nullptr;  ///< the network, to judge a guess by (choose_preset()); nullptr: it stands
+  int64_t max_samples = -1;           ///< -1: all; else that many, spread evenly where the number is known
+  int64_t batch = 0;                  ///< rows together; 0: the shapes' own batch, else by the size of a sample
   double script_timeout_s = 120;
   int threads = 0;            ///< to decode pictures with; 0: all cores
   uint64_t seed = 1;          ///< of random data

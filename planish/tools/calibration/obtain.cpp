@@ -74,7 +74,9 @@ Result<Calibration> obtain_calibration(const api::Model& model, const Calibratio
     return read_ranges(request, json);
 
   Calibration calibration;
-  calibration.source = PLANISH_TRY(open_calibration_source(request.place, model.inputs(), model.outputs()));
+  CalibrationPlace place = request.place;
+  place.model = &model;
+  calibration.source = PLANISH_TRY(open_calibration_source(place, model.inputs(), model.outputs()));
   api::CalibrationOptions options;
   options.method = request.method;
   options.percentile = request.percentile;
