@@ -13,8 +13,8 @@ namespace {
 /// Values of one tensor that a histogram counts at most at a time; more would cost time without moving any threshold.
 constexpr int64_t kMaxCounted = int64_t{1} << 16;
 /// The same when it has counted kManyCounted already.
-constexpr int64_t kMaxCountedLater = int64_t{1} << 13;
-constexpr uint64_t kManyCounted = uint64_t{1} << 20;
+constexpr int64_t kMaxCountedLater = int64_t{1} << 14;
+constexpr uint64_t kManyCounted = uint64_t{1} << 21;
 // Up to twice as many are counted, because strides are whole and odd.
 static_assert(2 * kMaxCounted <= BinCounts::kMost);
 
