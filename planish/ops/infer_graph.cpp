@@ -92,6 +92,8 @@ class Inference {
     if (node.is("Loop")) return {};
     for (const ValueId v : node.outputs) {
       if (v == kNoValue) continue;
+      // Values that are carried lie in row-major order: what turns them into another layout is left to the run.
+      if (graph_.value(v).layout != Layout::row_major) return {};
       const auto& shape = facts_.shapes[static_cast<size_t>(v)];
       const bool dynamic = (op.traits & kTraitDynamicShape) != 0;
       if (!dynamic && (!shape || !is_static(*shape) || element_count(*shape) > kMaxCarriedElements)) return {};

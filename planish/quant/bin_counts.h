@@ -28,7 +28,7 @@ class BinCounts {
   void add(const float* x, int64_t n) {
     if (n == kRun) return add_run(x);
     for (int64_t i = 0; i < n; ++i) {
-      ++counts_[static_cast<size_t>(i) % kCopies * kStride + bin(x[i])];
+      ++counts_[turn_++ % kCopies * kStride + bin(x[i])];
       zeros_ += x[i] == 0 ? 1 : 0;
     }
   }
@@ -85,6 +85,7 @@ class BinCounts {
   float per_width_;
   std::vector<uint16_t> counts_;
   uint64_t zeros_ = 0;  ///< counted by bin()
+  size_t turn_ = 0;     ///< of the copies, for values that come one by one
 };
 
 }  // namespace planish

@@ -53,6 +53,7 @@ bool overwritable(const Tactic& tactic, const NodeView& view) {
   if (tactic.overwrites == Tactic::kNone) return false;
   const auto i = static_cast<size_t>(tactic.overwrites);
   if (!view.has_input(i) || view.is_constant(i) || view.outputs.size() != 1) return false;
+  if (i < view.constants.size() && view.constants[i] != nullptr) return false;  // shape arithmetic knows it
   const TensorDesc& x = view.inputs[i];
   const TensorDesc& y = view.outputs[0];
   return x.shape == y.shape && x.layout == y.layout && x.bytes() == y.bytes();

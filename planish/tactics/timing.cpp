@@ -112,7 +112,9 @@ Result<Timing> time_tactic(const NodeView& node_view, const Tactic& tactic, cons
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!view.inputs[i].present()) continue;
     const auto it = std::ranges::find(packed, static_cast<int32_t>(i), &PackedConstant::input);
-    const Tensor* constant = it != packed.end() ? &it->data : view.constants[i];
+    // What shape arithmetic knows lies in row-major order, wherever the layer wants to read it.
+    const bool as_viewed = view.is_constant(i) || view.inputs[i].layout == Layout::row_major;
+    const Tensor* constant = it != packed.end() ? &it->data : as_viewed ? view.constants[i] : nullptr;
     if (constant != nullptr && constant->raw() != nullptr) {
       if (device.shares_host_memory()) {
         inputs[i] = DevicePtr{reinterpret_cast<uintptr_t>(constant->raw())};

@@ -1,5 +1,7 @@
 #include "planish/quant/histogram.h"
 
+#include "planish/quant/bin_counts.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -24,6 +26,15 @@ TEST(AbsHistogram, KeepsEveryValueWhenTheRangeDoubles) {
   EXPECT_EQ(bin(1.0), 1U);
   EXPECT_EQ(bin(7.0), 1U);
   EXPECT_EQ(h.counts().size(), AbsHistogram::kBins);
+}
+
+TEST(BinCounts, AsManyValuesAsItMayCountFitWhenTheyComeOneByOne) {
+  BinCounts counts(1.0F);
+  const float v = 3.5F;
+  for (int64_t i = 0; i < BinCounts::kMost; ++i) counts.add(&v, 1);
+  std::vector<uint64_t> bins(BinCounts::kBins);
+  EXPECT_EQ(counts.add_to(bins, 1), static_cast<uint64_t>(BinCounts::kMost));
+  EXPECT_EQ(bins[3], static_cast<uint64_t>(BinCounts::kMost));
 }
 
 TEST(AbsHistogram, IsTheSameInWhateverPiecesTheDataComes) {

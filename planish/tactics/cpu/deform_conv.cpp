@@ -190,7 +190,12 @@ constexpr std::array<std::string_view, 1> kOps{"DeformConv"};
 
 }  // namespace
 
-constinit const Tactic kCpuDeformConv{
-    .id = "cpu.deform_conv", .ops = kOps, .supports = supports, .pack = nullptr, .prepare = prepare, .unpack = nullptr};
+constinit const Tactic kCpuDeformConv{.id = "cpu.deform_conv",
+                                      .ops = kOps,
+                                      .supports = supports,
+                                      .pack = nullptr,
+                                      .prepare = prepare,
+                                      .unpack = nullptr,
+                                      .version = 2};
 
 }  // namespace planish

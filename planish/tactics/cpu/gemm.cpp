@@ -182,8 +182,10 @@ const GemmKernel* writer_of(const NodeView& view, const PackedConstant& packed) 
 Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
   const GemmKernel* kernel = writer_of(view, packed);
   if (kernel == nullptr)
-    return Error{
-        .code = Code::corrupt, .node = view.node->name, .what = "packed weights have an unknown format or size"};
+    return Error{.code = Code::corrupt,
+                 .node = view.node->name,
+                 .what = fmt::format("packed weights have an unknown format or size ('{}')", packed.format),
+                 .fix = "build the engine again"};
   const ProductWeights w(view);
   Tensor weights(DType::f32, view.inputs[kB].shape);
   kernels::unpack_gemm_weights(*kernel, w.k, w.n, packed.data.data<float>(), weights.data<float>(), w.k_stride,

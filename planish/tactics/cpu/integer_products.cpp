@@ -331,7 +331,12 @@ constexpr std::array<std::string_view, 2> kOps{"MatMulInteger", "ConvInteger"};
 
 }  // namespace
 
-constinit const Tactic kCpuIntegerProduct{
-    .id = "cpu.igemm_integer", .ops = kOps, .supports = supports, .pack = pack, .prepare = prepare, .unpack = unpack};
+constinit const Tactic kCpuIntegerProduct{.id = "cpu.igemm_integer",
+                                          .ops = kOps,
+                                          .supports = supports,
+                                          .pack = pack,
+                                          .prepare = prepare,
+                                          .unpack = unpack,
+                                          .version = 2};
 
 }  // namespace planish

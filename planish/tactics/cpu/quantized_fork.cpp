@@ -186,7 +186,8 @@ constexpr Tactic fork_tactic(std::string_view id) {
           .pack = F::pack,
           .prepare = F::prepare,
           .unpack = F::unpack,
-          .packs = Tactic::kSeveral};
+          .packs = Tactic::kSeveral,
+          .version = 2};
 }
 
 }  // namespace

@@ -40,6 +40,18 @@ const ConformanceCase kProducts[] = {
      "cpu.onednn.qmatmul", 5e-5, -128, 128},
 };
 
+const ConformanceCase kResidual = {
+    "residual_of_bytes",
+    "graph \"g\" (x: u8[2,32,7,6], r: u8[2,48,7,6]) -> (y) {\n const w: i8[48,32,1,1] = seed(1, -127, 128)\n"
+    " const s: f32[48] = seed(2, 0.001, 0.01)\n const b: f32[48] = seed(3)\n"
+    " y = planish.QuantizedConv(x, w, s, b, r) {x_scale = 0.05, x_zero = 3, r_scale = 0.07, r_zero = 9, activation = "
+    "\"Relu\", y_type = \"u8\", y_scale = 0.09, y_zero = 5} @q\n}",
+    "cpu.onednn.qconv",
+    0,
+    0,
+    256,
+    1};
+
 const ConformanceCase kPrograms[] = {
     {"mean_of_bytes",
      "graph \"g\" (x: i8[2,75,9,7]) -> (y) {\n y = planish.QuantizedGlobalAveragePool(x) {x_scale = 0.05, x_zero = "
@@ -128,6 +140,14 @@ TEST_P(QuantizedProducts, AgreeWithTheReference) {
   const bool lowered = std::getenv("ONEDNN_MAX_CPU_ISA") != nullptr;
   if (lowered || (!cpu_features().avx512_vnni && !cpu_features().avx_vnni)) GTEST_SKIP() << "this CPU has no VNNI";
   check_conformance(GetParam());
+}
+
+TEST(QuantizedInPlace, BytesAreSummedWhereTheOutputLies) {
+  const bool lowered = std::getenv("ONEDNN_MAX_CPU_ISA") != nullptr;
+  if (lowered || (!cpu_features().avx512_vnni && !cpu_features().avx_vnni)) GTEST_SKIP() << "this CPU has no VNNI";
+  const int before = overwriting_runs();
+  check_conformance(kResidual);
+  EXPECT_GT(overwriting_runs(), before);
 }
 
 const auto kName = [](const auto& row) { return std::string(row.param.label); };
