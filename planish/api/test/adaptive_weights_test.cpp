@@ -5,8 +5,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
+#include <set>
 
+#include "planish/api/early_rows.h"
 #include "planish/ir/text.h"
 #include "planish/ops/op.h"
 #include "planish/quant/placement.h"
@@ -80,6 +83,46 @@ TEST(AdaptWeights, TheMemoryForRowsChangesNothing) {
         ASSERT_EQ(w.q.at(i), other.q.at(i)) << graph.nodes[static_cast<size_t>(node)].name << ", room for " << layers;
     }
   }
+}
+
+void expect_near(const RowsByNode& got, const RowsByNode& want) {
+  ASSERT_EQ(got.size(), want.size());
+  for (const auto& [node, rows] : want) {
+    const InputRows& other = got.at(node);
+    ASSERT_EQ(other.rows(), rows.rows());
+    for (size_t i = 0; i < rows.values().size(); ++i)
+      ASSERT_NEAR(other.values()[i], rows.values()[i], 1e-3 * (1 + std::fabs(rows.values()[i])));
+  }
+}
+
+TEST(EarlyRows, AreWhatALookAtTheKeptSamplesSees) {
+  const Graph graph = chain();
+  const PlacementPlan plan = plan_quantisation(graph, {});
+  std::set<std::string> needed;
+  for (const QuantisedProduct& p : plan.products) needed.insert(graph.value(p.input).name);
+  ObservedNetwork network(graph, needed, 1, {});
+  const KeptSamples data = noise();
+  KeptSamples kept;
+  EarlyRows early(graph, plan, kPatientWork);
+  const auto show = [&early](std::string_view name, const TensorDesc& desc, const float* x) {
+    early.show(name, desc, x);
+  };
+  for (size_t i = 0; i < data.batches(); ++i) {
+    early.begin(data.batch(i), data.samples(), kept);
+    const Status run = network.run(data.batch(i), show);
+    ASSERT_TRUE(run.ok()) << run.error().message();
+    kept.add(data.batch(i));
+  }
+  const auto seen = early.take(kept);
+  ASSERT_TRUE(seen.has_value());
+  const ProfileRanges profile;
+  LayerWalk walk(graph, kept, 1, profile);
+  const auto looked =
+      walk.look(graph, layers_in_one_look(graph, plan, kPatientWork), static_cast<int32_t>(graph.nodes.size()));
+  ASSERT_TRUE(looked.ok()) << looked.error().message();
+  EXPECT_EQ(looked->rows.size(), static_cast<size_t>(kConvolutions));
+  expect_near(seen->rows, looked->rows);
+  expect_near(seen->more, looked->more);
 }
 
 }  // namespace
