@@ -284,7 +284,8 @@ bool is_concrete(const Graph&, const Node& node, const std::vector<std::optional
 
 namespace {
 
-/// The constants of a view in the graph's form again, as far as the engine's tactic packed them.
+/// The constants of a view in the graph's form again, as far as the engine's tactic packed them. Executable::create()
+/// has seen to it that each of them is there or packed.
 Status unpack_constants(const Executable& executable, size_t n, NodeView& view, std::vector<Tensor>& storage) {
   const Executable::Layer& layer = executable.layers()[n];
   storage.resize(layer.packed.size());
@@ -295,12 +296,6 @@ Status unpack_constants(const Executable& executable, size_t n, NodeView& view, 
     storage[i] = PLANISH_TRY(unpack_constant(executable.table(), view, p));
     view.constants[input] = &storage[i];
   }
-  for (size_t i = 0; i < view.inputs.size(); ++i)
-    if (view.has_input(i) && view.is_constant(i) && view.constants[i] == nullptr)
-      return Error{.code = Code::corrupt,
-                   .node = view.node->name,
-                   .what = fmt::format("constant input {} has no value", i),
-                   .fix = "build the engine again"};
   return {};
 }
 
