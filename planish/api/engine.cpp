@@ -30,6 +30,9 @@
 namespace planish::api {
 namespace {
 
+/// What an engine says of its calibration when nothing was calibrated.
+constexpr const char* kInvented = "invented ranges";
+
 std::vector<TensorInfo> tensors_of(const Graph& graph, const std::vector<ValueId>& ids) {
   std::vector<TensorInfo> out;
   for (const ValueId v : ids) out.push_back(tensor_info(graph, v, std::nullopt, std::nullopt));
@@ -293,7 +296,7 @@ Result<Model> with_int8(Model model, const BuildConfig& config, EngineInfo& info
   }
   const bool invented = config.calibration == nullptr;
   const CalibrationTable table = invented ? CalibrationTable::invented() : *config.calibration;
-  info.calibration = invented ? "none" : table.description;
+  info.calibration = invented ? kInvented : table.description;
   if (invented && config.warn)
     config.warn(
         "Ranges are invented, because INT8 was asked for without calibration: the speed is real, the results are "
@@ -379,7 +382,14 @@ const std::vector<TensorInfo>& Engine::inputs() const { return impl_->inputs; }
 const std::vector<TensorInfo>& Engine::outputs() const { return impl_->outputs; }
 const std::vector<ProfileRanges>& Engine::profiles() const { return impl_->profiles; }
 std::vector<std::string> Engine::warnings() const {
-  return impl_->executable ? impl_->executable->warnings() : std::vector<std::string>{};
+  std::vector<std::string> all = impl_->executable ? impl_->executable->warnings() : std::vector<std::string>{};
+  const std::string& calibration = impl_->engine->info.calibration;
+  if (calibration == kInvented || calibration.starts_with("random"))
+    all.push_back(
+        fmt::format("the INT8 ranges of this engine are no real ones (calibration: {}): its speed is real, its "
+                    "results are meaningless. Build it again with --calib=FOLDER|FILE",
+                    calibration));
+  return all;
 }
 
 Result<std::vector<LayerInfo>> Engine::layers(int profile) const {

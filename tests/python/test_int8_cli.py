@@ -345,3 +345,17 @@ def test_explicit_models_ignore_the_calibration(cache, tmp_path):
     planish_program.call("quantize", MODEL, f"--calib={cache}", "-o", out)
     text = run(tmp_path, "trtexec", f"--onnx={out}", "--int8", f"--calib={cache}", "--skipInference", *QUICK_INT8)
     assert "Calibrator won't be used in explicit quantization mode" in text and "INT8 summary:" in text
+
+
+@pytest.mark.parametrize("options, said", [(["--calib=random"], "random"), ([], "invented ranges")])
+def test_ranges_that_are_not_real_are_named_in_every_run(tmp_path, options, said):
+    run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", *options, "--saveEngine=e.engine", *QUICK_INT8)
+    for arguments in (["run", "e.engine"], ["bench", "e.engine", "--duration=0", "--iterations=1"],
+                      ["trtexec", "--loadEngine=e.engine", *QUICK[:3]],
+                      ["eval", "e.engine", f"--data={DEMO / 'images' / 'labels.csv'}", PRESET],
+                      ["polygraphy", "run", "e.engine", "--model-type=engine", "--trt"]):
+        text = run(tmp_path, *arguments)
+        assert re.search(rf"ranges of this engine are no real ones \(calibration: {said}", text), arguments
+    run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", CALIB, f"--calibPreset={DEMO / 'preprocess.json'}",
+        "--saveEngine=real.engine", *QUICK_INT8)
+    assert "no real ones" not in run(tmp_path, "run", "real.engine")
