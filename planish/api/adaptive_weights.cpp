@@ -1,4 +1,5 @@
 #include "planish/api/adaptive_weights.h"
+#include <optional>
 
 #include <algorithm>
 #include <cmath>
@@ -15,14 +16,32 @@ constexpr int64_t kLargestK = 2304;
 /// Rows per weight of an output channel that are looked at, and the bounds of their number.
 constexpr int64_t kRowsPerWeight = 8;
 constexpr int64_t kFewestRows = 2048;
-constexpr int64_t kMostRows = 8192;
+constexpr int64_t kMostRows = 4096;
+/// The same of convolutions in groups, which have few weights per output channel, but rows as wide as all groups; fewer
+/// where all of them would take more than half of the memory.
+constexpr int64_t kFewestGroupedRows = 128;
+constexpr int64_t kGroupedRows = 512;
 /// The quantised network is built and run this often at most; layers in between share a look at it.
 constexpr size_t kStages = 32;
-/// Rows that thresholds are tried on, and about how many are.
+/// Rows that thresholds are tried on, and about how many thresholds are.
 constexpr int64_t kThresholdRows = 1536;
 constexpr double kThresholdTrials = 11;
 
-int64_t rows_wanted(int64_t k) { return std::clamp(kRowsPerWeight * k, kFewestRows, kMostRows); }
+LayerRows layer_of(const Graph& graph, const QuantisedProduct& product) {
+  const InputRows rows(graph, product);
+  const int64_t wanted = std::clamp(kRowsPerWeight * rows.k(), kFewestRows, kMostRows);
+  return {&product, rows.k(), rows.groups(), rows.groups() > 1 ? kGroupedRows : wanted};
+}
+
+/// Keeps the rows of layers in groups within half of `bytes`, so that one look sees all of them.
+void limit_grouped_rows(std::vector<LayerRows>& layers, int64_t bytes) {
+  int64_t row = 0;
+  for (const LayerRows& layer : layers)
+    if (layer.groups > 1) row += layer.groups * layer.k * static_cast<int64_t>(sizeof(float));
+  const int64_t most = std::max(kFewestGroupedRows, bytes / 2 / std::max<int64_t>(row, 1));
+  for (LayerRows& layer : layers)
+    if (layer.groups > 1) layer.rows = std::min(layer.rows, most);
+}
 
 double work_of(const LayerRows& layer) {
   const auto k = static_cast<double>(layer.k);
@@ -34,8 +53,7 @@ std::vector<LayerRows> choose_layers(const Graph& graph, const PlacementPlan& pl
   std::vector<LayerRows> all;
   for (const QuantisedProduct& p : plan.products) {
     if (!InputRows::possible(graph, p, kLargestK)) continue;
-    const InputRows rows(graph, p);
-    all.push_back({&p, rows.k(), rows.groups(), rows_wanted(rows.k())});
+    all.push_back(layer_of(graph, p));
   }
   std::stable_sort(all.begin(), all.end(),
                    [](const LayerRows& a, const LayerRows& b) { return work_of(a) < work_of(b); });
@@ -89,11 +107,12 @@ std::vector<LayerRows> readers_of(const Graph& graph, const PlacementPlan& plan,
   std::vector<LayerRows> layers;
   for (const QuantisedProduct& p : plan.products) {
     if (!InputRows::possible(graph, p, kLargestK)) continue;
-    const InputRows rows(graph, p);
+    LayerRows layer = layer_of(graph, p);
+    layer.rows = std::min(layer.rows, kThresholdRows);
     const auto outputs = graph.constant_of(p.weights)->shape()[static_cast<size_t>(p.channel_axis)];
-    work -= static_cast<double>(kThresholdRows * rows.k() * outputs) * kThresholdTrials;
+    work -= static_cast<double>(layer.rows * layer.k * outputs) * kThresholdTrials;
     if (work < 0) break;
-    layers.push_back({&p, rows.k(), rows.groups(), kThresholdRows});
+    layers.push_back(layer);
   }
   std::stable_sort(layers.begin(), layers.end(),
                    [](const LayerRows& a, const LayerRows& b) { return a.product->input < b.product->input; });
@@ -124,21 +143,30 @@ int32_t first_node(const Graph& graph, const std::vector<LayerRows>& layers, siz
 
 std::vector<LayerRows> layers_in_one_look(const Graph& graph, const PlacementPlan& plan, double work,
                                           int64_t row_bytes) {
-  std::vector<LayerRows> layers = readers_of(graph, plan, work);
-  for (LayerRows& layer : layers) layer.more_rows = rows_wanted(layer.k);
+  std::vector<LayerRows> layers = choose_layers(graph, plan, work);
+  std::set<int32_t> chosen;
+  for (const LayerRows& layer : layers) chosen.insert(layer.product->node);
+  for (const LayerRows& layer : readers_of(graph, plan, work))
+    if (!chosen.contains(layer.product->node)) layers.push_back(layer);
+  std::ranges::stable_sort(layers, {}, [](const LayerRows& layer) { return layer.product->node; });
+  limit_grouped_rows(layers, row_bytes);
   if (fitting_layers(layers, 0, row_bytes) < layers.size()) layers.clear();
   return layers;
 }
 
 Result<RowsByNode> refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
-                                 const AdaptiveOptions& options, SeenRows seen, CalibrationTable& table) {
+                                 const AdaptiveOptions& options, RowsByNode seen, CalibrationTable& table) {
   if (samples.batches() == 0) return RowsByNode{};
-  std::vector<LayerRows> layers = layers_in_one_look(graph, plan, options.work, options.row_bytes);
-  if (layers.empty()) layers = readers_of(graph, plan, options.work);
-  const bool all_seen =
-      std::ranges::all_of(layers, [&](const LayerRows& layer) { return seen.rows.contains(layer.product->node); });
+  const std::vector<LayerRows> layers = readers_of(graph, plan, options.work);
+  const auto saw_all = [&] {
+    return std::ranges::all_of(layers, [&](const LayerRows& layer) { return seen.contains(layer.product->node); });
+  };
   const GramFunction gram = packed_gram(options.threads);
   LayerWalk walk(graph, samples, options.threads, options.profile, options.network);
+  if (!saw_all())
+    if (const auto all = layers_in_one_look(graph, plan, options.work, options.row_bytes); !all.empty())
+      seen = PLANISH_TRY(walk.look(graph, all, static_cast<int32_t>(graph.nodes.size())));
+  const bool all_seen = saw_all();
   for (size_t first = 0, end = 0; first < layers.size(); first = end) {
     end = all_seen ? layers.size() : fitting_layers(layers, first, options.row_bytes);
     const std::vector<LayerRows> next(layers.begin() + static_cast<ptrdiff_t>(first),
@@ -149,12 +177,13 @@ Result<RowsByNode> refine_ranges(const Graph& graph, const PlacementPlan& plan, 
       std::vector<TensorReader> readers;
       const ValueId tensor = next[i].product->input;
       for (behind = i; behind < next.size() && next[behind].product->input == tensor; ++behind)
-        readers.push_back({next[behind].product, &seen.rows.at(next[behind].product->node)});
+        readers.push_back({next[behind].product, &seen.at(next[behind].product->node)});
       refine_range(graph, plan, tensor, readers, gram, table);
     }
   }
   if (options.progress) options.progress("ranges", layers.size(), layers.size());
-  return std::move(seen.more);
+  if (!all_seen) seen.clear();
+  return seen;
 }
 
 Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
@@ -175,11 +204,11 @@ Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan&
       const size_t end = whole_stages(stages, s, first, fitting_layers(layers, first, options.row_bytes));
       const std::vector<LayerRows> next(layers.begin() + static_cast<ptrdiff_t>(first),
                                         layers.begin() + static_cast<ptrdiff_t>(end));
-      in_float = PLANISH_TRY(float_walk.look(graph, next, first_node(graph, layers, end))).rows;
+      in_float = PLANISH_TRY(float_walk.look(graph, next, first_node(graph, layers, end)));
     }
     const int32_t here = stages[s].front().product->node;
     Graph behind = PLANISH_TRY(place_qdq(graph, plan_before(plan, here), weights));
-    RowsByNode quantised = PLANISH_TRY(quantised_walk.look(std::move(behind), stages[s], here)).rows;
+    RowsByNode quantised = PLANISH_TRY(quantised_walk.look(std::move(behind), stages[s], here));
     for (const LayerRows& layer : stages[s]) {
       const int32_t node = layer.product->node;
       const auto quantiser = plan.quantisers.find(layer.product->input);

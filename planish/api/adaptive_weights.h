@@ -36,7 +36,7 @@ std::vector<LayerRows> layers_in_one_look(const Graph& graph, const PlacementPla
 /// choose_by_output(). The number types are those of the plan. `seen`: of layers_in_one_look() in these samples, when
 /// that is at hand. Returns what it saw of the float network where adapt_weights() can use it; else nothing.
 Result<RowsByNode> refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
-                                 const AdaptiveOptions& options, SeenRows seen, CalibrationTable& table);
+                                 const AdaptiveOptions& options, RowsByNode seen, CalibrationTable& table);
 
 /// Replaces `weights` (by node, one entry per product of the plan) by those that reconstruct_weights() finds on the
 /// samples, layer after layer: each sees its input as the quantised layers in front of it leave it. `in_float`: from

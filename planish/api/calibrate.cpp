@@ -135,7 +135,7 @@ QuantizeOptions numbers_of(const CalibrationOptions& options) {
 }
 
 /// Adapts the weights of the layers that are worth it by default, while the samples are at hand.
-Status adapt(const Graph& graph, ObservedNetwork& network, const KeptSamples& samples, SeenRows seen,
+Status adapt(const Graph& graph, ObservedNetwork& network, const KeptSamples& samples, RowsByNode seen,
              const CalibrationOptions& options, CalibrationTable& table) {
   const QuantizeOptions numbers = numbers_of(options);
   const AdaptiveOptions adaptive{.work = options.adapt_work,
@@ -143,7 +143,7 @@ Status adapt(const Graph& graph, ObservedNetwork& network, const KeptSamples& sa
                                  .profile = options.calibration_profile,
                                  .progress = options.progress,
                                  .network = &network};
-  RowsByNode rows = options.method == CalibrationMethod::automatic ? RowsByNode{} : std::move(seen.more);
+  RowsByNode rows = options.method == CalibrationMethod::automatic ? RowsByNode{} : std::move(seen);
   if (options.method == CalibrationMethod::automatic) {
     const PlacementPlan first = plan_quantisation(graph, placement_options(table, numbers));
     rows = PLANISH_TRY(refine_ranges(graph, first, samples, adaptive, std::move(seen), table));
@@ -221,7 +221,7 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   fill_table(graph, statistics.all(), needed, options, table);
   statistics = {};
   if (!early) return table;
-  auto adapted = adapt(graph, network, kept, early->take(kept).value_or(SeenRows{}), options, table);
+  auto adapted = adapt(graph, network, kept, early->take(kept).value_or(RowsByNode{}), options, table);
   if (!adapted.ok() && options.warn)
     options.warn(fmt::format("Weights are rounded to nearest: {}", adapted.error().message()));
   return table;

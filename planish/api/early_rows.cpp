@@ -32,7 +32,7 @@ void EarlyRows::failed() {
   state_ = State::off;
 }
 
-std::optional<SeenRows> EarlyRows::take(const KeptSamples& kept) {
+std::optional<RowsByNode> EarlyRows::take(const KeptSamples& kept) {
   if (state_ != State::collecting || kept.samples() != expected_ || !rows_->saw_all()) return std::nullopt;
   return rows_->take();
 }

@@ -13,7 +13,7 @@ namespace planish::api {
 /// kept samples. That works where the number of samples is known before, and no sample fails.
 class EarlyRows {
  public:
-  /// `work`: multiplications that thresholds may take. The graph must outlive this.
+  /// `work`: multiplications that thresholds and weights may take each. The graph must outlive this.
   EarlyRows(const Graph& graph, PlacementPlan plan, double work);
 
   /// Before a batch runs; `total`: samples of all data, where known. Tells `kept` what to expect.
@@ -22,7 +22,7 @@ class EarlyRows {
   /// A run ended half way.
   void failed();
   /// What was seen of exactly the kept samples; nothing where that is not so.
-  std::optional<SeenRows> take(const KeptSamples& kept);
+  std::optional<RowsByNode> take(const KeptSamples& kept);
 
  private:
   enum class State : uint8_t { untried, collecting, off };

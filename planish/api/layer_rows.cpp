@@ -107,9 +107,7 @@ RowCollector::RowCollector(const Graph& graph, const std::vector<LayerRows>& lay
     : samples_(std::max<int64_t>(1, samples)) {
   for (const LayerRows& layer : layers) {
     const int32_t node = layer.product->node;
-    seen_.rows.emplace(node, InputRows(graph, *layer.product)).first->second.reserve(layer.rows);
-    if (layer.more_rows > 0)
-      seen_.more.emplace(node, InputRows(graph, *layer.product)).first->second.reserve(layer.more_rows);
+    seen_.emplace(node, InputRows(graph, *layer.product)).first->second.reserve(layer.rows);
     const std::string& name = graph.value(layer.product->input).name;
     readers_.emplace(name, layer);
     needed_.insert(name);
@@ -118,21 +116,16 @@ RowCollector::RowCollector(const Graph& graph, const std::vector<LayerRows>& lay
 
 void RowCollector::show(std::string_view name, const TensorDesc& desc, const float* data) {
   const auto [first, last] = readers_.equal_range(name);
-  const auto add = [&](InputRows& rows, int64_t wanted) {
-    rows.add(data, desc.shape, desc.layout, std::max<int64_t>(1, wanted / samples_));
-  };
-  for (auto it = first; it != last; ++it) {
-    const LayerRows& layer = it->second;
-    add(seen_.rows.at(layer.product->node), layer.rows);
-    if (layer.more_rows > 0) add(seen_.more.at(layer.product->node), layer.more_rows);
-  }
+  for (auto it = first; it != last; ++it)
+    seen_.at(it->second.product->node)
+        .add(data, desc.shape, desc.layout, std::max<int64_t>(1, it->second.rows / samples_));
 }
 
 bool RowCollector::saw_all() const {
-  return std::ranges::all_of(seen_.rows, [](const auto& entry) { return entry.second.rows() > 0; });
+  return std::ranges::all_of(seen_, [](const auto& entry) { return entry.second.rows() > 0; });
 }
 
-Result<SeenRows> LayerWalk::look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before) {
+Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before) {
   RowCollector rows(graph_, layers, samples_.samples());
   std::optional<CutRecorder> recorder;
   const auto show = [&](std::string_view name, const TensorDesc& desc, const float* data) {
@@ -181,8 +174,7 @@ size_t fitting_layers(const std::vector<LayerRows>& layers, size_t first, int64_
   int64_t used = 0;
   size_t end = first;
   for (; end < layers.size(); ++end) {
-    used += (layers[end].rows + layers[end].more_rows) * layers[end].k * layers[end].groups *
-            static_cast<int64_t>(sizeof(float));
+    used += layers[end].rows * layers[end].k * layers[end].groups * static_cast<int64_t>(sizeof(float));
     if (end > first && used > bytes) break;
   }
   return end;

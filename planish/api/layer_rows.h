@@ -18,17 +18,10 @@ struct LayerRows {
   const QuantisedProduct* product = nullptr;
   int64_t k = 0;
   int64_t groups = 1;
-  int64_t rows = 0;       ///< wanted
-  int64_t more_rows = 0;  ///< wanted in a second collection; 0: none
+  int64_t rows = 0;  ///< wanted
 };
 
 using RowsByNode = std::map<int32_t, InputRows>;
-
-/// What a look saw, by the node of the layer.
-struct SeenRows {
-  RowsByNode rows;
-  RowsByNode more;  ///< of layers that want more_rows
-};
 
 /// Collects rows of layers from the tensors of runs.
 class RowCollector {
@@ -40,11 +33,11 @@ class RowCollector {
   /// Names of the tensors that are read.
   [[nodiscard]] const std::set<std::string>& needed() const { return needed_; }
   [[nodiscard]] bool saw_all() const;
-  [[nodiscard]] SeenRows take() { return std::move(seen_); }
+  [[nodiscard]] RowsByNode take() { return std::move(seen_); }
 
  private:
   int64_t samples_;
-  SeenRows seen_;
+  RowsByNode seen_;
   std::multimap<std::string, LayerRows, std::less<>> readers_;
   std::set<std::string> needed_;
 };
@@ -63,7 +56,7 @@ class LayerWalk {
   /// Runs `network` (the graph, or one that quantised layers of it replace) as far as the inputs of `layers`. Of the
   /// graph's nodes those before number `final_before` compute in `network` what they will in all networks to come, and
   /// all layers to come are behind them.
-  Result<SeenRows> look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before);
+  Result<RowsByNode> look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before);
 
  private:
   using Tensors = std::vector<std::pair<std::string, Tensor>>;  ///< of one batch, by name

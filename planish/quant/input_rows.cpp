@@ -58,18 +58,28 @@ void InputRows::window(const float* data, std::span<const int64_t> dims, Layout 
   const int64_t top = position / out_w * strides_[0] - pads_[0];
   const int64_t left = position % out_w * strides_[1] - pads_[1];
   const int64_t taps = weights_[2] * weights_[3];
+  const int64_t of_group = weights_[1];
+  const bool depthwise = of_group == 1;
   for (int64_t t = 0; t < taps; ++t) {
     const int64_t y = top + t / weights_[3] * dilations_[0];
     const int64_t x = left + t % weights_[3] * dilations_[1];
-    float* out = row + t;
-    if (y < 0 || y >= height || x < 0 || x >= width) {
-      for (int64_t c = 0; c < channels; ++c) out[c * taps] = 0.0F;
+    const bool outside = y < 0 || y >= height || x < 0 || x >= width;
+    if (depthwise) {  // channels lie side by side in the row, too
+      float* out = row + t * channels;
+      if (outside) std::fill_n(out, channels, 0.0F);
+      for (int64_t b = 0; b < blocks && !outside; ++b)
+        std::copy_n(data + (((image * blocks + b) * height + y) * width + x) * block,
+                    std::min(block, channels - b * block), out + b * block);
       continue;
     }
-    for (int64_t b = 0; b < blocks; ++b) {
-      const float* pixel = data + (((image * blocks + b) * height + y) * width + x) * block;
-      for (int64_t c = 0; c < std::min(block, channels - b * block); ++c, out += taps) *out = pixel[c];
-    }
+    for (int64_t c = 0, g = 0; c < channels; ++g)
+      for (float* out = row + t * groups_ + g; c < (g + 1) * of_group;) {
+        // A group's channels, as far as they share a block of the layout.
+        const int64_t b = c / block;
+        const int64_t last = std::min((b + 1) * block, (g + 1) * of_group);
+        const float* pixel = outside ? nullptr : data + (((image * blocks + b) * height + y) * width + x) * block;
+        for (; c < last; ++c, out += taps * groups_) *out = outside ? 0.0F : pixel[c - b * block];
+      }
   }
 }
 

@@ -30,7 +30,7 @@ class InputRows {
   /// Weights per output channel.
   [[nodiscard]] int64_t k() const { return k_; }
   [[nodiscard]] int64_t rows() const { return static_cast<int64_t>(samples_.size()); }
-  /// [rows, groups, K]
+  /// [rows, K, groups]: what many small groups read lies side by side.
   [[nodiscard]] std::span<const float> values() const { return values_; }
   [[nodiscard]] std::span<float> values() { return values_; }
   /// Which sample each row is from.

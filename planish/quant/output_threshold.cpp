@@ -6,6 +6,7 @@
 #include <span>
 
 #include "planish/base/parallel.h"
+#include "planish/quant/grouped_reconstruction.h"
 #include "planish/quant/thresholds.h"
 
 namespace planish {
@@ -26,6 +27,26 @@ constexpr int64_t kJudges = 256;
 /// Errors of the samples with even and with odd numbers.
 using Halves = std::array<double, 2>;
 
+/// Rows that thresholds are tried on at most, spread evenly: of products in many groups each row shows many results.
+constexpr int64_t kRows = 1536;
+constexpr int64_t kGroupedRows = 256;
+
+/// Numbers of the rows that are looked at.
+std::vector<int64_t> chosen_rows(const InputRows& rows, int64_t most) {
+  const int64_t count = std::min(most, rows.rows());
+  std::vector<int64_t> chosen(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) chosen[static_cast<size_t>(i)] = i * rows.rows() / count;
+  return chosen;
+}
+
+/// A reader with groups as small as those of depthwise convolutions: neighbouring groups are looked at side by side.
+struct GroupedOperands {
+  const InputRows* rows = nullptr;
+  std::vector<int64_t> chosen;
+  int64_t m = 0;         ///< outputs of a group
+  std::vector<float> w;  // [M, K, groups]
+};
+
 /// One group of a reader as matrices.
 struct Operands {
   int64_t n = 0;
@@ -41,16 +62,20 @@ std::vector<Operands> operands_of(const Graph& graph, const TensorReader& reader
   const InputRows& rows = *reader.rows;
   const int64_t outputs = w.shape()[static_cast<size_t>(reader.product->channel_axis)];
   const bool rows_first = reader.product->channel_axis == 0;
+  const std::vector<int64_t> chosen = chosen_rows(rows, kRows);
   std::vector<Operands> all;
   for (int64_t g = 0; g < rows.groups(); ++g) {
     const int64_t of_group = outputs / rows.groups();
     const int64_t every = (of_group + kJudges - 1) / kJudges;
-    Operands o{.n = rows.rows(), .k = rows.k(), .m = (of_group + every - 1) / every};
+    Operands o{.n = static_cast<int64_t>(chosen.size()), .k = rows.k(), .m = (of_group + every - 1) / every};
     o.x.resize(static_cast<size_t>(o.k * o.n));
     o.w.resize(static_cast<size_t>(o.k * o.m));
-    for (const int64_t sample : rows.samples()) o.half.push_back(static_cast<size_t>(sample % 2));
-    for (int64_t i = 0; i < o.n; ++i)
-      std::copy_n(rows.values().data() + (i * rows.groups() + g) * o.k, o.k, o.x.data() + i * o.k);
+    for (int64_t i = 0; i < o.n; ++i) {
+      const int64_t row = chosen[static_cast<size_t>(i)];
+      o.half.push_back(static_cast<size_t>(rows.samples()[static_cast<size_t>(row)] % 2));
+      for (int64_t c = 0; c < o.k; ++c)
+        o.x[static_cast<size_t>(i * o.k + c)] = rows.values()[static_cast<size_t>((row * o.k + c) * rows.groups() + g)];
+    }
     for (int64_t c = 0; c < o.k; ++c)
       for (int64_t m = 0; m < o.m; ++m) {
         const int64_t output = g * of_group + m * every;
@@ -59,6 +84,20 @@ std::vector<Operands> operands_of(const Graph& graph, const TensorReader& reader
     all.push_back(std::move(o));
   }
   return all;
+}
+
+GroupedOperands grouped_operands_of(const Graph& graph, const TensorReader& reader) {
+  const InputRows& rows = *reader.rows;
+  const Tensor& w = *graph.constant_of(reader.product->weights);
+  GroupedOperands o{.rows = &rows, .chosen = chosen_rows(rows, kGroupedRows)};
+  const int64_t groups = rows.groups();
+  o.m = w.size() / (groups * rows.k());
+  o.w.resize(static_cast<size_t>(w.size()));
+  for (int64_t g = 0; g < groups; ++g)
+    for (int64_t m = 0; m < o.m; ++m)
+      for (int64_t c = 0; c < rows.k(); ++c)
+        o.w[static_cast<size_t>((m * rows.k() + c) * groups + g)] = w.data<float>()[(g * o.m + m) * rows.k() + c];
+  return o;
 }
 
 /// Memory that is used again by the next trial.
@@ -102,6 +141,72 @@ Halves output_error(const Operands& o, const TensorQuantization& quantiser, cons
   return error;
 }
 
+constexpr int64_t kWidth = 64;
+using Lanes = std::array<float, kWidth>;
+
+/// output_error() of the groups from number `first` on, `count` of them.
+Halves block_error(const GroupedOperands& o, const Steps& steps, int64_t first, size_t count) {
+  const int64_t groups = o.rows->groups();
+  const int64_t k = o.rows->k();
+  std::array<std::vector<Lanes>, 2> sums{std::vector<Lanes>(static_cast<size_t>(o.m)),
+                                         std::vector<Lanes>(static_cast<size_t>(o.m))};
+  std::array<std::vector<Lanes>, 2> squares = sums;
+  Halves rows{};
+  std::vector<Lanes> d(static_cast<size_t>(k));
+  for (const int64_t row : o.chosen) {
+    const float* const x = o.rows->values().data() + row * k * groups + first;
+    for (int64_t c = 0; c < k; ++c) {
+      Lanes& lanes = d[static_cast<size_t>(c)];
+      if (count == lanes.size())
+        std::copy_n(x + c * groups, kWidth, lanes.data());
+      else
+        std::copy_n(x + c * groups, count, lanes.data());
+      for (float& v : lanes) v = steps.nearest(v) - v;
+    }
+    const auto half = static_cast<size_t>(o.rows->samples()[static_cast<size_t>(row)] % 2);
+    rows[half] += 1;
+    for (int64_t m = 0; m < o.m; ++m) {
+      Lanes e{};
+      for (int64_t c = 0; c < k; ++c) {
+        const float* const w = o.w.data() + (m * k + c) * groups + first;
+        const Lanes& lanes = d[static_cast<size_t>(c)];
+        if (count == lanes.size())
+          for (size_t i = 0; i < lanes.size(); ++i) e[i] += lanes[i] * w[i];
+        else
+          for (size_t i = 0; i < count; ++i) e[i] += lanes[i] * w[i];
+      }
+      Lanes& sum = sums[half][static_cast<size_t>(m)];
+      Lanes& square = squares[half][static_cast<size_t>(m)];
+      for (size_t i = 0; i < e.size(); ++i) {
+        sum[i] += e[i];
+        square[i] += e[i] * e[i];
+      }
+    }
+  }
+  Halves error{};
+  for (size_t h = 0; h < error.size(); ++h)
+    for (size_t m = 0; rows[h] > 0 && m < sums[h].size(); ++m)
+      for (size_t i = 0; i < count; ++i)
+        error[h] +=
+            static_cast<double>(squares[h][m][i]) / rows[h] - std::pow(static_cast<double>(sums[h][m][i]) / rows[h], 2);
+  return error;
+}
+
+Halves output_error(const GroupedOperands& o, const TensorQuantization& quantiser) {
+  const Steps steps(quantiser);
+  const int64_t groups = o.rows->groups();
+  std::vector<Halves> blocks(static_cast<size_t>((groups + kWidth - 1) / kWidth));
+  parallel_for(static_cast<int64_t>(blocks.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b)
+      blocks[static_cast<size_t>(b)] =
+          block_error(o, steps, b * kWidth, static_cast<size_t>(std::min(kWidth, groups - b * kWidth)));
+  });
+  Halves error{};
+  for (const Halves& e : blocks)
+    for (size_t h = 0; h < error.size(); ++h) error[h] += e[h];
+  return error;
+}
+
 /// The larger of the shares that the halves have of their errors in `base`.
 double worse_share(const Halves& error, const Halves& base) {
   double worse = 0;
@@ -129,19 +234,26 @@ TensorQuantization with_threshold(const TensorQuantization& first, double factor
 TensorQuantization choose_by_output(const Graph& graph, const std::vector<TensorReader>& readers,
                                     const TensorQuantization& first, float min, float max, const GramFunction& gram) {
   std::vector<Operands> operands;
-  for (const TensorReader& reader : readers)
-    for (Operands& o : operands_of(graph, reader))
-      if (o.n > 1) operands.push_back(std::move(o));
+  std::vector<GroupedOperands> grouped;
+  for (const TensorReader& reader : readers) {
+    if (reader.rows->rows() < 2) continue;
+    if (reader.rows->groups() > 1 && reader.rows->k() <= kLargestGroup) {
+      grouped.push_back(grouped_operands_of(graph, reader));
+      continue;
+    }
+    for (Operands& o : operands_of(graph, reader)) operands.push_back(std::move(o));
+  }
   Scratch scratch;
   const auto error_of = [&](const TensorQuantization& q) {
     Halves error{};
-    for (const Operands& o : operands) {
-      const Halves e = output_error(o, q, gram, scratch);
+    const auto add = [&error](const Halves& e) {
       for (size_t h = 0; h < error.size(); ++h) error[h] += e[h];
-    }
+    };
+    for (const Operands& o : operands) add(output_error(o, q, gram, scratch));
+    for (const GroupedOperands& o : grouped) add(output_error(o, q));
     return error;
   };
-  if (operands.empty() || !(max > min)) return first;
+  if ((operands.empty() && grouped.empty()) || !(max > min)) return first;
   const Halves base = error_of(first);
   TensorQuantization best = first;
   double least = kClearGain;

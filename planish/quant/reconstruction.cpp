@@ -6,16 +6,12 @@
 
 #include "planish/base/parallel.h"
 #include "planish/quant/cholesky.h"
+#include "planish/quant/grouped_reconstruction.h"
+#include "planish/quant/ridges.h"
 
 namespace planish {
 namespace {
 
-/// Part of the mean diagonal that is added to the second moments before rounding, so that inputs that never vary do not
-/// blow up the factors.
-constexpr double kDamping = 0.01;
-/// Ridges to choose from, as shares of the mean diagonal. Small layers can afford to try more of them.
-constexpr std::array kRidges{30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03};
-constexpr std::array kFewRidges{30.0, 3.0, 0.3};
 constexpr int64_t kSmallK = 200;
 
 /// Outputs that the ridge is chosen by at most, spread evenly: it is one number for all of them.
@@ -229,8 +225,11 @@ Group group_of(const InputRows& in_float, const InputRows& quantised, const Tens
   out.xq.resize(out.x.size());
   parallel_for(in_float.rows(), 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      std::copy_n(in_float.values().data() + i * stride + g * order.k, order.k, out.x.data() + i * order.k);
-      std::copy_n(quantised.values().data() + i * stride + g * order.k, order.k, out.xq.data() + i * order.k);
+      for (int64_t c = 0; c < order.k; ++c) {
+        const auto from = static_cast<size_t>(i * stride + c * in_float.groups() + g);
+        out.x[static_cast<size_t>(i * order.k + c)] = in_float.values()[from];
+        out.xq[static_cast<size_t>(i * order.k + c)] = quantised.values()[from];
+      }
     }
   });
   out.w.resize(static_cast<size_t>(out.k * out.m));
@@ -266,7 +265,17 @@ std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const Qu
   QuantisedWeights out = quantise_weights(w, product.channel_axis, true, limit);
   std::vector<double> bias(static_cast<size_t>(order.outputs));
   const bool has_bias = take_bias(graph, product, bias);
-  for (int64_t g = 0; g < in_float.groups(); ++g) {
+  const bool side_by_side = in_float.groups() > 1 && order.k <= kLargestGroup;
+  if (side_by_side)
+    reconstruct_groups({in_float,
+                        quantised,
+                        {w.data<float>(), static_cast<size_t>(w.size())},
+                        {out.scale.data<float>(), static_cast<size_t>(order.outputs)},
+                        limit,
+                        has_bias,
+                        {out.q.data<int8_t>(), static_cast<size_t>(w.size())},
+                        bias});
+  for (int64_t g = 0; !side_by_side && g < in_float.groups(); ++g) {
     Group group = group_of(in_float, quantised, w, order, g);
     const std::vector<double> mean = centre(group.x, group.k, !has_bias);
     const std::vector<double> quantised_mean = centre(group.xq, group.k, !has_bias);

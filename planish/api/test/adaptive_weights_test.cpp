@@ -120,9 +120,8 @@ TEST(EarlyRows, AreWhatALookAtTheKeptSamplesSees) {
   const auto looked =
       walk.look(graph, layers_in_one_look(graph, plan, kPatientWork), static_cast<int32_t>(graph.nodes.size()));
   ASSERT_TRUE(looked.ok()) << looked.error().message();
-  EXPECT_EQ(looked->rows.size(), static_cast<size_t>(kConvolutions));
-  expect_near(seen->rows, looked->rows);
-  expect_near(seen->more, looked->more);
+  EXPECT_EQ(looked->size(), static_cast<size_t>(kConvolutions));
+  expect_near(*seen, *looked);
 }
 
 }  // namespace

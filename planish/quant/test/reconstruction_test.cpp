@@ -4,10 +4,12 @@
 
 #include <cmath>
 #include <random>
+#include <set>
 
 #include "planish/ir/text.h"
 #include "planish/ops/op.h"
 #include "planish/quant/cholesky.h"
+#include "planish/quant/output_threshold.h"
 
 namespace planish {
 namespace {
@@ -127,6 +129,86 @@ TEST(Reconstruction, HandlesGroupsAndRefusesWhatDoesNotMatch) {
   const InputRows none(g, product_of(g));
   EXPECT_FALSE(reconstruct_weights(g, product_of(g), none, none, {}, gram_by_loops).has_value());
   EXPECT_FALSE(reconstruct_weights(g, product_of(g), rows, none, {}, gram_by_loops).has_value());
+}
+
+/// Channel `c` of an input of 20 alone, as the input of one of the convolutions that a depthwise one consists of.
+Tensor channel_of(const Tensor& x, int64_t c) {
+  Tensor out(DType::f32, {x.dim(0), 1, x.dim(2), x.dim(3)});
+  const int64_t plane = x.dim(2) * x.dim(3);
+  for (int64_t n = 0; n < x.dim(0); ++n)
+    std::copy_n(x.data<float>() + (n * x.dim(1) + c) * plane, plane, out.data<float>() + n * plane);
+  return out;
+}
+
+constexpr int64_t kChannels = 20;  // more than the lanes of one block, and no multiple of them
+
+Graph depthwise(int64_t channels) {
+  const std::string c = std::to_string(channels);
+  return *parse_text("graph \"g\" (x: f32[8," + c + ",6,6]) -> (y) {\n  const w: f32[" + c +
+                     ",1,3,3] = seed(1)\n  const b: f32[" + c + "] = seed(2)\n  y = Conv(x, w, b) {group = " + c +
+                     ", pads = [1, 1, 1, 1]} @conv1\n}\n");
+}
+
+Graph one_channel_of(const Graph& g, int64_t c) {
+  Graph one = depthwise(1);
+  Tensor w(DType::f32, {1, 1, 3, 3});
+  std::copy_n(g.constant_of(g.nodes[0].inputs[1])->data<float>() + c * 9, 9, w.data<float>());
+  one.value(one.nodes[0].inputs[1]).constant = w;
+  one.value(one.nodes[0].inputs[2]).constant =
+      Tensor::from_f32(std::vector<float>{g.constant_of(g.nodes[0].inputs[2])->data<float>()[c]});
+  return one;
+}
+
+TEST(Reconstruction, GroupsSideBySideGiveWhatEachOfThemGives) {
+  const Graph g = depthwise(kChannels);
+  const Tensor x = seeded_tensor(DType::f32, {8, kChannels, 6, 6}, 3, -1, 1);
+  const TensorQuantization q{.scale = 0.05F};
+  const auto made = reconstruct_weights(g, product_of(g), rows_of(g, x), rows_of(g, coarse(x, q)), {}, gram_by_loops);
+  ASSERT_TRUE(made.has_value());
+  int64_t other = 0;
+  for (int64_t c = 0; c < kChannels; ++c) {
+    const Graph one = one_channel_of(g, c);
+    const Tensor part = channel_of(x, c);
+    const auto alone =
+        reconstruct_weights(one, product_of(one), rows_of(one, part), rows_of(one, coarse(part, q)), {}, gram_by_loops);
+    ASSERT_TRUE(alone.has_value());
+    for (int64_t i = 0; i < 9; ++i) other += made->q.at(c * 9 + i) != alone->q.at(i) ? 1 : 0;
+    EXPECT_NEAR(made->bias->at(c), alone->bias->at(0), 1e-3) << c;
+  }
+  EXPECT_LE(other, 2);  // of 180: single precision may fall to the other side of a half
+}
+
+/// The same convolution without groups: zeros where other channels are.
+Graph without_groups(const Graph& g) {
+  Graph dense = g;
+  const Tensor& w = *g.constant_of(g.nodes[0].inputs[1]);
+  Tensor all(DType::f32, {kChannels, kChannels, 3, 3});
+  for (int64_t c = 0; c < kChannels; ++c)
+    std::copy_n(w.data<float>() + c * 9, 9, all.data<float>() + (c * kChannels + c) * 9);
+  dense.value(dense.nodes[0].inputs[1]).constant = all;
+  dense.nodes[0].attrs.erase("group");
+  return dense;
+}
+
+TEST(ChooseByOutput, JudgesGroupsSideBySideAsOneConvolution) {
+  const Graph g = depthwise(kChannels);
+  const Graph dense = without_groups(g);
+  Tensor x = seeded_tensor(DType::f32, {8, kChannels, 6, 6}, 3, -1, 1);
+  for (int64_t i = 0; i < x.size(); i += 97) x.data<float>()[i] *= 30;  // a threshold has something to weigh
+  InputRows rows(g, product_of(g));
+  InputRows dense_rows(dense, product_of(dense));
+  rows.add(x.data<float>(), x.shape(), Layout::row_major, 10);
+  dense_rows.add(x.data<float>(), x.shape(), Layout::row_major, 10);
+  ASSERT_LE(rows.rows(), 256);  // all are looked at
+  const QuantisedProduct product = product_of(g);
+  std::set<float> scales;
+  for (const float scale : {0.3F / 127, 1.0F / 127, 3.0F / 127, 20.0F / 127}) {
+    const TensorQuantization first{.scale = scale};
+    const auto grouped = choose_by_output(g, {{&product, &rows}}, first, -30, 30, gram_by_loops);
+    EXPECT_EQ(grouped, choose_by_output(dense, {{&product, &dense_rows}}, first, -30, 30, gram_by_loops)) << scale;
+    scales.insert(grouped.scale / scale);
+  }
+  EXPECT_GT(scales.size(), 1U);  // not always the first
 }
 
 TEST(InputRows, SeesTheSameWindowsInEveryLayoutAndLeavesOutWhatIsNotFinite) {
