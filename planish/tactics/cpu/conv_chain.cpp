@@ -363,6 +363,6 @@ constinit const Tactic kCpuConvChain{.id = "cpu.conv_chain",
                                      .prepare = prepare,
                                      .unpack = unpack,
                                      .packs = Tactic::kSeveral,
-                                     .version = 2};
+                                     .version = 3};
 
 }  // namespace planish

@@ -261,6 +261,6 @@ constinit const Tactic kCpuPanelConv{.id = "cpu.panel_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .version = 2};
+                                     .version = 3};
 
 }  // namespace planish

@@ -436,6 +436,7 @@ constinit const Tactic kCpuSqueezeExcite{.id = "cpu.squeeze_excite",
                                          .pack = pack,
                                          .prepare = prepare,
                                          .unpack = unpack,
-                                         .packs = Tactic::kSeveral};
+                                         .packs = Tactic::kSeveral,
+                                         .version = 2};
 
 }  // namespace planish

@@ -12,6 +12,13 @@
 namespace planish::kernels {
 namespace {
 
+/// Vectors of half as many floats, where sums in them take less time than in whole ones; without a specialisation whole
+/// vectors stand for them.
+template <typename S>
+struct HalfOf : S {
+  PLANISH_INLINE static typename S::F widened(typename S::F x) { return x; }
+};
+
 /// S: vectors of base/simd. kMost...: pixels per step for panels of 1, 2, ... vectors, as many as the sums' registers
 /// allow.
 template <typename S, int... kMost>
@@ -33,11 +40,16 @@ struct PanelConv {
     int64_t r_begin, r_end, s_begin, s_end;
   };
 
-  template <int kRows, int kCols>
+  /// kHalf: of the last vector only the lower half exists, whose sums take half vectors.
+  template <int kRows, int kCols, bool kHalf>
   PLANISH_INLINE static void accumulate(const PanelConvProblem& p, const Run& run, const float* weights,
                                         F (&acc)[kRows][kCols]) {
     using simd::unroll;
+    using H = HalfOf<S>;
     constexpr int64_t kStep = int64_t{kCols} * W;
+    constexpr int kWhole = kHalf ? kCols - 1 : kCols;
+    typename H::F half[kRows];
+    unroll<kRows>([&](auto i) __attribute__((always_inline)) { half[i] = H::set1(0.0F); });
     const int64_t advance = p.stride_w * p.x_pixel;
     // Three pixels share a pointer: they lie `advance` apart, which addressing modes multiply by 1 and 2 for free.
     constexpr int kPointers = (kRows + 2) / 3;
@@ -51,43 +63,48 @@ struct PanelConv {
           const int64_t numbers = piece + 1 < p.chunks ? p.chunk : p.last_chunk;
           for (int64_t k = 0; k < numbers; ++k) {
             F b[kCols];
-            unroll<kCols>([&](auto c) __attribute__((always_inline)) { b[c] = S::load(w + c * W); });
+            unroll<kWhole>([&](auto c) __attribute__((always_inline)) { b[c] = S::load(w + c * W); });
+            const auto half_b = H::load(kHalf ? w + kWhole * W : w);
             w += kStep;
             unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-              const F a = S::set1(pixel[i / 3][i % 3 * advance]);
-              unroll<kCols>([&](auto c) __attribute__((always_inline)) { acc[i][c] = S::fma(a, b[c], acc[i][c]); });
+              const float* at = pixel[i / 3] + i % 3 * advance;
+              const F a = S::set1(*at);
+              unroll<kWhole>([&](auto c) __attribute__((always_inline)) { acc[i][c] = S::fma(a, b[c], acc[i][c]); });
+              if constexpr (kHalf) half[i] = H::fma(H::set1(*at), half_b, half[i]);
             });
             unroll<kPointers>([&](auto i) __attribute__((always_inline)) { ++pixel[i]; });
           }
         }
       }
+    if constexpr (kHalf)
+      unroll<kRows>([&](auto i) __attribute__((always_inline)) { acc[i][kWhole] = H::widened(half[i]); });
   }
 
-  template <int kRows, int kCols>
+  template <int kRows, int kCols, bool kHalf>
   static void tile(const PanelConvProblem& p, const Run& run, int64_t vector, const float* weights,
                    const FloatEpilogue& e) {
     F acc[kRows][kCols];
     simd::unroll<kRows>([&](auto i) __attribute__((always_inline)) {
       simd::unroll<kCols>([&](auto c) __attribute__((always_inline)) { acc[i][c] = S::set1(0.0F); });
     });
-    accumulate<kRows, kCols>(p, run, weights, acc);
+    accumulate<kRows, kCols, kHalf>(p, run, weights, acc);
     // Padding filters of whole vectors are stored too.
     const int64_t exist = p.whole_vectors ? int64_t{kCols} * W : p.filters - vector * W;
     FloatTile<S>::template finish<kRows, kCols>(e, vector * W, {run.y, run.residual, p.y_pixel, p.y_vector, exist},
                                                 acc);
   }
 
-  template <int kRows, int kCols>
+  template <int kRows, int kCols, bool kHalf>
   static void tile_of(int64_t rows, const PanelConvProblem& p, const Run& run, int64_t vector, const float* weights,
                       const FloatEpilogue& e) {
     if constexpr (kRows > 0) {
-      if (rows == kRows) return tile<kRows, kCols>(p, run, vector, weights, e);
-      return tile_of<kRows - 1, kCols>(rows, p, run, vector, weights, e);
+      if (rows == kRows) return tile<kRows, kCols, kHalf>(p, run, vector, weights, e);
+      return tile_of<kRows - 1, kCols, kHalf>(rows, p, run, vector, weights, e);
     }
   }
 
   /// A whole line, or a part of it: pixels [j, end) of output line `i`.
-  template <int kCols>
+  template <int kCols, bool kHalf>
   PLANISH_INLINE static void line(const PanelConvProblem& p, int64_t image, int64_t i, int64_t j, int64_t end,
                                   int64_t vector, const float* x, const float* weights, const FloatEpilogue& e,
                                   float* y) {
@@ -102,7 +119,7 @@ struct PanelConv {
       run.x = line + (j * p.stride_w - p.pad_left) * p.x_pixel;
       run.y = y + at;
       run.residual = e.residual != nullptr ? e.residual + at : nullptr;
-      tile_of<kMostRows, kCols>(count, p, run, vector, weights, e);
+      tile_of<kMostRows, kCols, kHalf>(count, p, run, vector, weights, e);
       j += count;
     };
     const auto border = [&](int64_t until) __attribute__((always_inline)) {
@@ -139,19 +156,28 @@ struct PanelConv {
     end = fit < taps ? fit : taps;
   }
 
+  template <int kCols, bool kHalf>
+  static void lines(const PanelConvProblem& p, const PanelConvPart& part, const float* x, const float* weights,
+                    const FloatEpilogue& e, float* y) {
+    const int64_t last = part.pixel + part.pixels;
+    for (int64_t at = part.pixel; at < last;) {
+      const int64_t i = at / p.out_w;
+      const int64_t j = at % p.out_w;
+      const int64_t end = last - at < p.out_w - j ? j + last - at : p.out_w;
+      line<kCols, kHalf>(p, i / p.out_h, i % p.out_h, j, end, part.vector, x, weights, e, y);
+      at += end - j;
+    }
+  }
+
   template <int kCols>
   static void columns_of(const PanelConvProblem& p, const PanelConvPart& part, const float* x, const float* weights,
                          const FloatEpilogue& e, float* y) {
     if constexpr (kCols > 0) {
       if (part.vectors != kCols) return columns_of<kCols - 1>(p, part, x, weights, e, y);
-      const int64_t last = part.pixel + part.pixels;
-      for (int64_t at = part.pixel; at < last;) {
-        const int64_t i = at / p.out_w;
-        const int64_t j = at % p.out_w;
-        const int64_t end = last - at < p.out_w - j ? j + last - at : p.out_w;
-        line<kCols>(p, i / p.out_h, i % p.out_h, j, end, part.vector, x, weights, e, y);
-        at += end - j;
-      }
+      if constexpr (HalfOf<S>::kLanes < W)
+        if (p.filters - (part.vector + kCols - 1) * W <= HalfOf<S>::kLanes)
+          return lines<kCols, true>(p, part, x, weights, e, y);
+      lines<kCols, false>(p, part, x, weights, e, y);
     }
   }
 

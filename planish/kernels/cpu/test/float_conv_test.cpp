@@ -24,6 +24,8 @@ struct Case {
 constexpr Case kDense[] = {
     {"one_tap", 32, 48, 5, 7, 1, 1, 0, PointwiseOp::relu},
     {"cut_vector", 13, 19, 6, 6, 1, 1, 0, PointwiseOp::swish},
+    {"half_vector", 16, 24, 5, 13, 1, 1, 0, PointwiseOp::clip, true},
+    {"window_and_half", 8, 40, 6, 15, 3, 1, 1, PointwiseOp::relu},
     {"window", 16, 80, 9, 31, 3, 1, 1, PointwiseOp::hard_swish},
     {"strided", 24, 64, 11, 13, 3, 2, 1, PointwiseOp::sigmoid},
     {"residual", 16, 33, 8, 8, 3, 1, 1, PointwiseOp::relu, true},
