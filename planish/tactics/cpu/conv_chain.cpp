@@ -1,5 +1,6 @@
 // planish.Chain of convolutions of one pixel around a depthwise one (an inverted residual, or a part of it), by row
-// bands: what they hand on stays in the second-level cache.
+// bands. Within a band one panel of vectors of the expanded image is made and filtered after the other, so that it
+// never leaves the second-level cache, nor does what is handed on to the last convolution.
 
 #include <fmt/format.h>
 
@@ -162,7 +163,8 @@ class ChainRunner final : public Kernel {
     const int64_t width = panel_.width;
     if (has_expand_) {
       expand_ = Pointwise(panel_, PLANISH_TRY(panel_conv_problem(parts.expand->view, width)));
-      expand_.p.y_vector = kept_rows_ * d_.in_w * width;
+      cut_steps();
+      expand_.p.y_vector = kept_rows_ * row_floats_;
     }
     if (has_project_) {
       project_ = Pointwise(panel_, PLANISH_TRY(panel_conv_problem(parts.project->view, width)));
@@ -172,7 +174,7 @@ class ChainRunner final : public Kernel {
   }
 
   [[nodiscard]] size_t workspace_bytes() const override {
-    return static_cast<size_t>(slots_ * (expanded_floats_ + handed_floats_)) * sizeof(float);
+    return static_cast<size_t>(slots_ * slot_floats()) * sizeof(float);
   }
   [[nodiscard]] std::string detail() const override {
     return fmt::format("{}+{}, {} rows at a time", depthwise_.name, panel_.name, band_);
@@ -189,7 +191,7 @@ class ChainRunner final : public Kernel {
     auto* workspace = host_ptr<float>(b.workspace);
     parallel_for(slots_, 1, [&](int64_t begin, int64_t end) {
       for (int64_t slot = begin; slot < end; ++slot) {
-        const Run run{x, y, workspace + slot * (expanded_floats_ + handed_floats_), weights.data(), epilogues.data()};
+        const Run run{x, y, workspace + slot * slot_floats(), weights.data(), epilogues.data()};
         const int64_t last = images_ * d_.out_h * (slot + 1) / slots_;
         for (int64_t at = images_ * d_.out_h * slot / slots_; at < last;) {
           const int64_t row = at % d_.out_h;
@@ -211,82 +213,143 @@ class ChainRunner final : public Kernel {
     const FloatEpilogue* epilogues;
   };
 
-  /// Bands as high as the second-level cache allows for what is handed on.
+  /// Rows [from, until) of the expanded image, or nothing.
+  struct Rows {
+    int64_t from = 0;
+    int64_t until = 0;
+  };
+
+  [[nodiscard]] int64_t slot_floats() const { return expanded_floats_ + halo_floats_ + handed_floats_; }
+
+  /// Bands as high as the second-level cache allows for what is handed on to the last convolution. Without one in front
+  /// the bands are lower: the image that they read has to stay too.
   void cut(int threads) {
     const int64_t rows = images_ * d_.out_h;
     slots_ = std::min<int64_t>(threads, rows);
     const int64_t share = std::min(d_.out_h, (rows + slots_ - 1) / slots_);
     const int64_t width = depthwise_.width * vectors_;
-    const auto kept = [this](int64_t band) { return (band - 1) * d_.stride_h + reach(); };
-    const auto floats = [&](int64_t band) {
-      return width * ((has_expand_ ? kept(band) * d_.in_w : 0) + (has_project_ ? band * d_.out_w : 0));
-    };
-    const int64_t cached = cpu_features().l2_bytes / 2 / static_cast<int64_t>(sizeof(float));
+    row_floats_ = d_.in_w * depthwise_.width;
     band_ = share;
-    while (band_ > 1 && floats(band_) > cached) --band_;
-    const int64_t bands = (share + band_ - 1) / band_;
-    band_ = (share + bands - 1) / bands;
-    kept_rows_ = kept(band_);
-    expanded_floats_ = has_expand_ ? width * kept_rows_ * d_.in_w : 0;
-    handed_floats_ = has_project_ ? width * band_ * d_.out_w : 0;
+    if (has_project_) {
+      const int64_t cached = cpu_features().l2_bytes / (has_expand_ ? 2 : 8) / static_cast<int64_t>(sizeof(float));
+      band_ = std::clamp<int64_t>(cached / (width * d_.out_w), 1, share);
+      const int64_t bands = (share + band_ - 1) / band_;
+      band_ = (share + bands - 1) / bands;
+      handed_floats_ = width * band_ * d_.out_w;
+    }
+    if (has_expand_ && band_ < share) halo_floats_ = vectors_ * halo_rows() * row_floats_;
   }
 
-  /// Rows of the depthwise convolution's input that one output row looks at.
+  /// Within a band the expanded image is made and filtered one panel of vectors after the other, as many rows of it at
+  /// a time as stay in the second-level cache beside the rest.
+  void cut_steps() {
+    const int64_t cached = cpu_features().l2_bytes / 5 / static_cast<int64_t>(sizeof(float));
+    const int64_t vectors = std::min(panel_.vectors, vectors_);
+    step_ = band_;
+    while (step_ > 1 && vectors * kept(step_) * row_floats_ > cached) --step_;
+    kept_rows_ = kept(step_);
+    expanded_floats_ = vectors * kept_rows_ * row_floats_;
+  }
+
+  /// Rows of the depthwise convolution's input that one output row looks at, that `rows` of them do, and that bands
+  /// have in common.
   [[nodiscard]] int64_t reach() const { return (d_.kernel_h - 1) * d_.dilation_h + 1; }
+  [[nodiscard]] int64_t kept(int64_t rows) const { return (rows - 1) * d_.stride_h + reach(); }
+  [[nodiscard]] int64_t halo_rows() const { return std::max<int64_t>(0, reach() - d_.stride_h); }
+
+  /// The input rows that output rows [row, row + count) look at.
+  [[nodiscard]] Rows looked_at(int64_t row, int64_t count) const {
+    const int64_t from = std::clamp<int64_t>(row * d_.stride_h - d_.pad_top, 0, d_.in_h);
+    return {from, std::clamp<int64_t>((row + count - 1) * d_.stride_h - d_.pad_top + reach(), from, d_.in_h)};
+  }
 
   void run_rows(const Run& run, int64_t image, int64_t first_row, int64_t rows) const {
-    int64_t have = 0;   // first input row in the buffer
-    int64_t until = 0;  // behind the last
-    for (int64_t row = first_row; row < first_row + rows; row += band_) {
-      const int64_t count = std::min(band_, first_row + rows - row);
-      const int64_t from = std::clamp<int64_t>(row * d_.stride_h - d_.pad_top, 0, d_.in_h);
-      const int64_t to = std::clamp<int64_t>((row + count - 1) * d_.stride_h - d_.pad_top + reach(), from, d_.in_h);
-      if (has_expand_) expand_rows(run, image, from, to, row != first_row, have, until);
-      filter_rows(run, image, row, count, from, to);
+    Rows halo;
+    const int64_t last = first_row + rows;
+    for (int64_t row = first_row; row < last; row += band_) {
+      const int64_t count = std::min(band_, last - row);
+      if (has_expand_) {
+        const Rows next = row + count < last ? looked_at(row + count, 1) : Rows{d_.in_h, d_.in_h};
+        Rows made;
+        for (int64_t i = 0; i < expand_.panels.count; ++i)
+          made = expand_and_filter(run, image, {row, row + count}, i, halo, next.from);
+        halo = {std::clamp(next.from, made.from, made.until), made.until};
+      } else {
+        const Rows in = looked_at(row, count);
+        const float* x = run.x + image * x_image_ + in.from * d_.x_row;
+        for (int64_t v = 0; v < vectors_; ++v) filter(run, image, {row, row + count}, row, in, v, x + v * d_.x_vector);
+      }
       if (has_project_) project_rows(run, image, row, count);
     }
   }
 
-  /// Input rows [from, to) of the depthwise convolution into the buffer, of which it may have the first already.
-  void expand_rows(const Run& run, int64_t image, int64_t from, int64_t to, bool again, int64_t& have,
-                   int64_t& until) const {
-    const int64_t row_floats = d_.in_w * depthwise_.width;
-    int64_t ready = again ? std::max<int64_t>(0, until - from) : 0;
-    if (ready > 0 && from > have)
-      for (int64_t v = 0; v < vectors_; ++v) {
-        float* plane = run.workspace + v * kept_rows_ * row_floats;
-        std::copy_n(plane + (from - have) * row_floats, ready * row_floats, plane);
-      }
-    have = from;
-    until = to;
-    if (from + ready >= to) return;
-    const float* x = run.x + image * x_image_ + (from + ready) * d_.in_w * expand_.p.x_pixel;
-    expand_.run(panel_, (to - from - ready) * d_.in_w, x, run.weights[0], run.epilogues[0],
-                run.workspace + ready * row_floats);
+  /// A band of one panel of vectors. What `halo` says is there from the band before, and the rows from `next` on are
+  /// left for the one behind. Returns the rows of the expanded image that were made last.
+  Rows expand_and_filter(const Run& run, int64_t image, Rows band, int64_t panel, Rows halo, int64_t next) const {
+    const int64_t vector = expand_.panels.begin(panel);
+    const int64_t vectors = expand_.panels.begin(panel + 1) - vector;
+    const int64_t plane = kept_rows_ * row_floats_;
+    float* expanded = run.workspace;
+    float* left = run.workspace + expanded_floats_ + vector * halo_rows() * row_floats_;
+    const auto each_vector = [&](auto f) {
+      for (int64_t v = 0; v < vectors; ++v) f(expanded + v * plane, left + v * halo_rows() * row_floats_);
+    };
+    Rows have = halo;
+    each_vector([&](float* to, const float* from) { std::copy_n(from, (halo.until - halo.from) * row_floats_, to); });
+    for (int64_t row = band.from; row < band.until; row += step_) {
+      const int64_t until = std::min(row + step_, band.until);
+      const Rows in = looked_at(row, until - row);
+      const int64_t ready = std::max<int64_t>(0, have.until - in.from);
+      if (ready > 0 && in.from > have.from)
+        each_vector([&](float* to, const float*) {
+          std::copy_n(to + (in.from - have.from) * row_floats_, ready * row_floats_, to);
+        });
+      have = in;
+      if (in.from + ready < in.until)
+        expand(run, image, {in.from + ready, in.until}, panel, expanded + ready * row_floats_);
+      for (int64_t v = 0; v < vectors; ++v)
+        filter(run, image, {row, until}, band.from, in, vector + v, expanded + v * plane);
+    }
+    const int64_t from = std::clamp(next, have.from, have.until);
+    if (from < have.until)
+      each_vector([&](const float* made, float* to) {
+        std::copy_n(made + (from - have.from) * row_floats_, (have.until - from) * row_floats_, to);
+      });
+    return have;
   }
 
-  void filter_rows(const Run& run, int64_t image, int64_t row, int64_t count, int64_t from, int64_t to) const {
+  /// Rows `rows` of one panel of the expanded image.
+  void expand(const Run& run, int64_t image, Rows rows, int64_t panel, float* to) const {
+    const int64_t vector = expand_.panels.begin(panel);
+    PanelConvProblem p = expand_.p;
+    FloatEpilogue e = run.epilogues[0];
+    p.in_h = p.out_h = 1;
+    p.in_w = p.out_w = (rows.until - rows.from) * d_.in_w;
+    p.filters -= vector * panel_.width;
+    if (e.bias != nullptr) e.bias += vector * panel_.width;
+    panel_.run(p, {0, p.out_w, 0, expand_.panels.begin(panel + 1) - vector},
+               run.x + image * x_image_ + rows.from * d_.in_w * p.x_pixel,
+               run.weights[0] + vector * expand_.panel_floats, e, to);
+  }
+
+  /// Output rows `rows` of one vector from the input rows `in` at `x`; `band` is the first row of what is handed on.
+  void filter(const Run& run, int64_t image, Rows rows, int64_t band, Rows in, int64_t vector, const float* x) const {
     const int64_t width = depthwise_.width;
+    const size_t k = has_expand_ ? 1 : 0;
     DepthwiseProblem d = d_;
-    FloatEpilogue e = run.epilogues[has_expand_ ? 1 : 0];
-    d.in_h = to - from;
-    d.out_h = count;
-    d.pad_top = from - (row * d_.stride_h - d_.pad_top);
-    const float* x = run.x + image * x_image_ + from * d.x_row;
-    if (has_expand_) {
-      x = run.workspace;
-      d.x_vector = kept_rows_ * d.in_w * width;
-    }
-    float* y = run.workspace + expanded_floats_;
-    if (has_project_) {
-      d.y_vector = band_ * d.out_w * width;
-    } else {
-      const int64_t offset = image * y_image_ + row * d.y_row;
+    FloatEpilogue e = run.epilogues[k];
+    d.in_h = in.until - in.from;
+    d.out_h = rows.until - rows.from;
+    d.pad_top = in.from - (rows.from * d_.stride_h - d_.pad_top);
+    d.channels -= vector * width;
+    if (e.bias != nullptr) e.bias += vector * width;
+    float* y = run.workspace + expanded_floats_ + halo_floats_ + (vector * band_ + rows.from - band) * d.out_w * width;
+    if (!has_project_) {
+      const int64_t offset = image * y_image_ + vector * d.y_vector + rows.from * d.y_row;
       y = run.y + offset;
       if (e.residual != nullptr) e.residual += offset;
     }
-    for (int64_t v = 0; v < vectors_; ++v)
-      depthwise_.run(d, {0, v, 0, count}, x, run.weights[has_expand_ ? 1 : 0], e, y);
+    depthwise_.run(d, {0, 0, 0, d.out_h}, x, run.weights[k] + vector * d.kernel_h * d.kernel_w * width, e, y);
   }
 
   void project_rows(const Run& run, int64_t image, int64_t row, int64_t count) const {
@@ -294,7 +357,8 @@ class ChainRunner final : public Kernel {
     FloatEpilogue e = run.epilogues[k];
     const int64_t offset = image * y_image_ + row * d_.out_w * project_.p.y_pixel;
     if (e.residual != nullptr) e.residual += offset;
-    project_.run(panel_, count * d_.out_w, run.workspace + expanded_floats_, run.weights[k], e, run.y + offset);
+    project_.run(panel_, count * d_.out_w, run.workspace + expanded_floats_ + halo_floats_, run.weights[k], e,
+                 run.y + offset);
   }
 
   const PanelConvKernel& panel_;
@@ -311,9 +375,12 @@ class ChainRunner final : public Kernel {
   int64_t x_image_ = 0;
   int64_t y_image_ = 0;
   int64_t slots_ = 1;
-  int64_t band_ = 1;       ///< output rows at a time
-  int64_t kept_rows_ = 1;  ///< rows of the depthwise convolution's input that they look at
+  int64_t band_ = 1;        ///< output rows of all vectors at a time
+  int64_t step_ = 1;        ///< of those, rows of one panel of vectors at a time
+  int64_t kept_rows_ = 1;   ///< rows of the expanded image that a step looks at
+  int64_t row_floats_ = 0;  ///< of one vector of it
   int64_t expanded_floats_ = 0;
+  int64_t halo_floats_ = 0;  ///< its rows that the next band looks at too
   int64_t handed_floats_ = 0;
 };
 
@@ -363,6 +430,6 @@ constinit const Tactic kCpuConvChain{.id = "cpu.conv_chain",
                                      .prepare = prepare,
                                      .unpack = unpack,
                                      .packs = Tactic::kSeveral,
-                                     .version = 3};
+                                     .version = 4};
 
 }  // namespace planish

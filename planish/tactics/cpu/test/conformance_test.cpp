@@ -23,6 +23,19 @@ const ConformanceCase kChain[] = {
      "\"planish.FusedConv 5 2\", \"planish.FusedConv 6 3 4\"], s0_activation = \"HardSwish\", s1_strides = [2,2], "
      "s1_group = 72, s1_pads = [2,2,2,2]} @c\n}",
      "cpu.conv_chain"},
+    {"inverted_residual_in_several_bands",
+     "graph \"g\" (x: f32[1,16,56,40]) -> (y) {\n const w0: f32[256,16,1,1] = seed(1)\n"
+     " const b0: f32[256] = seed(2)\n const w1: f32[256,1,3,3] = seed(3)\n const b1: f32[256] = seed(4)\n"
+     " const w2: f32[24,256,1,1] = seed(5)\n y = planish.Chain(x, w0, b0, w1, b1, w2) {steps = "
+     "[\"planish.FusedConv 0 1 2\", \"planish.FusedConv 6 3 4\", \"planish.FusedConv 7 5\"], "
+     "s0_activation = \"Relu\", s1_group = 256, s1_pads = [1,1,1,1]} @c\n}",
+     "cpu.conv_chain"},
+    {"expand_and_depthwise_in_steps",
+     "graph \"g\" (x: f32[1,8,80,80]) -> (y) {\n const w0: f32[72,8,1,1] = seed(1)\n"
+     " const w1: f32[72,1,5,5] = seed(3)\n const b1: f32[72] = seed(4)\n"
+     " y = planish.Chain(x, w0, w1, b1) {steps = [\"planish.FusedConv 0 1\", \"planish.FusedConv 4 2 3\"], "
+     "s0_activation = \"HardSwish\", s1_strides = [2,2], s1_group = 72, s1_pads = [2,2,2,2]} @c\n}",
+     "cpu.conv_chain"},
     {"expand_and_depthwise",
      "graph \"g\" (x: f32[1,32,40,33]) -> (y) {\n const w0: f32[64,32,1,1] = seed(1)\n"
      " const w1: f32[64,1,3,3] = seed(3)\n y = planish.Chain(x, w0, w1) {steps = [\"planish.FusedConv 0 1\", "
