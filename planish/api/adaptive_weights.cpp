@@ -102,6 +102,25 @@ PlacementPlan plan_before(const PlacementPlan& plan, int32_t node) {
   return before;
 }
 
+/// Quantisers of the tensors that nodes from number `node` on read in quantised form alone.
+Quantisers read_as_bytes(const Graph& graph, const PlacementPlan& plan, int32_t node) {
+  std::set<ValueId> in_float;
+  for (auto n = static_cast<size_t>(node); n < graph.nodes.size(); ++n)
+    for (size_t slot = 0; slot < graph.nodes[n].inputs.size(); ++slot) {
+      const ValueId v = graph.nodes[n].inputs[slot];
+      const auto uses = plan.tensors.find(v);
+      const bool quantised =
+          uses != plan.tensors.end() && std::ranges::any_of(uses->second, [&](const QuantisedUse& use) {
+            return static_cast<size_t>(use.node) == n && use.slot == slot;
+          });
+      if (!quantised) in_float.insert(v);
+    }
+  Quantisers found;
+  for (const auto& [v, quantiser] : plan.quantisers)
+    if (!in_float.contains(v)) found.emplace(graph.value(v).name, quantiser);
+  return found;
+}
+
 /// Tensors of the plan with the products that read them, in the order of the graph.
 std::vector<LayerRows> readers_of(const Graph& graph, const PlacementPlan& plan, double work) {
   std::vector<LayerRows> layers;
@@ -208,7 +227,8 @@ Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan&
     }
     const int32_t here = stages[s].front().product->node;
     Graph behind = PLANISH_TRY(place_qdq(graph, plan_before(plan, here), weights));
-    RowsByNode quantised = PLANISH_TRY(quantised_walk.look(std::move(behind), stages[s], here));
+    RowsByNode quantised =
+        PLANISH_TRY(quantised_walk.look(std::move(behind), stages[s], here, read_as_bytes(graph, plan, here)));
     for (const LayerRows& layer : stages[s]) {
       const int32_t node = layer.product->node;
       const auto quantiser = plan.quantisers.find(layer.product->input);

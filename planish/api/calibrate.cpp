@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
+#include <deque>
 #include <set>
 
 #include "planish/api/adaptive_weights.h"
@@ -27,23 +29,24 @@ namespace {
 /// Scale of a tensor that was zero in all data: one step is far above any rounding error and far below any signal.
 constexpr float kZeroTensorScale = 1.0F / 127;
 
-/// What was seen of every tensor. A run that fails half way leaves no trace.
+/// What one worker saw of every tensor. A run that fails half way leaves no trace.
 class Statistics {
  public:
   using Map = std::map<std::string, TensorStatistics, std::less<>>;
 
   void begin_run() { touched_.clear(); }
-  void add(std::string_view name, const TensorDesc& desc, const float* data) {
+  void add(std::string_view name, const TensorDesc& desc, const float* data, int64_t first_sample, int64_t samples) {
     auto it = seen_.find(name);
     if (it == seen_.end()) it = seen_.emplace(std::string(name), TensorStatistics{}).first;
     if (touched_.insert(it->first).second) before_[it->first] = it->second;
-    it->second.add(data, desc.shape, desc.layout);
+    it->second.add(data, desc.shape, desc.layout, first_sample, samples);
   }
   void undo_run() {
     for (const std::string_view name : touched_) seen_.find(name)->second = before_.find(name)->second;
     touched_.clear();
   }
-  [[nodiscard]] const Map& all() const { return seen_; }
+  /// Takes everything out.
+  Map take() { return std::move(seen_); }
 
  private:
   Map seen_;
@@ -164,6 +167,115 @@ std::optional<int64_t> sample_count(const CalibrationSource& source, const Calib
   return all && options.max_samples >= 0 ? std::min(*all, options.max_samples) : all;
 }
 
+/// A batch with data of its own.
+struct OwnBatch {
+  std::vector<Tensor> tensors;
+  CalibrationBatch batch;
+
+  explicit OwnBatch(const CalibrationBatch& of) : batch(of) {
+    for (auto& [name, given] : batch.inputs) {
+      Tensor& copy = tensors.emplace_back(given.dtype, given.dims);
+      std::memcpy(copy.raw(), given.data.data(), given.data.size());
+      given.data = {static_cast<const std::byte*>(std::as_const(copy).raw()), given.data.size()};
+    }
+  }
+};
+
+/// The walk through the data: the network runs over it, and is looked at by statistics and for rows.
+class Collector {
+ public:
+  Collector(const Graph& graph, ObservedNetwork& network, SampleWalk& walk, KeptSamples& kept, EarlyRows* early,
+            std::optional<int64_t> total)
+      : graph_(graph),
+        network_(network),
+        walk_(walk),
+        kept_(kept),
+        early_(early),
+        total_(total),
+        statistics_(static_cast<size_t>(network.most_workers())) {}
+
+  Status run() {
+    while (PLANISH_TRY(gather())) {
+      if (const Status ran = run_round(round_); ran.ok()) continue;
+      // Batch by batch, to see which of them it is.
+      for (const CalibrationBatch& batch : std::vector(round_))
+        if (const Status ran = run_round({&batch, 1}); !ran.ok()) PLANISH_TRY(walk_.failed(batch, ran.error()));
+      if (walk_.has_parts())
+        for (OwnBatch& own : own_) parts_of_.push_back(std::move(own));
+    }
+    return walk_.check_share(true);
+  }
+
+  Statistics::Map statistics() {
+    Statistics::Map all = statistics_.front().take();
+    for (size_t w = 1; w < statistics_.size(); ++w)
+      for (auto& [name, s] : statistics_[w].take()) all[name].merge(s);
+    return all;
+  }
+
+ private:
+  /// Takes so many batches that every worker has some pieces; false at the end of the data.
+  Result<bool> gather() {
+    if (!walk_.has_parts()) parts_of_.clear();
+    round_.clear();
+    own_.clear();
+    const auto wanted = static_cast<size_t>(network_.most_workers()) * kPiecesOfWorker;
+    for (size_t pieces = 0; pieces < wanted;) {
+      const auto batch = PLANISH_TRY(walk_.next(graph_));
+      if (!batch) break;
+      pieces += network_.pieces_of(*batch).size();
+      if (pieces >= wanted && round_.empty()) {
+        round_.push_back(*batch);  // nobody asks for another one while it runs
+        break;
+      }
+      own_.emplace_back(*batch);
+      round_.push_back(own_.back().batch);
+    }
+    return !round_.empty();
+  }
+
+  Status run_round(std::span<const CalibrationBatch> batches) {
+    std::vector<int64_t> first_sample;
+    int64_t samples = samples_;
+    for (const CalibrationBatch& batch : batches) {
+      first_sample.push_back(samples);
+      samples += std::max<int64_t>(batch.samples, 1);
+    }
+    for (Statistics& s : statistics_) s.begin_run();
+    if (early_ != nullptr) early_->begin(batches, network_, total_, kept_);
+    const auto show = [&](const Piece& piece, std::string_view name, const TensorDesc& desc, const float* data) {
+      if (early_ != nullptr) early_->show(piece, name, desc, data);
+      statistics_[static_cast<size_t>(piece.worker)].add(name, desc, data, first_sample[piece.batch] + piece.first,
+                                                         std::max<int64_t>(piece.rows, 1));
+    };
+    if (Status ran = network_.run(batches, show); !ran.ok()) {
+      for (Statistics& s : statistics_) s.undo_run();
+      if (early_ != nullptr) early_->failed();
+      return ran;
+    }
+    samples_ = samples;
+    for (const CalibrationBatch& batch : batches) {
+      kept_.add(batch);
+      walk_.used(batch);
+    }
+    return {};
+  }
+
+  static constexpr size_t kPiecesOfWorker = 4;
+
+  const Graph& graph_;
+  ObservedNetwork& network_;
+  SampleWalk& walk_;
+  KeptSamples& kept_;
+  EarlyRows* early_;
+  std::optional<int64_t> total_;
+  std::vector<Statistics> statistics_;  ///< by worker
+  std::vector<CalibrationBatch> round_;
+  std::deque<OwnBatch> own_;       ///< what the round points to
+  std::deque<OwnBatch> parts_of_;  ///< what parts of failed batches point to
+  int64_t samples_ = 0;
+};
+
 /// calibrate() for a network as it is.
 Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& source,
                                          const CalibrationOptions& options, CalibrationStats& done) {
@@ -183,32 +295,17 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   SampleWalk walk(source, options, done);
   ObservedNetwork network(graph, needed, options.threads, options.calibration_profile);
   KeptSamples kept;
-  Statistics statistics;
   std::optional<EarlyRows> early;
   const CalibrationTable every_range = CalibrationTable::invented();
   if (options.adapt_weights)
     early.emplace(graph, plan_quantisation(graph, placement_options(every_range, numbers_of(options))),
                   options.adapt_work);
-  const auto show = [&](std::string_view name, const TensorDesc& desc, const float* data) {
-    if (early) early->show(name, desc, data);
-    statistics.add(name, desc, data);
-  };
-  for (;;) {
-    const auto batch = PLANISH_TRY(walk.next(graph));
-    if (!batch) break;
-    statistics.begin_run();
-    if (early) early->begin(*batch, sample_count(source, options), kept);
-    if (const Status run = network.run(*batch, show); !run.ok()) {
-      statistics.undo_run();
-      if (early) early->failed();
-      PLANISH_TRY(walk.failed(*batch, run.error()));
-      continue;
-    }
-
-    kept.add(*batch);
-    walk.used(*batch);
+  Statistics::Map statistics;
+  {
+    Collector collector(graph, network, walk, kept, early ? &*early : nullptr, sample_count(source, options));
+    PLANISH_TRY(collector.run());
+    statistics = collector.statistics();
   }
-  PLANISH_TRY(walk.check_share(true));
 
   CalibrationTable table;
   table.header = kCalibrationCacheHeader;
@@ -218,8 +315,8 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   table.random = table.description.starts_with("random");
   table.model_hash = impl.source_hash;
   table.data_hash = hash_of(source.identity());
-  fill_table(graph, statistics.all(), needed, options, table);
-  statistics = {};
+  fill_table(graph, statistics, needed, options, table);
+  statistics.clear();
   if (!early) return table;
   auto adapted = adapt(graph, network, kept, early->take(kept).value_or(RowsByNode{}), options, table);
   if (!adapted.ok() && options.warn)

@@ -47,8 +47,8 @@ int64_t KeptSamples::expect(int64_t samples, const CalibrationBatch& first) {
   }
 }
 
-int64_t KeptSamples::rows_of_next(const CalibrationBatch& batch) const {
-  return seen_ % stride_ == 0 ? kept_rows(batch) : 0;
+int64_t KeptSamples::rows_to_keep(const CalibrationBatch& batch, size_t ahead) const {
+  return (seen_ + ahead) % stride_ == 0 ? kept_rows(batch) : 0;
 }
 
 void KeptSamples::add(const CalibrationBatch& batch) {
@@ -101,7 +101,7 @@ CalibrationBatch KeptSamples::batch(size_t i) const {
 KeptSamples working_samples(const Graph& graph, const KeptSamples& kept, std::string* why) {
   ObservedNetwork network(graph, {}, 0, {}, 0);
   const auto works = [&](const CalibrationBatch& batch) {
-    const Status run = network.run(batch, [](std::string_view, const TensorDesc&, const float*) {});
+    const Status run = network.run({&batch, 1}, [](const Piece&, std::string_view, const TensorDesc&, const float*) {});
     if (!run.ok() && why->empty()) *why = run.error().message();
     return run.ok();
   };

@@ -23,8 +23,8 @@ class KeptSamples {
   /// Says that all data is `samples` in batches like `first`, so that nothing is kept that goes again later. Returns
   /// how many samples will be kept when it is as said; 0 where that cannot be told.
   int64_t expect(int64_t samples, const CalibrationBatch& first);
-  /// Rows of the next batch that will be kept, from the first on; 0: none.
-  [[nodiscard]] int64_t rows_of_next(const CalibrationBatch& batch) const;
+  /// Rows of `batch` that will be kept, from the first on, when it is added after `ahead` others; 0: none.
+  [[nodiscard]] int64_t rows_to_keep(const CalibrationBatch& batch, size_t ahead) const;
   [[nodiscard]] int64_t samples() const;
   [[nodiscard]] size_t batches() const { return kept_.size(); }
   /// Valid as long as this lives and nothing is added.

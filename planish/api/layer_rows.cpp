@@ -1,18 +1,25 @@
 #include "planish/api/layer_rows.h"
 
 #include <algorithm>
+#include <atomic>
+#include <deque>
 #include <optional>
 #include <set>
 
 #include "planish/api/observed_network.h"
+#include "planish/base/isa.h"
 #include "planish/base/parallel.h"
 #include "planish/passes/pass.h"
+#include "planish/quant/reconstruction.h"
 
 namespace planish::api {
 namespace {
 
 /// Tensors between two parts of a network; those of the part before are still there while they are made.
-constexpr size_t kCutBytes = size_t{96} << 20;
+constexpr size_t kCutBytes = size_t{128} << 20;
+
+/// Batches that each worker gets in one round.
+constexpr size_t kRunsOfWorker = 4;
 
 /// Fewer floats than this are not worth another thread.
 constexpr int64_t kLeastCopied = int64_t{1} << 15;
@@ -34,61 +41,77 @@ std::optional<std::set<std::string>> crossing(const Graph& graph, int32_t node) 
   return names;
 }
 
-/// The tensors of a cut as they are computed, batch after batch.
+/// Tensors between two parts of a network, of one run.
+using Cut = std::vector<CutTensor>;
+
+CutTensor copy_of(std::string_view name, const TensorDesc& desc, const float* data,
+                  const std::optional<TensorQuantization>& quantiser) {
+  CutTensor out{std::string(name), Tensor(quantiser ? DType::u8 : DType::f32, desc.shape), quantiser};
+  parallel_for(out.data.size(), kLeastCopied, [&](int64_t begin, int64_t end) {
+    if (!quantiser) {
+      std::copy(data + begin, data + end, out.data.data<float>() + begin);
+      return;
+    }
+    codes_of({data + begin, static_cast<size_t>(end - begin)}, *quantiser, out.data.data<uint8_t>() + begin);
+  });
+  return out;
+}
+
+Tensor as_floats(const CutTensor& t) {
+  if (!t.quantiser) return t.data;
+  Tensor out(DType::f32, t.data.shape());
+  parallel_for(out.size(), kLeastCopied, [&](int64_t begin, int64_t end) {
+    values_of({t.data.data<uint8_t>() + begin, static_cast<size_t>(end - begin)}, *t.quantiser,
+              out.data<float>() + begin);
+  });
+  return out;
+}
+
+/// The tensors of a cut as they are computed, run after run; several workers may add theirs at the same time.
 class CutRecorder {
  public:
-  CutRecorder(std::set<std::string> names, size_t batches) : names_(std::move(names)), batches_(batches) {}
+  CutRecorder(const std::set<std::string>& names, const Quantisers& quantisers, size_t runs)
+      : names_(names), quantisers_(quantisers), cut_(runs) {}
 
-  void add(std::string_view name, const TensorDesc& desc, const float* data) {
+  void add(size_t run, std::string_view name, const TensorDesc& desc, const float* data) {
     if (!fits_ || !names_.contains(std::string(name))) return;
-    const bool is_next =
-        cut_.empty() || std::ranges::any_of(cut_.back(), [&](const auto& t) { return t.first == name; });
-    if (is_next) cut_.emplace_back();
-    Tensor copy(DType::f32, desc.shape);
-    parallel_for(copy.size(), kLeastCopied, [&copy, data](int64_t begin, int64_t end) {
-      std::copy(data + begin, data + end, copy.data<float>() + begin);
-    });
-    bytes_ += copy.bytes();
-    cut_.back().emplace_back(name, std::move(copy));
-    fits_ = desc.layout == Layout::row_major && bytes_ / cut_.size() * std::max(batches_, cut_.size()) <= kCutBytes;
-    if (!fits_) cut_.clear();
+    const auto quantiser = quantisers_.find(std::string(name));
+    const size_t size =
+        static_cast<size_t>(desc.size()) * (quantiser == quantisers_.end() ? sizeof(float) : sizeof(uint8_t));
+    if (desc.layout != Layout::row_major || size * cut_.size() > kCutBytes || (bytes_ += size) > kCutBytes) {
+      fits_ = false;
+      return;
+    }
+    cut_[run].push_back(
+        copy_of(name, desc, data, quantiser == quantisers_.end() ? std::nullopt : std::optional(quantiser->second)));
   }
 
   /// Empty when the tensors did not fit or were not all shown.
-  std::vector<std::vector<std::pair<std::string, Tensor>>> take() {
-    const bool complete = std::ranges::all_of(cut_, [this](const auto& t) { return t.size() == names_.size(); });
-    return fits_ && complete ? std::move(cut_) : std::vector<std::vector<std::pair<std::string, Tensor>>>{};
+  std::vector<Cut> take() {
+    const bool complete = std::ranges::all_of(cut_, [this](const Cut& t) { return t.size() == names_.size(); });
+    return fits_ && complete ? std::move(cut_) : std::vector<Cut>{};
   }
 
  private:
-  std::set<std::string> names_;
-  size_t batches_;
-  size_t bytes_ = 0;
-  bool fits_ = true;
-  std::vector<std::vector<std::pair<std::string, Tensor>>> cut_;
+  const std::set<std::string>& names_;
+  const Quantisers& quantisers_;
+  std::atomic<size_t> bytes_ = 0;
+  std::atomic<bool> fits_ = true;
+  std::vector<Cut> cut_;
 };
 
 }  // namespace
-
-CalibrationBatch LayerWalk::batch(size_t i) const {
-  if (cut_.empty()) return samples_.batch(i);
-  CalibrationBatch out;
-  for (const auto& [name, tensor] : cut_[i])
-    out.inputs.emplace_back(
-        name, HostTensor{DType::f32, tensor.shape(), {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()}});
-  return out;
-}
 
 /// Makes the tensors of the cut the inputs of `network`, without what computes them.
 Status LayerWalk::start_at_cut(Graph& network) const {
   if (cut_.empty()) return {};
   std::set<ValueId> inputs;
-  for (const auto& [name, tensor] : cut_.front()) {
+  for (const auto& [name, tensor, quantiser] : cut_.front()) {
     const auto v = network.find_value(name);
     if (!v) return Error{.code = Code::internal, .tensor = name, .what = "the network has lost a tensor"};
     Shape dims = tensor.shape();
     for (const auto& other : cut_)
-      for (const auto& [other_name, t] : other)
+      for (const auto& [other_name, t, q] : other)
         for (size_t d = 0; other_name == name && d < dims.size(); ++d)
           if (t.shape()[d] != dims[d]) dims[d] = -1;
     network.value(*v).shape = std::move(dims);
@@ -103,70 +126,160 @@ Status LayerWalk::start_at_cut(Graph& network) const {
   return {};
 }
 
-RowCollector::RowCollector(const Graph& graph, const std::vector<LayerRows>& layers, int64_t samples)
-    : samples_(std::max<int64_t>(1, samples)) {
+RowCollector::RowCollector(const Graph& graph, const std::vector<LayerRows>& layers, int64_t samples, int workers)
+    : samples_(std::max<int64_t>(1, samples)), seen_(static_cast<size_t>(workers)) {
   for (const LayerRows& layer : layers) {
-    const int32_t node = layer.product->node;
-    seen_.emplace(node, InputRows(graph, *layer.product)).first->second.reserve(layer.rows);
+    for (Seen& seen : seen_)
+      seen.rows.emplace(layer.product->node, InputRows(graph, *layer.product))
+          .first->second.reserve(layer.rows / workers);
     const std::string& name = graph.value(layer.product->input).name;
     readers_.emplace(name, layer);
     needed_.insert(name);
   }
 }
 
-void RowCollector::show(std::string_view name, const TensorDesc& desc, const float* data) {
-  const auto [first, last] = readers_.equal_range(name);
-  for (auto it = first; it != last; ++it)
-    seen_.at(it->second.product->node)
-        .add(data, desc.shape, desc.layout, std::max<int64_t>(1, it->second.rows / samples_));
+void RowCollector::show(int worker, int64_t first, int64_t count, std::string_view name, const TensorDesc& desc,
+                        const float* data) {
+  const auto [reader, last] = readers_.equal_range(name);
+  // Of a tensor whose first axis is longer than the batch each sample has as many images.
+  const int64_t image = desc.shape.empty() ? first : first * desc.shape[0] / std::max<int64_t>(count, 1);
+  for (auto it = reader; it != last; ++it) {
+    const int32_t node = it->second.product->node;
+    Seen& mine = seen_[static_cast<size_t>(worker)];
+    InputRows& rows = mine.rows.at(node);
+    const int64_t begin = rows.rows();
+    rows.add(data, desc.shape, desc.layout, std::max<int64_t>(1, it->second.rows / samples_), image);
+    mine.parts[node].push_back({first, static_cast<size_t>(worker), begin, rows.rows()});
+  }
 }
 
 bool RowCollector::saw_all() const {
-  return std::ranges::all_of(seen_, [](const auto& entry) { return entry.second.rows() > 0; });
+  return std::ranges::all_of(seen_.front().rows, [this](const auto& entry) {
+    return std::ranges::any_of(seen_, [&](const Seen& seen) { return seen.rows.at(entry.first).rows() > 0; });
+  });
 }
 
-Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before) {
-  RowCollector rows(graph_, layers, samples_.samples());
-  std::optional<CutRecorder> recorder;
-  const auto show = [&](std::string_view name, const TensorDesc& desc, const float* data) {
-    rows.show(name, desc, data);
-    if (recorder) recorder->add(name, desc, data);
-  };
+RowsByNode RowCollector::take() {
+  RowsByNode all = std::move(seen_.front().rows);
+  for (auto& [node, rows] : all) {
+    std::vector<Part> parts;
+    int64_t others = 0;
+    for (const Seen& seen : seen_)
+      if (const auto it = seen.parts.find(node); it != seen.parts.end()) {
+        parts.insert(parts.end(), it->second.begin(), it->second.end());
+        others += &seen != &seen_.front() ? it->second.back().end : 0;
+      }
+    if (others == 0) continue;
+    std::ranges::stable_sort(parts, {}, &Part::first);
+    const InputRows first_worker = rows.take_rows();
+    rows.reserve(first_worker.rows() + others);
+    for (const Part& p : parts)
+      rows.append(p.worker == 0 ? first_worker : seen_[p.worker].rows.at(node), p.begin, p.end);
+    for (size_t w = 1; w < seen_.size(); ++w) seen_[w].rows.erase(node);
+  }
+  return all;
+}
+
+CalibrationBatch LayerWalk::batch(size_t i, std::deque<Tensor>* floats) const {
+  if (cut_.empty()) return samples_.batch(i);
+  CalibrationBatch batch;
+  batch.samples = cut_samples_[i];
+  for (const CutTensor& t : cut_[i]) {
+    HostTensor& given = batch.inputs.emplace_back(t.name, HostTensor{DType::f32, t.data.shape(), {}}).second;
+    if (floats == nullptr) continue;
+    const Tensor& tensor = floats->emplace_back(as_floats(t));
+    given.data = {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()};
+  }
+  return batch;
+}
+
+void LayerWalk::show_inputs(RowCollector& rows) const {
+  int64_t samples = 0;
+  for (size_t i = 0; i < batches(); ++i) {
+    std::deque<Tensor> floats;
+    const CalibrationBatch inputs = batch(i, &floats);
+    for (const auto& [name, tensor] : inputs.inputs)
+      if (tensor.dtype == DType::f32)
+        rows.show(0, samples, inputs.samples, name, {DType::f32, tensor.dims, Layout::row_major},
+                  reinterpret_cast<const float*>(tensor.data.data()));
+    samples += inputs.samples;
+  }
+}
+
+/// Runs `network` over the samples, or over the cut in their place.
+Status LayerWalk::run(ObservedNetwork& network, ShowRun show) const {
+  size_t runs = 0;
+  int64_t samples = 0;
+  const size_t round = kRunsOfWorker * static_cast<size_t>(network.most_workers());
+  for (size_t first = 0; first < batches(); first += round) {
+    std::vector<CalibrationBatch> batches_of_round;
+    std::vector<size_t> first_run;
+    std::vector<int64_t> first_sample;
+    std::deque<Tensor> floats;
+    for (size_t i = first; i < std::min(batches(), first + round); ++i) {
+      batches_of_round.push_back(batch(i, &floats));
+      first_run.push_back(runs);
+      first_sample.push_back(samples);
+      runs += network.pieces_of(batches_of_round.back()).size();
+      samples += batches_of_round.back().samples;
+    }
+    PLANISH_TRY(network.run(
+        batches_of_round, [&](const Piece& piece, std::string_view name, const TensorDesc& desc, const float* data) {
+          const int64_t count = piece.rows > 0 ? piece.rows : batches_of_round[piece.batch].samples;
+          show({first_run[piece.batch] + piece.number, piece.worker, first_sample[piece.batch] + piece.first, count},
+               name, desc, data);
+        }));
+  }
+  return {};
+}
+
+Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before,
+                                   const Quantisers& quantisers) {
+  RowCollector rows(graph_, layers, samples_.samples(), threads_ > 0 ? threads_ : cpu_features().physical_cores);
   if (built_ != nullptr) {
-    for (size_t i = 0; i < samples_.batches(); ++i) PLANISH_TRY(built_->run(samples_.batch(i), show));
+    PLANISH_TRY(run(*built_, [&](const Run& r, std::string_view name, const TensorDesc& desc, const float* data) {
+      rows.show(r.worker, r.first_sample, r.samples, name, desc, data);
+    }));
     if (rows.saw_all()) return rows.take();
     built_ = nullptr;  // it has a tensor in a layout that rows cannot be read from
-    return this->look(std::move(network), layers, final_before);
+    return this->look(std::move(network), layers, final_before, quantisers);
   }
   std::set<std::string> needed = rows.needed();
-  if (auto next = crossing(graph_, final_before)) {
-    needed.insert(next->begin(), next->end());
-    recorder.emplace(std::move(*next), batches());
-  }
+  const auto next = crossing(graph_, final_before);
+  if (next) needed.insert(next->begin(), next->end());
   network.outputs.clear();
   std::set<std::string> given;
   if (cut_.empty())
     for (const ValueId v : network.inputs) given.insert(network.value(v).name);
   else
-    for (const auto& [name, tensor] : cut_.front()) given.insert(name);
+    for (const CutTensor& t : cut_.front()) given.insert(t.name);
   for (const std::string& name : needed)
     if (const auto v = network.find_value(name); v && !given.contains(name)) network.outputs.push_back(*v);
-  if (network.outputs.empty()) {  // inputs alone are looked at: nothing is computed, and nothing is nearer than they
-    recorder.reset();
-    for (size_t i = 0; i < batches(); ++i) {
-      const CalibrationBatch inputs = batch(i);
-      for (const auto& [name, tensor] : inputs.inputs)
-        if (tensor.dtype == DType::f32)
-          show(name, {DType::f32, tensor.dims, Layout::row_major}, reinterpret_cast<const float*>(tensor.data.data()));
-    }
-    return rows.take();
-  }
-  PLANISH_TRY(start_at_cut(network));
+  const bool computes = !network.outputs.empty();
+  if (computes) PLANISH_TRY(start_at_cut(network));
   // What is needed is an output.
   ObservedNetwork observed(network, {}, threads_, cut_.empty() ? profile_ : ProfileRanges{}, 0, !cut_.empty());
-  for (size_t i = 0; i < batches(); ++i) PLANISH_TRY(observed.run(batch(i), show));
+  if (!computes) {  // inputs alone are looked at, and nothing is nearer than they
+    show_inputs(rows);
+    return rows.take();
+  }
+  std::vector<int64_t> samples;
+  for (size_t i = 0; i < batches(); ++i) {
+    const CalibrationBatch shape_only = batch(i, nullptr);
+    for (const Piece& piece : observed.pieces_of(shape_only))
+      samples.push_back(piece.rows > 0 ? piece.rows : shape_only.samples);
+  }
+  std::optional<CutRecorder> recorder;
+  if (next) recorder.emplace(*next, quantisers, samples.size());
+  PLANISH_TRY(run(observed, [&](const Run& r, std::string_view name, const TensorDesc& desc, const float* data) {
+    rows.show(r.worker, r.first_sample, r.samples, name, desc, data);
+    if (recorder) recorder->add(r.number, name, desc, data);
+  }));
   if (recorder)
-    if (auto made = recorder->take(); !made.empty()) cut_ = std::move(made);
+    if (auto made = recorder->take(); !made.empty()) {
+      cut_ = std::move(made);
+      cut_samples_ = std::move(samples);
+    }
   return rows.take();
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -23,23 +25,47 @@ struct LayerRows {
 
 using RowsByNode = std::map<int32_t, InputRows>;
 
-/// Collects rows of layers from the tensors of runs.
+/// Collects rows of layers from the tensors of runs. Workers may show theirs at the same time.
 class RowCollector {
  public:
-  /// `samples`: how many will be shown; each gives its share of the rows.
-  RowCollector(const Graph& graph, const std::vector<LayerRows>& layers, int64_t samples);
+  /// `samples`: how many will be shown; each gives its share of the rows. `workers`: most of them.
+  RowCollector(const Graph& graph, const std::vector<LayerRows>& layers, int64_t samples, int workers);
 
-  void show(std::string_view name, const TensorDesc& desc, const float* data);
+  /// `first`: number of the first sample of the run among all that are shown, `count` of them.
+  void show(int worker, int64_t first, int64_t count, std::string_view name, const TensorDesc& desc, const float* data);
   /// Names of the tensors that are read.
   [[nodiscard]] const std::set<std::string>& needed() const { return needed_; }
   [[nodiscard]] bool saw_all() const;
-  [[nodiscard]] RowsByNode take() { return std::move(seen_); }
+  /// What all workers saw, in the order of the samples.
+  [[nodiscard]] RowsByNode take();
 
  private:
+  /// Rows of one run.
+  struct Part {
+    int64_t first = 0;  ///< sample
+    size_t worker = 0;
+    int64_t begin = 0;  ///< row of the worker's
+    int64_t end = 0;
+  };
+  struct Seen {
+    RowsByNode rows;
+    std::map<int32_t, std::vector<Part>> parts;
+  };
+
   int64_t samples_;
-  RowsByNode seen_;
+  std::vector<Seen> seen_;  ///< by worker
   std::multimap<std::string, LayerRows, std::less<>> readers_;
   std::set<std::string> needed_;
+};
+
+/// Quantisers by the names of tensors.
+using Quantisers = std::map<std::string, TensorQuantization>;
+
+/// A tensor on the way from one part of a network to the next.
+struct CutTensor {
+  std::string name;
+  Tensor data;  ///< f32, or steps of the quantiser
+  std::optional<TensorQuantization> quantiser;
 };
 
 /// Looks at what layers of a network read, one part of the network after the other. The tensors that lead from one part
@@ -56,21 +82,34 @@ class LayerWalk {
   /// Runs `network` (the graph, or one that quantised layers of it replace) as far as the inputs of `layers`. Of the
   /// graph's nodes those before number `final_before` compute in `network` what they will in all networks to come, and
   /// all layers to come are behind them.
-  Result<RowsByNode> look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before);
+  /// `quantisers`: of tensors that whoever comes later reads quantised so, and not otherwise: they are kept as bytes.
+  Result<RowsByNode> look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before,
+                          const Quantisers& quantisers = {});
 
  private:
-  using Tensors = std::vector<std::pair<std::string, Tensor>>;  ///< of one batch, by name
+  /// One run of a network among those of all samples.
+  struct Run {
+    size_t number = 0;
+    int worker = 0;
+    int64_t first_sample = 0;
+    int64_t samples = 0;
+  };
+  using ShowRun = FunctionRef<void(const Run& run, std::string_view name, const TensorDesc& desc, const float* data)>;
 
   Status start_at_cut(Graph& network) const;
   [[nodiscard]] size_t batches() const { return cut_.empty() ? samples_.batches() : cut_.size(); }
-  [[nodiscard]] CalibrationBatch batch(size_t i) const;
+  /// `floats` gets what was kept as bytes; null: the shapes alone are asked for.
+  CalibrationBatch batch(size_t i, std::deque<Tensor>* floats) const;
+  Status run(ObservedNetwork& network, ShowRun show) const;
+  void show_inputs(RowCollector& rows) const;
 
   const Graph& graph_;
   const KeptSamples& samples_;
   int threads_ = 0;
   const ProfileRanges& profile_;
   ObservedNetwork* built_ = nullptr;
-  std::vector<Tensors> cut_;  ///< by batch; empty: the samples themselves
+  std::vector<std::vector<CutTensor>> cut_;  ///< by run; empty: the samples themselves
+  std::vector<int64_t> cut_samples_;         ///< of each run
 };
 
 /// Rows of the float network that are kept at once.

@@ -11,7 +11,8 @@
 namespace planish::api {
 namespace {
 
-/// Rows of a batch that run at once: enough to keep the cores busy, few enough for the memory of activations.
+/// Rows that run at once, in all pieces together: enough to keep the cores busy, few enough for the memory of
+/// activations.
 constexpr int64_t kMaxRows = 4;
 
 /// Copies rows [first, first + count) of `t`; rows behind the end repeat the last one.
@@ -71,11 +72,20 @@ Result<Graph> keep_tensors(Graph graph, const std::set<std::string>& needed) {
 
 }  // namespace
 
+ObservedNetwork::ObservedNetwork(const Graph& graph, std::set<std::string> needed, int threads, ProfileRanges profile,
+                                 int effort, bool whole)
+    : graph_(graph),
+      needed_(std::move(needed)),
+      threads_(threads > 0 ? threads : cpu_features().physical_cores),
+      profile_(std::move(profile)),
+      effort_(effort),
+      whole_(whole) {}
+
 int64_t ObservedNetwork::rows_per_piece(const std::vector<HostTensor>& inputs) const {
   const int64_t rows = inputs.empty() || inputs[0].dims.empty() ? 0 : inputs[0].dims[0];
   for (size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].dims.empty() || inputs[i].dims[0] != rows || rows < 1) return 0;
-  int64_t piece = kMaxRows;
+  int64_t piece = std::max<int64_t>(1, kMaxRows / threads_);
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Value& input = graph_.value(graph_.inputs[i]);
     if (input.shape && !input.shape->empty() && (*input.shape)[0] > 0) return (*input.shape)[0];
@@ -85,31 +95,7 @@ int64_t ObservedNetwork::rows_per_piece(const std::vector<HostTensor>& inputs) c
   return std::min(piece, rows);
 }
 
-Status ObservedNetwork::build(const std::vector<Shape>& shapes) {
-  context_.reset();
-  executable_.reset();
-  Graph graph = PLANISH_TRY(keep_tensors(graph_, needed_));
-  BuildOptions options;
-  options.threads = threads_;
-  options.optimization_level = effort_;
-  options.chains = false;
-  auto& ranges = options.profiles.emplace_back();
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    const Value& input = graph.value(graph.inputs[i]);
-    planish::ShapeRange range{shapes[i], shapes[i], shapes[i]};
-    for (size_t d = 0; input.shape && d < shapes[i].size(); ++d)
-      if ((*input.shape)[d] < 0) range.min[d] = std::min<int64_t>(1, shapes[i][d]);
-    ranges[input.name] = std::move(range);
-  }
-  auto engine = std::make_shared<planish::Engine>(
-      PLANISH_TRY(build_engine(std::move(graph), options, host_device(), cpu_tactics())));
-  const int threads = threads_ > 0 ? threads_ : cpu_features().physical_cores;
-  executable_ = PLANISH_TRY(Executable::create(std::move(engine), host_device(), cpu_tactics(), threads));
-  context_ = PLANISH_TRY(Context::create(executable_));
-  return {};
-}
-
-Status ObservedNetwork::run(const CalibrationBatch& batch, Show show) {
+std::vector<HostTensor> ObservedNetwork::inputs_of(const CalibrationBatch& batch) const {
   std::vector<HostTensor> inputs;
   for (const ValueId v : graph_.inputs)
     for (const auto& [name, tensor] : batch.inputs)
@@ -117,58 +103,150 @@ Status ObservedNetwork::run(const CalibrationBatch& batch, Show show) {
         inputs.push_back(tensor);
         break;
       }
+  return inputs;
+}
+
+std::vector<Piece> ObservedNetwork::pieces_of(const CalibrationBatch& batch) const {
+  const std::vector<HostTensor> inputs = inputs_of(batch);
   const int64_t piece = whole_ ? 0 : rows_per_piece(inputs);
-  if (piece == 0) return run_piece(inputs, show);
+  if (piece == 0) return {{}};
+  const bool fixed = graph_.value(graph_.inputs[0]).shape && (*graph_.value(graph_.inputs[0]).shape)[0] > 0;
   const int64_t rows = batch.samples > 0 ? std::min(inputs[0].dims[0], batch.samples) : inputs[0].dims[0];
+  std::vector<Piece> pieces;
   for (int64_t first = 0; first < rows; first += piece) {
-    const bool fixed = graph_.value(graph_.inputs[0]).shape && (*graph_.value(graph_.inputs[0]).shape)[0] > 0;
-    const int64_t count = fixed ? piece : std::min(piece, rows - first);
-    padded_.clear();
-    size_t padded_bytes = 0;
-    for (const HostTensor& t : inputs)
-      padded_bytes += t.data.size() / static_cast<size_t>(t.dims[0]) * static_cast<size_t>(count);
-    padded_.reserve(padded_bytes);
-    std::vector<HostTensor> part;
-    for (HostTensor t : inputs) {
-      t.data = t.data.first(t.data.size() / static_cast<size_t>(t.dims[0]) * static_cast<size_t>(rows));
-      t.dims[0] = rows;
-      part.push_back(rows_of(t, first, count, padded_));
+    const int64_t count = std::min(piece, rows - first);
+    pieces.push_back({.number = pieces.size(), .first = first, .rows = count, .padded = fixed ? piece : count});
+  }
+  return pieces;
+}
+
+std::vector<ObservedNetwork::Job> ObservedNetwork::jobs_of(std::span<const CalibrationBatch> batches) const {
+  std::vector<Job> jobs;
+  for (size_t b = 0; b < batches.size(); ++b) {
+    const std::vector<HostTensor> inputs = inputs_of(batches[b]);
+    for (Piece piece : pieces_of(batches[b])) {
+      piece.batch = b;
+      Job job{piece, inputs, {}};
+      for (const HostTensor& t : inputs) {
+        job.shapes.push_back(t.dims);
+        if (piece.rows > 0) job.shapes.back()[0] = piece.padded;
+      }
+      jobs.push_back(std::move(job));
     }
-    PLANISH_TRY(run_piece(part, show));
+  }
+  return jobs;
+}
+
+/// Of the piece alone.
+std::vector<HostTensor> ObservedNetwork::inputs_of(const Job& job, std::vector<std::byte>& storage) const {
+  const Piece& piece = job.piece;
+  if (piece.rows == 0) return job.inputs;
+  storage.clear();
+  size_t bytes = 0;
+  for (const HostTensor& t : job.inputs)
+    bytes += t.data.size() / static_cast<size_t>(t.dims[0]) * static_cast<size_t>(piece.padded);
+  storage.reserve(bytes);
+  std::vector<HostTensor> inputs;
+  for (HostTensor t : job.inputs) {
+    const int64_t rows = piece.first + piece.rows;
+    t.data = t.data.first(t.data.size() / static_cast<size_t>(t.dims[0]) * static_cast<size_t>(rows));
+    t.dims[0] = rows;
+    inputs.push_back(rows_of(t, piece.first, piece.padded, storage));
+  }
+  return inputs;
+}
+
+Status ObservedNetwork::build(const Job& job) {
+  seats_.clear();
+  executable_.reset();
+  Graph graph = PLANISH_TRY(keep_tensors(graph_, needed_));
+  const int64_t rows = job.shapes.empty() || job.shapes[0].empty() ? 1 : std::max<int64_t>(1, job.shapes[0][0]);
+  const int count = static_cast<int>(std::clamp<int64_t>(kMaxRows / rows, 1, threads_));
+  if (!workers_ || workers_->count() != count) workers_ = std::make_unique<WorkerThreads>(count, threads_ / count);
+  BuildOptions options;
+  options.threads = workers_->threads();
+  options.optimization_level = effort_;
+  options.chains = false;
+  auto& ranges = options.profiles.emplace_back();
+  for (size_t i = 0; i < job.shapes.size(); ++i) {
+    const Value& input = graph.value(graph.inputs[i]);
+    const Shape& shape = job.shapes[i];
+    planish::ShapeRange range{shape, shape, shape};
+    for (size_t d = 0; input.shape && d < shape.size(); ++d)
+      if ((*input.shape)[d] < 0) range.min[d] = std::min<int64_t>(1, shape[d]);
+    ranges[input.name] = std::move(range);
+  }
+  auto engine = std::make_shared<planish::Engine>(
+      PLANISH_TRY(build_engine(std::move(graph), options, host_device(), cpu_tactics())));
+  executable_ = PLANISH_TRY(Executable::create(std::move(engine), host_device(), cpu_tactics(), workers_->threads()));
+  for (int i = 0; i < count; ++i) seats_.push_back({PLANISH_TRY(Context::create(executable_)), {}});
+  return {};
+}
+
+Status ObservedNetwork::set_shapes(Context& context, const Job& job, std::span<const HostTensor> inputs) const {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const std::string& name = graph_.value(graph_.inputs[i]).name;
+    if (!steers_shapes(graph_, graph_.inputs[i])) {
+      PLANISH_TRY(context.set_input_shape(name, job.shapes[i]));
+      continue;
+    }
+    PLANISH_TRY(context.set_input_value(
+        name, Tensor::borrow(inputs[i].dtype, job.shapes[i], const_cast<std::byte*>(inputs[i].data.data()))));
   }
   return {};
 }
 
-Status ObservedNetwork::run_piece(const std::vector<HostTensor>& inputs, Show show) {
-  std::vector<Shape> shapes;
-  for (const HostTensor& t : inputs) shapes.push_back(t.dims);
-  const auto set_shapes = [&]() -> Status {
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      const std::string& name = graph_.value(graph_.inputs[i]).name;
-      const Tensor value = Tensor::borrow(inputs[i].dtype, shapes[i], const_cast<std::byte*>(inputs[i].data.data()));
-      if (steers_shapes(graph_, graph_.inputs[i]))
-        PLANISH_TRY(context_->set_input_value(name, value));
-      else
-        PLANISH_TRY(context_->set_input_shape(name, shapes[i]));
-    }
-    return {};
-  };
-  if (context_ == nullptr || !set_shapes().ok()) {
-    PLANISH_TRY(build(shapes));
-    PLANISH_TRY(set_shapes());
+Status ObservedNetwork::run(std::span<const CalibrationBatch> batches, Show show) {
+  std::vector<Job> jobs = jobs_of(batches);
+  if (executable_ != nullptr) jobs = PLANISH_TRY(run_fitting(std::move(jobs), show));
+  while (!jobs.empty()) {
+    PLANISH_TRY(build(jobs.front()));
+    std::vector<std::byte> storage;
+    PLANISH_TRY(set_shapes(*seats_[0].context, jobs.front(), inputs_of(jobs.front(), storage)));
+    jobs = PLANISH_TRY(run_fitting(std::move(jobs), show));
   }
-  set_num_threads(threads_ > 0 ? threads_ : cpu_features().physical_cores);
+  return {};
+}
+
+Result<std::vector<ObservedNetwork::Job>> ObservedNetwork::run_fitting(std::vector<Job> jobs, Show show) {
+  // Whoever has had least takes the next piece: the same shares every time.
+  std::vector<int64_t> rows(seats_.size());
+  for (Job& job : jobs) {
+    const auto least = std::ranges::min_element(rows);
+    job.piece.worker = static_cast<int>(least - rows.begin());
+    *least += std::max<int64_t>(1, job.piece.padded);
+  }
+  std::vector<uint8_t> fits(jobs.size(), 1);
+  std::vector<Status> status(seats_.size());
+  workers_->run([&](int worker) {
+    const auto me = static_cast<size_t>(worker);
+    for (size_t i = 0; i < jobs.size() && status[me].ok(); ++i) {
+      if (jobs[i].piece.worker != worker) continue;
+      Seat& seat = seats_[me];
+      fits[i] = set_shapes(*seat.context, jobs[i], inputs_of(jobs[i], seat.padded)).ok() ? 1 : 0;
+      if (fits[i] != 0) status[me] = run_job(seat, jobs[i], show);
+    }
+  });
+  for (Status& s : status) PLANISH_TRY(std::move(s));
+  std::vector<Job> rest;
+  for (size_t i = 0; i < jobs.size(); ++i)
+    if (fits[i] == 0) rest.push_back(std::move(jobs[i]));
+  return rest;
+}
+
+Status ObservedNetwork::run_job(Seat& seat, const Job& job, Show show) {
+  const std::vector<HostTensor> inputs = inputs_of(job, seat.padded);
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Value& input = graph_.value(graph_.inputs[i]);
-    PLANISH_TRY(context_->bind(input.name, DevicePtr{reinterpret_cast<uintptr_t>(inputs[i].data.data())}));
+    PLANISH_TRY(seat.context->bind(input.name, DevicePtr{reinterpret_cast<uintptr_t>(inputs[i].data.data())}));
     if (inputs[i].dtype == DType::f32)
-      show(input.name, {DType::f32, shapes[i], Layout::row_major},
+      show(job.piece, input.name, {DType::f32, job.shapes[i], Layout::row_major},
            reinterpret_cast<const float*>(inputs[i].data.data()));
   }
   const auto wanted = [](ValueId) { return true; };
-  return context_->run_observed(wanted, [&](const Observation& seen) -> Status {
+  return seat.context->run_observed(wanted, [&](const Observation& seen) -> Status {
     if (seen.desc.dtype == DType::f32 && seen.desc.size() > 0)
-      show(seen.name, seen.desc, static_cast<const float*>(seen.data));
+      show(job.piece, seen.name, seen.desc, static_cast<const float*>(seen.data));
     return {};
   });
 }

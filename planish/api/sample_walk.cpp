@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "planish/api/name_list.h"
 
@@ -88,7 +89,7 @@ std::deque<CalibrationBatch> samples_of(const CalibrationBatch& batch) {
 }
 
 Result<std::optional<CalibrationBatch>> SampleWalk::next(const Graph& graph) {
-  while (options_.max_samples < 0 || stats_.samples < options_.max_samples) {
+  while (options_.max_samples < 0 || stats_.samples + pending_ < options_.max_samples) {
     auto batch = next_or_part();
     if (!batch.ok()) {
       if (source_.fatal()) return std::move(batch).take_error();
@@ -101,12 +102,14 @@ Result<std::optional<CalibrationBatch>> SampleWalk::next(const Graph& graph) {
       PLANISH_TRY(refused(**batch, bad->message()));
       continue;
     }
+    pending_ += std::max<int64_t>((*batch)->samples, 0);
     return batch;
   }
   return std::optional<CalibrationBatch>();
 }
 
 void SampleWalk::used(const CalibrationBatch& batch) {
+  pending_ -= std::max<int64_t>(batch.samples, 0);
   stats_.samples += std::max<int64_t>(batch.samples, 0);
   if (options_.progress) {
     int64_t total = source_.size().value_or(0);
@@ -116,6 +119,7 @@ void SampleWalk::used(const CalibrationBatch& batch) {
 }
 
 Status SampleWalk::failed(const CalibrationBatch& batch, const Error& error) {
+  pending_ -= std::max<int64_t>(batch.samples, 0);
   return refused(batch, fmt::format("{}: the network fails on it: {}", batch.origin, error.message()));
 }
 
@@ -149,7 +153,7 @@ Result<std::optional<CalibrationBatch>> SampleWalk::next_or_part() {
 Status SampleWalk::refused(const CalibrationBatch& batch, std::string why) {
   // A sample is whole: parts have no parts.
   if (auto parts = samples_of(batch); !parts.empty()) {
-    parts_ = std::move(parts);
+    parts_.insert(parts_.end(), std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
     return {};
   }
   skip(std::move(why), std::max<int64_t>(batch.samples, 1));

@@ -28,6 +28,8 @@ class SampleWalk {
   Status failed(const CalibrationBatch& batch, const Error& error);
   /// Error when too many samples are bad. Before the end only when nothing good can change that any more.
   [[nodiscard]] Status check_share(bool at_end) const;
+  /// Parts of a refused batch are still to come: its data must stay where it is.
+  [[nodiscard]] bool has_parts() const { return !parts_.empty(); }
 
  private:
   Result<std::optional<CalibrationBatch>> next_or_part();
@@ -37,7 +39,8 @@ class SampleWalk {
   CalibrationSource& source_;
   const CalibrationOptions& options_;
   CalibrationStats& stats_;
-  std::deque<CalibrationBatch> parts_;  ///< of the batch that was refused last; they point to its data
+  std::deque<CalibrationBatch> parts_;  ///< of the batches that were refused last; they point to their data
+  int64_t pending_ = 0;                 ///< samples of batches that came and were neither used nor failed yet
 };
 
 }  // namespace planish::api

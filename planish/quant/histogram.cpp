@@ -10,20 +10,25 @@
 namespace planish {
 namespace {
 
-/// Values of one tensor that a histogram counts at most at a time; more would cost time without moving any threshold.
+/// Values of one tensor that a histogram counts at most at a time.
 constexpr int64_t kMaxCounted = int64_t{1} << 16;
-/// The same when it has counted kManyCounted already.
-constexpr int64_t kMaxCountedLater = int64_t{1} << 14;
-constexpr uint64_t kManyCounted = uint64_t{1} << 21;
+/// Of one sample of it; more would cost time without moving any threshold. Those of the first samples.
+constexpr int64_t kCountedAtFirst = int64_t{1} << 15;
+constexpr int64_t kFirstSamples = 64;
+constexpr int64_t kCountedLater = int64_t{1} << 12;
 // Up to twice as many are counted, because strides are whole and odd.
 static_assert(2 * kMaxCounted <= BinCounts::kMost);
 
+/// How far the start of sampling moves from one sample to the next: far, and prime.
+constexpr int64_t kStartStep = 7919;
+
 /// A stride that shares no factor with row or channel counts visits all of them alike; its start moves on every time.
-SampledRuns sampled_runs(const ChannelView& v, const TensorStatistics& before) {
-  const int64_t most = before.histogram.counted() < kManyCounted ? kMaxCounted : kMaxCountedLater;
+SampledRuns sampled_runs(const ChannelView& v, int64_t first_sample, int64_t samples) {
+  const int64_t of_each = first_sample < kFirstSamples ? kCountedAtFirst : kCountedLater;
+  const int64_t most = std::min(std::clamp<int64_t>(samples, 1, kMaxCounted) * of_each, kMaxCounted);
   SampledRuns runs{.stride = std::max<int64_t>(1, v.size() / most) | 1};
   while (std::gcd(runs.stride, v.channels) > 1 || std::gcd(runs.stride, v.inner) > 1) runs.stride += 2;
-  runs.start = static_cast<int64_t>(before.count / 7 % static_cast<uint64_t>(runs.stride));
+  runs.start = first_sample * kStartStep % runs.stride;
   return runs;
 }
 
@@ -34,7 +39,7 @@ void AbsHistogram::cover(float amax) {
   if (amax <= 0) return;
   if (bin_width_ == 0) {
     // One part in a thousand more, so that the largest value falls into the last bin, not behind it.
-    bin_width_ = std::max(static_cast<double>(amax) * 1.001 / kBins, 1e-40);
+    bin_width_ = std::exp2(std::ceil(std::log2(std::max(static_cast<double>(amax) * 1.001 / kBins, 1e-40))));
     return;
   }
   while (static_cast<double>(amax) >= bin_width_ * kBins) {
@@ -60,6 +65,20 @@ void AbsHistogram::add(std::span<const float> values, uint64_t weight) {
     zeros_ += a == 0 ? weight : 0;
     counts_[std::min(static_cast<size_t>(a * per_width), kBins - 1)] += weight;
   }
+}
+
+void AbsHistogram::merge(const AbsHistogram& other) {
+  if (other.counts_.empty()) return;
+  if (counts_.empty()) counts_.resize(kBins);
+  if (bin_width_ == 0) bin_width_ = other.bin_width_;  // what came were zeros
+  const double reach = other.bin_width_ * kBins;
+  if (reach > bin_width_ * kBins) cover(static_cast<float>(reach * 0.75));
+  // Ratios of powers of two are whole.
+  const auto ratio = other.bin_width_ > 0 ? static_cast<size_t>(bin_width_ / other.bin_width_) : 1;
+  for (size_t i = 0; i < kBins; ++i) counts_[i / ratio] += other.counts_[i];
+  counted_ += other.counted_;
+  total_ += other.total_;
+  zeros_ += other.zeros_;
 }
 
 void AbsHistogram::add(const BinCounts& counted, uint64_t weight) {
@@ -92,10 +111,35 @@ void TensorStatistics::add_channels(const std::vector<RunStatistics>& channels) 
   }
 }
 
-void TensorStatistics::add(const float* data, std::span<const int64_t> dims, Layout layout) {
+void TensorStatistics::merge(const TensorStatistics& other) {
+  if (other.count > other.nans + other.infinities) {
+    const bool first = count == nans + infinities;
+    min = first ? other.min : std::min(min, other.min);
+    max = first ? other.max : std::max(max, other.max);
+  }
+  if (channel_sums.empty() && count == 0) {
+    channel_sums.assign(other.channel_sums.size(), 0);
+    channel_counts.assign(other.channel_sums.size(), 0);
+    channel_amax.assign(other.channel_sums.size(), 0);
+  }
+  for (size_t c = 0; channel_sums.size() == other.channel_sums.size() && c < channel_sums.size(); ++c) {
+    channel_sums[c] += other.channel_sums[c];
+    channel_counts[c] += other.channel_counts[c];
+    channel_amax[c] = std::max(channel_amax[c], other.channel_amax[c]);
+  }
+  histogram.merge(other.histogram);
+  count += other.count;
+  nans += other.nans;
+  infinities += other.infinities;
+  added_ += other.added_;
+}
+
+void TensorStatistics::add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t first_sample,
+                           int64_t samples) {
   const ChannelView v = view_channels(dims, layout);
   if (v.size() <= 0) return;
-  SampledRuns runs = sampled_runs(v, *this);
+  SampledRuns runs = sampled_runs(v, first_sample, samples);
+  added_ += samples;
   const auto in_bins = [&] {
     runs.per_width = histogram.bin_width() == 0 ? 0.0F : static_cast<float>(1 / histogram.bin_width());
     return std::optional(runs);

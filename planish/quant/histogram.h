@@ -20,7 +20,9 @@ class AbsHistogram {
   void add(std::span<const float> values, uint64_t weight = 1);
   /// Adds what was counted in bins of the present width.
   void add(const BinCounts& counted, uint64_t weight);
-  /// Makes the range reach `amax` (finite).
+  /// Adds what another one counted.
+  void merge(const AbsHistogram& other);
+  /// Makes the range reach `amax` (finite). Widths are powers of two, so that any two histograms can be merged.
   void cover(float amax);
   /// Whether the range reaches it.
   [[nodiscard]] bool covers(float amax) const { return static_cast<double>(amax) < bin_width_ * double{kBins}; }
@@ -60,10 +62,17 @@ struct TensorStatistics {
   [[nodiscard]] std::vector<float> channel_means() const;
 
   /// Adds a tensor of logical shape `dims` that lies in memory as `layout` says; padding channels do not count.
-  /// Large tensors are counted by a sample of their values in the histogram; minimum, maximum and sums are exact.
-  void add(const float* data, std::span<const int64_t> dims, Layout layout);
+  /// Large tensors are counted by a sample of their values in the histogram; minimum, maximum and sums are exact. Which
+  /// values are sampled depends on the number of the tensor's first sample in all data, and of its samples: the first
+  /// ones are counted more densely.
+  void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t first_sample, int64_t samples);
+  /// The same for one sample behind those that came before.
+  void add(const float* data, std::span<const int64_t> dims, Layout layout) { add(data, dims, layout, added_, 1); }
+  /// Adds what was seen of other samples.
+  void merge(const TensorStatistics& other);
 
  private:
+  int64_t added_ = 0;  ///< samples
   void add_channels(const std::vector<RunStatistics>& channels);
   /// One value in `stride`, where some are not finite.
   void add_finite_to_histogram(const float* data, const ChannelView& view, const SampledRuns& runs);

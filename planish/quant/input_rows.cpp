@@ -47,6 +47,12 @@ void InputRows::append(int64_t count, FunctionRef<void(int64_t, float*)> fill, F
   values_.resize(before + kept * row);
 }
 
+void InputRows::append(const InputRows& other, int64_t first, int64_t last) {
+  const int64_t row = groups_ * k_;
+  values_.insert(values_.end(), other.values_.begin() + first * row, other.values_.begin() + last * row);
+  samples_.insert(samples_.end(), other.samples_.begin() + first, other.samples_.begin() + last);
+}
+
 void InputRows::window(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t position,
                        float* row) const {
   const int64_t channels = dims[1];

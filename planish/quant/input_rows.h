@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "planish/base/parallel.h"
@@ -22,6 +23,22 @@ class InputRows {
   /// Adds up to `positions` output positions per image of an input of logical shape `dims` in `layout`. Inputs of
   /// another form than expected, and rows with NaN or infinity, are left out.
   void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t positions);
+  /// The same for images that are not those behind the last ones: `first_image` says which sample they begin with.
+  void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t positions, int64_t first_image) {
+    images_ = first_image;
+    add(data, dims, layout, positions);
+  }
+  /// Takes the rows out.
+  [[nodiscard]] InputRows take_rows() {
+    std::vector<float> values = std::exchange(values_, {});
+    std::vector<int64_t> samples = std::exchange(samples_, {});
+    InputRows taken = *this;
+    taken.values_ = std::move(values);
+    taken.samples_ = std::move(samples);
+    return taken;
+  }
+  /// Adds rows [first, last) of rows of the same product.
+  void append(const InputRows& other, int64_t first, int64_t last);
 
   /// Makes room for about `rows` rows.
   void reserve(int64_t rows) { values_.reserve(static_cast<size_t>(rows * groups_ * k_)); }

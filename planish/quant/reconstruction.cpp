@@ -12,6 +12,8 @@
 namespace planish {
 namespace {
 
+/// Values that become bytes together.
+constexpr size_t kAtOnce = 256;
 constexpr int64_t kSmallK = 200;
 
 /// Outputs that the ridge is chosen by at most, spread evenly: it is one number for all of them.
@@ -70,9 +72,16 @@ Moments moments_of(const Group& g, int64_t fold, const GramFunction& gram) {
   if (n == 0) return m;
   const GramOperand quantised{xq.data(), g.k};
   gram(n, g.k, g.k, quantised, quantised, m.h.data());
-  std::vector<float> cross(static_cast<size_t>(g.k * g.k));
-  gram(n, g.k, g.k, {d.data(), g.k}, quantised, cross.data());
-  gram(g.k, g.k, g.m, {cross.data(), g.k}, {g.w.data(), g.m}, m.t.data());
+  const GramOperand weights{g.w.data(), g.m};
+  if (2 * g.m < g.k) {  // fewer multiplications by way of the errors of the results
+    std::vector<float> errors(static_cast<size_t>(n * g.m));
+    gram(g.k, n, g.m, {d.data(), 1, g.k}, weights, errors.data());
+    gram(n, g.k, g.m, quantised, {errors.data(), g.m}, m.t.data());
+  } else {
+    std::vector<float> cross(static_cast<size_t>(g.k * g.k));
+    gram(n, g.k, g.k, {d.data(), g.k}, quantised, cross.data());
+    gram(g.k, g.k, g.m, {cross.data(), g.k}, weights, m.t.data());
+  }
   const auto scale = static_cast<float>(1 / m.rows);
   for (float& v : m.h) v *= scale;
   for (float& v : m.t) v *= scale;
@@ -246,6 +255,25 @@ void gram_by_loops(int64_t n, int64_t a, int64_t b, GramOperand x, GramOperand y
   for (int64_t i = 0; i < n; ++i)
     for (int64_t r = 0; r < a; ++r)
       for (int64_t c = 0; c < b; ++c) out[r * b + c] += x.at(i, r) * y.at(i, c);
+}
+
+void codes_of(std::span<const float> values, const TensorQuantization& quantiser, uint8_t* codes) {
+  const Steps steps(quantiser);
+  std::array<uint8_t, kAtOnce>
+      part;  // NOLINT: written before it is read; bytes elsewhere could be the steps themselves
+  for (size_t first = 0; first < values.size(); first += kAtOnce) {
+    const size_t count = std::min(kAtOnce, values.size() - first);
+    const float* const from = values.data() + first;
+    for (size_t i = 0; i < count; ++i) part[i] = steps.code(from[i]);
+    std::copy_n(part.data(), count, codes + first);
+  }
+}
+
+void values_of(std::span<const uint8_t> codes, const TensorQuantization& quantiser, float* values) {
+  const Steps steps(quantiser);
+  std::array<float, 256> table;  // NOLINT: all are written
+  for (size_t i = 0; i < table.size(); ++i) table[i] = steps.value(static_cast<uint8_t>(i));
+  for (size_t i = 0; i < codes.size(); ++i) values[i] = table[codes[i]];
 }
 
 void round_to_steps(std::span<float> values, const TensorQuantization& quantiser) {

@@ -95,6 +95,22 @@ void expect_near(const RowsByNode& got, const RowsByNode& want) {
   }
 }
 
+TEST(LayerWalk, SeesTheSameWithAnyNumberOfThreads) {
+  const Graph graph = chain();
+  const PlacementPlan plan = plan_quantisation(graph, {});
+  const KeptSamples data = noise();
+  const ProfileRanges profile;
+  const std::vector<LayerRows> layers = layers_in_one_look(graph, plan, kPatientWork);
+  const auto look_with = [&](int threads) {
+    LayerWalk walk(graph, data, threads, profile);
+    auto rows = walk.look(graph, layers, static_cast<int32_t>(graph.nodes.size()));
+    EXPECT_TRUE(rows.ok()) << rows.error().message();
+    return std::move(*rows);
+  };
+  const RowsByNode one = look_with(1);
+  for (const int threads : {2, 3, 7}) expect_near(look_with(threads), one);
+}
+
 TEST(EarlyRows, AreWhatALookAtTheKeptSamplesSees) {
   const Graph graph = chain();
   const PlacementPlan plan = plan_quantisation(graph, {});
@@ -104,12 +120,13 @@ TEST(EarlyRows, AreWhatALookAtTheKeptSamplesSees) {
   const KeptSamples data = noise();
   KeptSamples kept;
   EarlyRows early(graph, plan, kPatientWork);
-  const auto show = [&early](std::string_view name, const TensorDesc& desc, const float* x) {
-    early.show(name, desc, x);
+  const auto show = [&early](const Piece& piece, std::string_view name, const TensorDesc& desc, const float* x) {
+    early.show(piece, name, desc, x);
   };
   for (size_t i = 0; i < data.batches(); ++i) {
-    early.begin(data.batch(i), data.samples(), kept);
-    const Status run = network.run(data.batch(i), show);
+    const CalibrationBatch batch = data.batch(i);
+    early.begin({&batch, 1}, network, data.samples(), kept);
+    const Status run = network.run({&batch, 1}, show);
     ASSERT_TRUE(run.ok()) << run.error().message();
     kept.add(data.batch(i));
   }

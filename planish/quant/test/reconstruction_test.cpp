@@ -211,6 +211,21 @@ TEST(ChooseByOutput, JudgesGroupsSideBySideAsOneConvolution) {
   EXPECT_GT(scales.size(), 1U);  // not always the first
 }
 
+TEST(Steps, AreBytesAndBack) {
+  std::vector<float> x;
+  for (int i = -700; i < 700; ++i) x.push_back(static_cast<float>(i) * 0.013F);
+  for (const TensorQuantization& q :
+       {TensorQuantization{.scale = 0.05F}, TensorQuantization{.scale = 0.03F, .zero = 17, .type = DType::u8}}) {
+    std::vector<uint8_t> codes(x.size());
+    std::vector<float> back(x.size());
+    codes_of(x, q, codes.data());
+    values_of(codes, q, back.data());
+    std::vector<float> nearest = x;
+    round_to_steps(nearest, q);
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_FLOAT_EQ(back[i], nearest[i]) << x[i];
+  }
+}
+
 TEST(InputRows, SeesTheSameWindowsInEveryLayoutAndLeavesOutWhatIsNotFinite) {
   const Graph g = *parse_text(kGraph);
   EXPECT_TRUE(InputRows::possible(g, product_of(g), 144));
