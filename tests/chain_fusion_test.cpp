@@ -76,7 +76,8 @@ Fusion fuse(const char* text, double layer_ms, const std::vector<std::string>& d
   options.chains = chains;
   const Target target{.device = &host_device(), .threads = 1};
   TacticTimer timer(options, target);
-  f.fused = fuse_chains(f.graph, views, choices, options, target, table, timer);
+  const auto found = find_chains(f.graph, views, choices, options, target, table, timer);
+  if (!found.empty()) f.fused = with_chains(f.graph, found);
   return f;
 }
 

@@ -233,6 +233,7 @@ BuildOptions options_of(const BuildConfig& config) {
   o.layer_precisions = config.layer_precisions;
   o.layer_output_types = config.layer_output_types;
   o.optimization_level = config.optimization_level;
+  o.in_place = config.in_place;
   o.avg_timing = config.avg_timing;
   o.max_tactics = config.max_tactics;
   o.threads = config.threads;

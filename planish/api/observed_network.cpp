@@ -167,6 +167,7 @@ Status ObservedNetwork::build(const Job& job) {
   options.threads = workers_->threads();
   options.optimization_level = effort_;
   options.chains = false;
+  options.in_place = false;
   auto& ranges = options.profiles.emplace_back();
   for (size_t i = 0; i < job.shapes.size(); ++i) {
     const Value& input = graph.value(graph.inputs[i]);

@@ -8,13 +8,12 @@
 
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
-#include "planish/builder/chains.h"
 #include "planish/builder/io_formats.h"
 #include "planish/builder/packed_constants.h"
+#include "planish/builder/plan_choice.h"
 #include "planish/builder/precision.h"
 #include "planish/builder/profiles.h"
 #include "planish/builder/reformats.h"
-#include "planish/builder/selection.h"
 #include "planish/builder/sparsity.h"
 #include "planish/builder/untune.h"
 #include "planish/ops/infer_graph.h"
@@ -25,51 +24,11 @@
 namespace planish {
 namespace {
 
-bool concrete(const Node& node, const ShapeFacts& facts) {
-  const auto known = [&facts](ValueId v) {
-    const auto k = static_cast<size_t>(v);
-    return v == kNoValue || (facts.shapes[k] && is_static(*facts.shapes[k]) && facts.dtypes[k] != DType::undefined);
-  };
-  return std::ranges::all_of(node.inputs, known) && std::ranges::all_of(node.outputs, known);
-}
-
-/// Nodes whose results shape arithmetic knows at the tuned shapes are not executed there and need no timing.
-bool all_known(const Node& node, const ShapeFacts& facts) {
-  return std::ranges::all_of(
-      node.outputs, [&](ValueId v) { return v == kNoValue || facts.values[static_cast<size_t>(v)].has_value(); });
-}
-
-std::vector<std::optional<NodeView>> tuned_views(const Graph& graph, const ShapeFacts& facts) {
-  std::vector<std::optional<NodeView>> views(graph.nodes.size());
-  for (size_t n = 0; n < graph.nodes.size(); ++n) {
-    const Node& node = graph.nodes[n];
-    if (!concrete(node, facts) || all_known(node, facts)) continue;
-    NodeView view = node_view(graph, node, facts.dtypes, facts.shapes, facts.values);
-    const bool empty =
-        std::ranges::all_of(view.outputs, [](const TensorDesc& d) { return !d.present() || d.size() == 0; });
-    if (!empty) views[n] = std::move(view);
-  }
-  return views;
-}
-
 std::string allowed_precisions(const BuildOptions& options) {
   std::string out = "FP32";
   if (options.fp16) out += "+FP16";
   if (options.bf16) out += "+BF16";
   return out;
-}
-
-/// The first allowed tactic for a Reformat; where the options forbid all of them, the first that there is, because a
-/// layout change that was chosen has to happen.
-const Tactic* reformat_tactic(const NodeView& view, const BuildOptions& options, const Target& target,
-                              const TacticTable& table) {
-  const auto possible = supporting_tactics(table, view, target);
-  const auto allowed = std::ranges::find_if(possible, [&options](const Tactic* t) {
-    return std::ranges::none_of(options.disabled_tactics,
-                                [t](const std::string& p) { return tactic_matches(t->id, p); });
-  });
-  if (allowed != possible.end()) return *allowed;
-  return possible.empty() ? nullptr : possible.front();
 }
 
 /// A name that forbids nothing is a slip of the pen.
@@ -139,28 +98,15 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
   engine.profiles = std::move(profiles);
   std::vector<std::optional<Shape>> tuned;
   for (const ShapeRange& r : engine.profiles[0].inputs) tuned.emplace_back(r.opt);
-  ShapeFacts facts = PLANISH_TRY(infer_shapes(graph, tuned));
   TacticTimer timer(options, target);
   timer.expect_weights(weight_bytes(graph));
-  std::vector<Choice> choices;
-  for (bool again = true; again;) {
-    const auto views = tuned_views(graph, facts);
-    const auto allowed = PLANISH_TRY(allowed_types(graph, options));
-    choices = PLANISH_TRY(select_tactics(graph, views, allowed, options, target, table, timer));
-    auto fused = fuse_chains(graph, views, choices, options, target, table, timer);
-    again = fused.has_value();
-    if (again) {
-      graph = std::move(*fused);
-      facts = PLANISH_TRY(infer_shapes(graph, tuned));
-      continue;
-    }
-    PLANISH_TRY(check_constraints(graph, choices, options));
-    graph = insert_reformats(graph, views, choices);
-  }
+  ChosenPlan plan = PLANISH_TRY(choose_plan(std::move(graph), engine.profiles, options, target, table, timer));
+  std::vector<Choice> choices = std::move(plan.choices);
+  graph = insert_reformats(*plan.graph, plan.views, choices);
   timer.save();
   PLANISH_TRY(verify(graph));
 
-  facts = PLANISH_TRY(infer_shapes(graph, tuned));
+  const ShapeFacts facts = PLANISH_TRY(infer_shapes(graph, tuned));
   const auto views = tuned_views(graph, facts);
   engine.graph = std::move(graph);
   engine.layers.resize(engine.graph.nodes.size());

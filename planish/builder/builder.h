@@ -40,14 +40,15 @@ struct BuildOptions {
   std::map<std::string, std::string> fp32_layers;
   bool f32_sums = false;  ///< what layers with a residual write stays FP32, and so does what reads it but products
   bool chains = true;     ///< let layers run as one where that is faster; what lies between them cannot be observed
+  bool in_place = true;   ///< from the default level on: let runs of the whole network decide between close choices
   bool only_f32 = false;  ///< FP32 throughout, also where the file has 16-bit weights
 
   std::map<std::string, IoFormat> io_formats;  ///< by name of a network input or output
 
-  int optimization_level = 3;                 ///< 0: no timing, rules only; 5: every tactic, layout and repetition
-  int avg_timing = 8;                         ///< repetitions per tactic
-  int max_tactics = -1;                       ///< most tactics timed per choice; -1: by level
-  int threads = 0;                            ///< 0: all cores of this process
+  int optimization_level = 3;  ///< 0: no timing, rules only; 3: whole networks too; 5: every tactic, layout, repetition
+  int avg_timing = 8;          ///< repetitions per tactic
+  int max_tactics = -1;        ///< most tactics timed per choice; -1: by level
+  int threads = 0;             ///< 0: all cores of this process
   size_t memory_limit_bytes = SIZE_MAX;       ///< cap on workspace and activations together
   std::vector<std::string> disabled_tactics;  ///< sources ("planish") or prefixes of ids, see tactics/tactic_source.h
   bool prune_two_of_four = false;             ///< set two of every four weights to zero (--sparsity=force)
@@ -58,6 +59,9 @@ struct BuildOptions {
   bool use_timing_cache = true;
   std::optional<std::filesystem::path> timing_cache_file;  ///< nullopt: the user's default cache
   bool error_on_timing_cache_miss = false;
+
+  /// Whether whole networks are timed. A cache that must know every time holds no runs.
+  [[nodiscard]] bool runs_in_place() const { return in_place && optimization_level >= 3; }
 
   EngineInfo info;  ///< name, source, verbosity and the like; the builder fills in the rest
   /// Called as work goes on: stage ("passes", "tactics", "packing"), steps done, steps in all.

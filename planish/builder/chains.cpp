@@ -14,10 +14,41 @@
 namespace planish {
 namespace {
 
-class ChainFuser {
+constexpr double kImpossible = 1e9;
+
+/// One node for several. Inputs of the parts in order, without what one of them hands to the next.
+Node chain_of(const std::vector<const Node*>& parts) {
+  Node whole = fused_node("Chain", "planish", parts);
+  const auto step_that_makes = [&parts](ValueId v, size_t before) {
+    size_t k = 0;
+    while (k < before && parts[k]->out(0) != v) ++k;
+    return k;
+  };
+  for (size_t k = 0; k < parts.size(); ++k)
+    for (const ValueId v : parts[k]->inputs)
+      if (v != kNoValue && step_that_makes(v, k) == k && std::ranges::find(whole.inputs, v) == whole.inputs.end())
+        whole.inputs.push_back(v);
+  std::vector<ChainStep> steps;
+  for (size_t k = 0; k < parts.size(); ++k) {
+    ChainStep step{*parts[k], {}};
+    for (const ValueId v : parts[k]->inputs) {
+      const size_t made_by = step_that_makes(v, k);
+      const auto at = made_by < k ? whole.inputs.size() + made_by
+                                  : static_cast<size_t>(std::ranges::find(whole.inputs, v) - whole.inputs.begin());
+      step.operands.push_back(v == kNoValue ? -1 : static_cast<int32_t>(at));
+    }
+    steps.push_back(std::move(step));
+  }
+  set_chain_steps(whole, steps);
+  whole.outputs = parts.back()->outputs;
+  return whole;
+}
+
+class ChainFinder {
  public:
-  ChainFuser(const Graph& graph, const std::vector<std::optional<NodeView>>& views, const std::vector<Choice>& choices,
-             const BuildOptions& options, const Target& target, const TacticTable& table, TacticTimer& timer)
+  ChainFinder(const Graph& graph, const std::vector<std::optional<NodeView>>& views, const std::vector<Choice>& choices,
+              const BuildOptions& options, const Target& target, const TacticTable& table, TacticTimer& timer,
+              double margin)
       : graph_(graph),
         views_(views),
         choices_(choices),
@@ -25,25 +56,16 @@ class ChainFuser {
         target_(target),
         table_(table),
         timer_(timer),
+        margin_(margin),
         uses_(graph),
         taken_(graph.nodes.size(), false) {}
 
-  std::optional<Graph> run() {
+  std::vector<Chain> run() {
     for (int32_t n = 0; n < static_cast<int32_t>(graph_.nodes.size()); ++n) {
       if (is_convolution(n) && is_depthwise(n)) consider(n);
       if (is_float(n, "GlobalAveragePool")) consider_gate(n);
     }
-    if (fused_.empty()) return std::nullopt;
-    Graph out = graph_;
-    out.nodes.clear();
-    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
-      const auto whole = fused_.find(static_cast<int32_t>(n));
-      if (whole != fused_.end())
-        out.nodes.push_back(whole->second);
-      else if (!taken_[n])
-        out.nodes.push_back(graph_.nodes[n]);
-    }
-    return out;
+    return std::move(found_);
   }
 
  private:
@@ -111,67 +133,41 @@ class ChainFuser {
   }
 
   void take_best(const std::vector<std::vector<int32_t>>& chains) {
-    double most = 0;
+    double most = -kImpossible;
     std::vector<int32_t> best;
     for (const auto& chain : chains) {
       if (std::ranges::any_of(chain, [this](int32_t part) { return taken_[static_cast<size_t>(part)]; })) continue;
-      if (const double saved = saved_ms(chain); saved > most) {
-        most = saved;
-        best = chain;
-      }
+      const auto saved = saved_ms(chain);
+      if (!saved || *saved <= most) continue;
+      most = *saved;
+      best = chain;
     }
     if (best.empty()) return;
     for (const int32_t part : best) taken_[static_cast<size_t>(part)] = true;
-    fused_[best.back()] = node_of(best);
+    Chain& found = found_.emplace_back();
+    for (const int32_t part : best) found.push_back(graph_.nodes[static_cast<size_t>(part)].out(0));
   }
 
-  /// Milliseconds that the chain saves beside its parts as they were chosen; 0 where no tactic takes it.
-  double saved_ms(const std::vector<int32_t>& chain) {
-    const Node node = node_of(chain);
+  /// Milliseconds that the chain saves beside its parts as they were chosen; nullopt where it is not worth trying.
+  std::optional<double> saved_ms(const std::vector<int32_t>& chain) {
+    std::vector<const Node*> parts;
+    for (const int32_t part : chain) parts.push_back(&graph_.nodes[static_cast<size_t>(part)]);
+    const Node node = chain_of(parts);
     const Choice& first = choices_[static_cast<size_t>(chain.front())];
     const Choice& last = choices_[static_cast<size_t>(chain.back())];
     NodeView whole = view_of(chain, node);
     whole = with_layouts(whole, first.in, last.out);
     double apart = 0;
     for (const int32_t part : chain) apart += choices_[static_cast<size_t>(part)].time_ms;
-    double best = apart;
+    double best = kImpossible;
     for (const Tactic* tactic : supporting_tactics(table_, whole, target_)) {
       const bool disabled = std::ranges::any_of(options_.disabled_tactics,
                                                 [&](const std::string& p) { return tactic_matches(tactic->id, p); });
       if (tactic->ops.empty() || disabled) continue;
       if (const auto ms = timer_.time(whole, *tactic); ms.ok()) best = std::min(best, *ms);
     }
+    if (best >= apart * (1 + margin_)) return std::nullopt;
     return apart - best;
-  }
-
-  /// Inputs of the parts in order, without what one of them hands to the next.
-  Node node_of(const std::vector<int32_t>& chain) const {
-    std::vector<const Node*> parts;
-    for (const int32_t part : chain) parts.push_back(&graph_.nodes[static_cast<size_t>(part)]);
-    Node whole = fused_node("Chain", "planish", parts);
-    const auto step_that_makes = [&parts](ValueId v, size_t before) {
-      size_t k = 0;
-      while (k < before && parts[k]->out(0) != v) ++k;
-      return k;
-    };
-    for (size_t k = 0; k < parts.size(); ++k)
-      for (const ValueId v : parts[k]->inputs)
-        if (v != kNoValue && step_that_makes(v, k) == k && std::ranges::find(whole.inputs, v) == whole.inputs.end())
-          whole.inputs.push_back(v);
-    std::vector<ChainStep> steps;
-    for (size_t k = 0; k < parts.size(); ++k) {
-      ChainStep step{*parts[k], {}};
-      for (const ValueId v : parts[k]->inputs) {
-        const size_t made_by = step_that_makes(v, k);
-        const auto at = made_by < k ? whole.inputs.size() + made_by
-                                    : static_cast<size_t>(std::ranges::find(whole.inputs, v) - whole.inputs.begin());
-        step.operands.push_back(v == kNoValue ? -1 : static_cast<int32_t>(at));
-      }
-      steps.push_back(std::move(step));
-    }
-    set_chain_steps(whole, steps);
-    whole.outputs = parts.back()->outputs;
-    return whole;
   }
 
   NodeView view_of(const std::vector<int32_t>& chain, const Node& node) const {
@@ -198,18 +194,49 @@ class ChainFuser {
   const Target& target_;
   const TacticTable& table_;
   TacticTimer& timer_;
+  double margin_;
   Uses uses_;
   std::vector<bool> taken_;
-  std::map<int32_t, Node> fused_;  ///< by the place of the last part
+  std::vector<Chain> found_;
 };
 
 }  // namespace
 
-std::optional<Graph> fuse_chains(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
-                                 const std::vector<Choice>& choices, const BuildOptions& options, const Target& target,
-                                 const TacticTable& table, TacticTimer& timer) {
-  if (options.optimization_level == 0 || !options.chains) return std::nullopt;
-  return ChainFuser(graph, views, choices, options, target, table, timer).run();
+std::vector<Chain> find_chains(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
+                               const std::vector<Choice>& choices, const BuildOptions& options, const Target& target,
+                               const TacticTable& table, TacticTimer& timer, double margin) {
+  if (options.optimization_level == 0 || !options.chains) return {};
+  return ChainFinder(graph, views, choices, options, target, table, timer, margin).run();
+}
+
+std::optional<Graph> with_chains(const Graph& graph, const std::vector<Chain>& chains) {
+  const Uses uses(graph);
+  std::vector<bool> taken(graph.nodes.size(), false);
+  std::map<size_t, Node> fused;  // by the place of the last part
+  for (const Chain& chain : chains) {
+    std::vector<const Node*> parts;
+    size_t last = 0;
+    for (const ValueId v : chain) {
+      const bool exists = v >= 0 && static_cast<size_t>(v) < uses.producer.size();
+      const int32_t part = exists ? uses.producer[static_cast<size_t>(v)] : -1;
+      if (part < 0 || taken[static_cast<size_t>(part)]) return std::nullopt;
+      last = static_cast<size_t>(part);
+      taken[last] = true;
+      parts.push_back(&graph.nodes[last]);
+    }
+    if (parts.empty()) return std::nullopt;
+    fused[last] = chain_of(parts);
+  }
+  Graph out = graph;
+  out.nodes.clear();
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const auto whole = fused.find(n);
+    if (whole != fused.end())
+      out.nodes.push_back(whole->second);
+    else if (!taken[n])
+      out.nodes.push_back(graph.nodes[n]);
+  }
+  return out;
 }
 
 }  // namespace planish

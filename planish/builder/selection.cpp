@@ -22,19 +22,16 @@ constexpr int kDefaultLevel = 3;
 constexpr int kExhaustive = 5;
 constexpr std::array kHalves{DType::f16, DType::bf16};
 
-/// How a value lies in memory at one end of an edge.
-struct Form {
-  Layout layout = Layout::row_major;
-  DType type = DType::f32;
-  friend auto operator<=>(const Form&, const Form&) = default;
-};
+/// Tactics within this factor of the fastest for their layouts stay choices of their node: alone each was timed with
+/// its operands in the caches, and at another moment.
+constexpr double kClose = 1.5;
 
 bool is_product(const Node& node) {
   return node.domain == "planish" && (node.op == "FusedConv" || node.op == "FusedConvTranspose" ||
                                       node.op == "FusedMatMul" || node.op == "WeightOnlyMatMul");
 }
 
-class Selector {
+class Selector final : public PlanSpace {
  public:
   Selector(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
            const std::vector<AllowedTypes>& allowed, const BuildOptions& options, const Target& target,
@@ -49,31 +46,75 @@ class Selector {
         order_(timer),
         uses_(graph) {}
 
-  Result<std::vector<Choice>> run() {
+  Status time_all() {
     choices_.resize(graph_.nodes.size());
     for (const DType half : kHalves)
       if (computes_products(half)) native_.push_back(half);
     for (size_t n = 0; n < graph_.nodes.size(); ++n) {
       choices_[n] = PLANISH_TRY(enumerate(n));
+      for (Choice& choice : choices_[n]) choice.node = static_cast<int32_t>(n);
       if (options_.progress) options_.progress("tactics", n + 1, graph_.nodes.size());
     }
     if (options_.optimization_level > 0) order_.save();
-    std::vector<size_t> best;
-    double best_ms = std::numeric_limits<double>::max();
+    return {};
+  }
+
+  [[nodiscard]] const std::vector<std::vector<Choice>>& choices() const override { return choices_; }
+
+  Picks cheapest(const std::vector<std::vector<double>>& ms, const Picks& start) override {
+    std::vector<Picks> plans = local_optima(ms);
+    ms_ = &ms;
+    if (!start.empty()) {
+      plans.insert(plans.begin(), start);
+      descend(plans.front());
+    }
+    const auto best = std::ranges::min_element(plans, {}, [this](Picks& picks) { return total_ms(picks); });
+    return std::move(*best);
+  }
+
+  double cost_ms(const std::vector<std::vector<double>>& ms, Picks picks) override {
+    ms_ = &ms;
+    return total_ms(picks);
+  }
+
+  std::vector<Picks> local_optima(const std::vector<std::vector<double>>& ms) override {
+    ms_ = &ms;
+    std::vector<Picks> plans;
     std::vector<DType> types{DType::f32};
     types.insert(types.end(), native_.begin(), native_.end());
     for (const DType type : types)
-      for (const Layout layout : table_.layouts) {
-        std::vector<size_t> picked = start_from(layout, type);
-        const double ms = descend(picked);
-        if (ms >= best_ms) continue;
-        best_ms = ms;
-        best = std::move(picked);
-      }
-    std::vector<Choice> out;
-    for (size_t n = 0; n < choices_.size(); ++n) out.push_back(choices_[n][best[n]]);
-    return out;
+      for (const Layout layout : table_.layouts) descend(plans.emplace_back(start_from(layout, type)));
+    return plans;
   }
+
+  std::optional<size_t> find(size_t n, const Choice& wanted) override {
+    std::vector<Choice>& choices = choices_[n];
+    const auto like = [&wanted](const Choice& c) {
+      return c.tactic == wanted.tactic && c.in == wanted.in && c.out == wanted.out && c.types == wanted.types;
+    };
+    if (const auto it = std::ranges::find_if(choices, like); it != choices.end())
+      return static_cast<size_t>(it - choices.begin());
+    // Where the node has no choice in that type, the options do not allow it.
+    const auto same_types = std::ranges::find(choices, wanted.types, &Choice::types);
+    if (!views_[n] || wanted.tactic == nullptr || same_types == choices.end() || !enabled(*wanted.tactic))
+      return std::nullopt;
+    const NodeView typed = wanted.types == TypePair{} ? *views_[n] : typed_view(*views_[n], wanted.types);
+    const NodeView view = with_layouts(typed, wanted.in, wanted.out);
+    if (contiguous_parts(view) || !tactic_takes(*wanted.tactic, *view.node) || wanted.tactic->supports(view, target_))
+      return std::nullopt;
+    const auto ms = timer_.time(view, *wanted.tactic);
+    if (!ms.ok()) return std::nullopt;
+    Choice choice = *same_types;
+    choice.tactic = wanted.tactic;
+    choice.in = wanted.in;
+    choice.out = wanted.out;
+    choice.time_ms = *ms;
+    choice.candidates = {{std::string(wanted.tactic->id), static_cast<float>(*ms)}};
+    choices.push_back(std::move(choice));
+    return choices.size() - 1;
+  }
+
+  void set_reformat_ms(const FormChange& change, double ms) override { reformats_[change] = ms; }
 
  private:
   bool enabled(const Tactic& tactic) const {
@@ -165,7 +206,7 @@ class Selector {
           const auto tactics = candidates(view, refusals);
           if (tactics.empty() || is_reference(*tactics.front())) continue;
           PLANISH_TRY(add_choice(view, tactics, in, layout_out, refusals, out, best_ms));
-          if (out.size() > before) out.back().types = types;
+          for (size_t c = before; c < out.size(); ++c) out[c].types = types;
         }
       }
     }
@@ -257,7 +298,9 @@ class Selector {
 
   void learn(const Work& work, std::span<const Choice> choices, double best_ms) {
     for (const Choice& choice : choices) {
-      if (choice.in != work.in || choice.out != work.out) continue;
+      if (choice.in != work.in || choice.out != work.out || choice.candidates.empty() || choice.tactic == nullptr ||
+          choice.tactic->id != choice.candidates[0].tactic)
+        continue;
       for (const Candidate& timed : choice.candidates)
         for (const Tactic* tactic : work.tactics)
           if (tactic->id == timed.tactic) order_.learn(work.view, *tactic, timed.time_ms, best_ms);
@@ -294,7 +337,16 @@ class Selector {
     if (c.tactic == nullptr) return {};
     c.in = in;
     c.out = layout_out;
-    out.push_back(std::move(c));
+    out.push_back(c);
+    if (!options_.runs_in_place()) return {};
+    for (const Candidate& timed : c.candidates) {
+      const auto other = std::ranges::find(tactics, timed.tactic, &Tactic::id);
+      if (other == tactics.end() || *other == c.tactic || timed.time_ms > kClose * c.time_ms) continue;
+      Choice close = c;
+      close.tactic = *other;
+      close.time_ms = timed.time_ms;
+      out.push_back(std::move(close));
+    }
     return {};
   }
 
@@ -361,7 +413,7 @@ class Selector {
   /// Cost of bringing a tensor from one form to another.
   double reformat_ms(const TensorDesc& desc, Form from, Form to) {
     if (from == to) return 0;
-    const auto key = std::tuple(desc.shape, from, to);
+    const FormChange key{desc.shape, from, to};
     if (const auto it = reformats_.find(key); it != reformats_.end()) return it->second;
     double& ms = reformats_[key];
     Node node;
@@ -415,7 +467,7 @@ class Selector {
 
   /// Cost of choice `c` at node `n`, given everybody else's: its own time and the reformats on its edges.
   double local_ms(size_t n, size_t c, std::vector<size_t>& picked) {
-    double ms = choices_[n][c].time_ms;
+    double ms = (*ms_)[n][c];
     if (!views_[n]) return ms;
     const NodeView& view = *views_[n];
     for (size_t i = 0; i < view.inputs.size(); ++i)
@@ -439,7 +491,7 @@ class Selector {
       for (size_t c = 0; c < choices_[n].size(); ++c) {
         const Choice& choice = choices_[n][c];
         // Anything in the wanted type and layout beats everything else; among the rest the fastest.
-        const double ms = choice.time_ms + (choice.types.in == type ? 0.0 : 4 * kImpossible) +
+        const double ms = (*ms_)[n][c] + (choice.types.in == type ? 0.0 : 4 * kImpossible) +
                           (choice.types.out == type ? 0.0 : 2 * kImpossible) +
                           (choice.out == layout ? 0.0 : kImpossible) + (choice.in == layout ? 0.0 : kImpossible / 4);
         if (ms >= best) continue;
@@ -467,7 +519,7 @@ class Selector {
     return ms;
   }
 
-  double descend(std::vector<size_t>& picked) {
+  void descend(std::vector<size_t>& picked) {
     constexpr int kMaxSweeps = 20;
     for (int sweep = 0; sweep < kMaxSweeps; ++sweep) {
       bool changed = false;
@@ -489,7 +541,6 @@ class Selector {
       }
       if (!changed) break;
     }
-    return total_ms(picked);
   }
 
   const Graph& graph_;
@@ -507,15 +558,33 @@ class Selector {
   std::vector<DType> native_;  ///< 16-bit types that products are computed in here
   std::deque<Node> typed_nodes_;
   std::map<std::pair<const void*, DType>, Tensor> converted_;
-  std::map<std::tuple<Shape, Form, Form>, double> reformats_;
+  std::map<FormChange, double> reformats_;
+  const std::vector<std::vector<double>>* ms_ = nullptr;  ///< what choices cost in the descent at hand
 };
 
 }  // namespace
 
-Result<std::vector<Choice>> select_tactics(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
-                                           const std::vector<AllowedTypes>& allowed, const BuildOptions& options,
-                                           const Target& target, const TacticTable& table, TacticTimer& timer) {
-  return Selector(graph, views, allowed, options, target, table, timer).run();
+std::vector<std::vector<double>> times_alone(const PlanSpace& space) {
+  std::vector<std::vector<double>> ms;
+  for (const auto& choices : space.choices()) {
+    auto& row = ms.emplace_back();
+    for (const Choice& choice : choices) row.push_back(choice.time_ms);
+  }
+  return ms;
+}
+
+std::vector<Choice> choices_of(const PlanSpace& space, const Picks& picks) {
+  std::vector<Choice> out;
+  for (size_t n = 0; n < picks.size(); ++n) out.push_back(space.choices()[n][picks[n]]);
+  return out;
+}
+
+Result<std::unique_ptr<PlanSpace>> time_tactics(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
+                                                const std::vector<AllowedTypes>& allowed, const BuildOptions& options,
+                                                const Target& target, const TacticTable& table, TacticTimer& timer) {
+  auto selector = std::make_unique<Selector>(graph, views, allowed, options, target, table, timer);
+  PLANISH_TRY(selector->time_all());
+  return std::unique_ptr<PlanSpace>(std::move(selector));
 }
 
 }  // namespace planish

@@ -74,6 +74,7 @@ Result<double> TacticTimer::time(const NodeView& view, const Tactic& tactic, dou
                  .fix = "build once without the flag to fill the cache"};
   const Timing timing = PLANISH_TRY(time_tactic(view, tactic, target_, effort));
   ++timed_;
+  is_new_ = true;
   if (timing.memory_bytes > peak_bytes_) {
     peak_bytes_ = timing.memory_bytes;
     peak_layer_ = view.node->name;
@@ -92,10 +93,17 @@ std::string TacticTimer::named(const std::string& name) const {
 
 std::optional<double> TacticTimer::recall(const std::string& name) const { return cache_.find(named(name)); }
 
-void TacticTimer::remember(const std::string& name, double value) { cache_.add(named(name), value); }
+void TacticTimer::remember(const std::string& name, double value) {
+  cache_.add(named(name), value);
+  is_new_ = true;
+}
+
+std::optional<std::string> TacticTimer::recall_after(const std::string& prefix) const {
+  return cache_.best_after(named(prefix));
+}
 
 void TacticTimer::save() {
-  if (!path_ || timed_ == 0) return;
+  if (!path_ || !is_new_) return;
   Status status = cache_.save(*path_);
   if (!status.ok() && options_.warn) options_.warn("Timing cache not written: " + status.error().message());
 }

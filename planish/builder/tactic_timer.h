@@ -24,6 +24,8 @@ class TacticTimer {
   /// Numbers beside the times that the cache keeps for this device and number of threads.
   [[nodiscard]] std::optional<double> recall(const std::string& name) const;
   void remember(const std::string& name, double value);
+  /// What follows `prefix` in the name that was remembered with the least value.
+  [[nodiscard]] std::optional<std::string> recall_after(const std::string& prefix) const;
   /// Writes new times back. Failing to is only worth a warning: the engine does not depend on it.
   void save();
   [[nodiscard]] size_t timed() const { return timed_; }
@@ -43,6 +45,7 @@ class TacticTimer {
   bool is_thorough_ = false;  ///< times of hastier builds are not good enough
   std::optional<std::filesystem::path> path_;
   TimingCache cache_;
+  bool is_new_ = false;  ///< the cache holds what the file does not
   size_t timed_ = 0;
   size_t from_cache_ = 0;
   size_t peak_bytes_ = 0;

@@ -47,6 +47,13 @@ void TimingCache::add(const std::string& key, double ms) {
   if (key.find_first_of("\n\t") == std::string::npos) entries_[key] = ms;
 }
 
+std::optional<std::string> TimingCache::best_after(const std::string& prefix) const {
+  const std::pair<const std::string, double>* best = nullptr;
+  for (auto it = entries_.lower_bound(prefix); it != entries_.end() && it->first.starts_with(prefix); ++it)
+    if (best == nullptr || it->second < best->second) best = &*it;
+  return best == nullptr ? std::nullopt : std::optional<std::string>(best->first.substr(prefix.size()));
+}
+
 void TimingCache::parse(std::string_view text) {
   if (!text.starts_with(kHeader)) {
     skipped_ += text.empty() ? 0 : 1;

@@ -20,6 +20,8 @@ class TimingCache {
  public:
   [[nodiscard]] std::optional<double> find(const std::string& key) const;
   void add(const std::string& key, double ms);
+  /// What follows `prefix` in the key with the least time of those that begin so; nullopt: none does.
+  [[nodiscard]] std::optional<std::string> best_after(const std::string& prefix) const;
   [[nodiscard]] size_t size() const { return entries_.size(); }
   [[nodiscard]] size_t skipped_lines() const { return skipped_; }
 

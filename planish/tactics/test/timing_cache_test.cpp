@@ -55,6 +55,17 @@ TEST_F(TimingCacheFile, KeepsWhatWasAddedAndMerges) {
   EXPECT_EQ(c.skipped_lines(), 0U);
 }
 
+TEST_F(TimingCacheFile, FindsWhatFollowsAPrefixWithTheLeastTime) {
+  TimingCache a;
+  a.add("network 1|slow", 2);
+  a.add("network 1|fast", 1);
+  a.add("network 2|other", 0.5);
+  ASSERT_TRUE(a.save(path_).ok());
+  EXPECT_EQ(load().best_after("network 1|"), "fast");
+  EXPECT_EQ(load().best_after("network 2|"), "other");
+  EXPECT_EQ(load().best_after("network 3|"), std::nullopt);
+}
+
 TEST_F(TimingCacheFile, SkipsDamagedLinesAndKeepsTheOthers) {
   TimingCache a;
   for (int i = 0; i < 20; ++i) a.add("key" + std::to_string(i), i + 0.5);
