@@ -82,6 +82,9 @@ class Bench final : public MixBench {
  public:
   Bench(const Model& model, const BuildConfig& config) : model_(model), config_(config) {
     config_.float_fallback = false;
+    // Of INT8 networks whole runs have chosen no faster plans than layers timed alone, and several forms are built.
+    constexpr int kExhaustive = 5;
+    config_.in_place = config_.in_place && config_.optimization_level >= kExhaustive;
     if (config_.use_timing_cache) return;
     // The forms share most of their layers: times of the first serve the others, and go with the build.
     folder_.emplace();
