@@ -233,7 +233,10 @@ BuildOptions options_of(const BuildConfig& config) {
   o.layer_precisions = config.layer_precisions;
   o.layer_output_types = config.layer_output_types;
   o.optimization_level = config.optimization_level;
-  o.in_place = config.in_place;
+  // Quantised networks gained nothing from whole runs, and a build that quantises compares several forms, which do not
+  // fall back to float themselves.
+  constexpr int kExhaustive = 5;
+  o.in_place = config.optimization_level >= kExhaustive || (config.float_fallback && !config.int8);
   o.avg_timing = config.avg_timing;
   o.max_tactics = config.max_tactics;
   o.threads = config.threads;

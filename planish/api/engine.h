@@ -113,7 +113,6 @@ struct BuildConfig {
   std::vector<std::pair<std::string, DType>> layer_output_types;  ///< the same for what layers write
   std::map<std::string, IoFormat> io_formats;                     ///< by name of a network input or output
   int optimization_level = 3;
-  bool in_place = true;  ///< from level 3 on: let runs of the whole network decide between close choices
   int avg_timing = 8;
   int max_tactics = -1;
   int threads = 0;  ///< 0: all cores

@@ -82,9 +82,6 @@ class Bench final : public MixBench {
  public:
   Bench(const Model& model, const BuildConfig& config) : model_(model), config_(config) {
     config_.float_fallback = false;
-    // Of INT8 networks whole runs have chosen no faster plans than layers timed alone, and several forms are built.
-    constexpr int kExhaustive = 5;
-    config_.in_place = config_.in_place && config_.optimization_level >= kExhaustive;
     if (config_.use_timing_cache) return;
     // The forms share most of their layers: times of the first serve the others, and go with the build.
     folder_.emplace();
@@ -114,7 +111,6 @@ class Bench final : public MixBench {
     step();
     BuildConfig config = config_;
     config.int8 = false;
-    config.in_place = false;  // its layers' times are read, it never runs
     const Engine engine = PLANISH_TRY(Engine::build(model_.clone(), config, &in_float_));
     return tuned_profile(PLANISH_TRY(engine.layers()));
   }
