@@ -1,8 +1,8 @@
 #include "planish/api/adaptive_weights.h"
-#include <optional>
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "planish/api/gram.h"
 #include "planish/api/layer_rows.h"
@@ -17,6 +17,9 @@ constexpr int64_t kLargestK = 2304;
 constexpr int64_t kRowsPerWeight = 8;
 constexpr int64_t kFewestRows = 2048;
 constexpr int64_t kMostRows = 4096;
+/// Who allows more work than what nobody asks for gets so many times the rows, in matrices of this many values.
+constexpr int64_t kPatientRows = 4;
+constexpr int64_t kPatientValues = int64_t{10} << 20;
 /// The same of convolutions in groups, which have few weights per output channel, but rows as wide as all groups; fewer
 /// where all of them would take more than half of the memory.
 constexpr int64_t kFewestGroupedRows = 128;
@@ -27,9 +30,11 @@ constexpr size_t kStages = 32;
 constexpr int64_t kThresholdRows = 1536;
 constexpr double kThresholdTrials = 11;
 
-LayerRows layer_of(const Graph& graph, const QuantisedProduct& product) {
+LayerRows layer_of(const Graph& graph, const QuantisedProduct& product, double work) {
   const InputRows rows(graph, product);
-  const int64_t wanted = std::clamp(kRowsPerWeight * rows.k(), kFewestRows, kMostRows);
+  int64_t wanted = std::clamp(kRowsPerWeight * rows.k(), kFewestRows, kMostRows);
+  if (work > CalibrationOptions().adapt_work)
+    wanted = std::max(wanted, std::min(kPatientRows * wanted, kPatientValues / rows.k()));
   return {&product, rows.k(), rows.groups(), rows.groups() > 1 ? kGroupedRows : wanted};
 }
 
@@ -53,7 +58,7 @@ std::vector<LayerRows> choose_layers(const Graph& graph, const PlacementPlan& pl
   std::vector<LayerRows> all;
   for (const QuantisedProduct& p : plan.products) {
     if (!InputRows::possible(graph, p, kLargestK)) continue;
-    all.push_back(layer_of(graph, p));
+    all.push_back(layer_of(graph, p, work));
   }
   std::stable_sort(all.begin(), all.end(),
                    [](const LayerRows& a, const LayerRows& b) { return work_of(a) < work_of(b); });
@@ -123,10 +128,11 @@ Quantisers read_as_bytes(const Graph& graph, const PlacementPlan& plan, int32_t 
 
 /// Tensors of the plan with the products that read them, in the order of the graph.
 std::vector<LayerRows> readers_of(const Graph& graph, const PlacementPlan& plan, double work) {
+  const double all_work = work;
   std::vector<LayerRows> layers;
   for (const QuantisedProduct& p : plan.products) {
     if (!InputRows::possible(graph, p, kLargestK)) continue;
-    LayerRows layer = layer_of(graph, p);
+    LayerRows layer = layer_of(graph, p, all_work);
     layer.rows = std::min(layer.rows, kThresholdRows);
     const auto outputs = graph.constant_of(p.weights)->shape()[static_cast<size_t>(p.channel_axis)];
     work -= static_cast<double>(layer.rows * layer.k * outputs) * kThresholdTrials;

@@ -11,7 +11,7 @@ namespace {
 
 /// Exponent of a channel's range. 1 would give every channel all steps of the tensor; but ranges are those of outliers,
 /// thresholds lie below them, and the weights behind must round what the channels no longer do.
-constexpr double kRangeExponent = 0.5;
+constexpr double kRangeExponent = 0.6;
 constexpr double kLargestDivisor = 64;
 
 constexpr std::array<std::string_view, 4> kTransparent{"Relu", "LeakyRelu", "MaxPool", "AveragePool"};

@@ -21,11 +21,11 @@ struct Equalization {
 
 /// Evens out the channels of tensors between convolutions: channel c of one convolution is divided by d[c], the weights
 /// of those behind it that read the channel are multiplied by it. Exact for Conv -> Relu, LeakyRelu or nothing ->
-/// MaxPool, AveragePool, Concat -> Conv, since these commute with positive factors. d is the square root of the
-/// channel's range (`maxima`, which must know the tensor that the next layer reads) relative to the tensor's:
-/// activations have 127 steps for all channels, weights as many for every output channel, so that the activations gain
-/// more than the weights lose. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias
-/// Correction", ICCV 2019; ranges measured instead of estimated.
+/// MaxPool, AveragePool, Concat -> Conv, since these commute with positive factors. d is the channel's range (`maxima`,
+/// which must know the tensor that the next layer reads) relative to the tensor's, to the power 0.6: activations have
+/// 127 steps for all channels, weights as many for every output channel, so that the activations gain more than the
+/// weights lose. Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV
+/// 2019; ranges measured instead of estimated.
 Equalization equalise(Graph& graph, const ChannelMaxima& maxima);
 
 /// Whether equalise() would find a convolution in the graph if it knew the ranges.
