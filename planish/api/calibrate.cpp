@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstring>
 #include <deque>
 #include <set>
 
@@ -169,15 +168,11 @@ std::optional<int64_t> sample_count(const CalibrationSource& source, const Calib
 
 /// A batch with data of its own.
 struct OwnBatch {
-  std::vector<Tensor> tensors;
+  std::vector<std::vector<std::byte>> tensors;
   CalibrationBatch batch;
 
   explicit OwnBatch(const CalibrationBatch& of) : batch(of) {
-    for (auto& [name, given] : batch.inputs) {
-      Tensor& copy = tensors.emplace_back(given.dtype, given.dims);
-      std::memcpy(copy.raw(), given.data.data(), given.data.size());
-      given.data = {static_cast<const std::byte*>(std::as_const(copy).raw()), given.data.size()};
-    }
+    for (auto& [name, given] : batch.inputs) given.data = tensors.emplace_back(given.data.begin(), given.data.end());
   }
 };
 

@@ -233,10 +233,11 @@ BuildOptions options_of(const BuildConfig& config) {
   o.layer_precisions = config.layer_precisions;
   o.layer_output_types = config.layer_output_types;
   o.optimization_level = config.optimization_level;
-  // Quantised networks gained nothing from whole runs, and a build that quantises compares several forms, which do not
-  // fall back to float themselves.
+  // Quantised networks gained nothing from whole runs, and a build in 16 bits may build ten engines until its error is
+  // small enough.
   constexpr int kExhaustive = 5;
-  o.in_place = config.optimization_level >= kExhaustive || (config.float_fallback && !config.int8);
+  const bool only_float = !config.int8 && !config.fp16 && !config.bf16;
+  o.in_place = config.optimization_level >= kExhaustive || (config.whole_runs && only_float);
   o.avg_timing = config.avg_timing;
   o.max_tactics = config.max_tactics;
   o.threads = config.threads;

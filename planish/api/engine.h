@@ -108,6 +108,9 @@ struct BuildConfig {
   /// A build that quantises also tunes the float form, and puts layers back into float where the whole is faster that
   /// way. Not without timing (level 0); a model that brings Q/DQ is obeyed.
   bool float_fallback = true;
+  /// From level 3 on, builds in FP32 let runs of the whole network decide between close choices of tactics and layouts;
+  /// other builds do so at level 5.
+  bool whole_runs = true;
   PrecisionConstraints precision_constraints = PrecisionConstraints::none;
   std::vector<std::pair<std::string, DType>> layer_precisions;    ///< name or pattern with one '*'; later entries win
   std::vector<std::pair<std::string, DType>> layer_output_types;  ///< the same for what layers write

@@ -82,6 +82,7 @@ class Bench final : public MixBench {
  public:
   Bench(const Model& model, const BuildConfig& config) : model_(model), config_(config) {
     config_.float_fallback = false;
+    config_.whole_runs = false;  // of each of the forms they would take longer than all else
     if (config_.use_timing_cache) return;
     // The forms share most of their layers: times of the first serve the others, and go with the build.
     folder_.emplace();

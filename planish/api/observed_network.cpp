@@ -81,6 +81,8 @@ ObservedNetwork::ObservedNetwork(const Graph& graph, std::set<std::string> neede
       effort_(effort),
       whole_(whole) {}
 
+int ObservedNetwork::most_workers() const { return static_cast<int>(std::min<int64_t>(threads_, kMaxRows)); }
+
 int64_t ObservedNetwork::rows_per_piece(const std::vector<HostTensor>& inputs) const {
   const int64_t rows = inputs.empty() || inputs[0].dims.empty() ? 0 : inputs[0].dims[0];
   for (size_t i = 0; i < inputs.size(); ++i)

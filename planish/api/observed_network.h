@@ -47,7 +47,7 @@ class ObservedNetwork {
   /// The pieces of a batch, not yet shared out.
   [[nodiscard]] std::vector<Piece> pieces_of(const CalibrationBatch& batch) const;
   /// Most workers that run() may use.
-  [[nodiscard]] int most_workers() const { return threads_; }
+  [[nodiscard]] int most_workers() const;
 
  private:
   /// What one worker needs to run a piece.

@@ -26,6 +26,8 @@ constexpr int kExhaustive = 5;
 constexpr double kExhaustiveBudget = 4;  ///< times the default level's
 /// A network of which one run takes more than this share of that time is not run at all.
 constexpr double kLongestRun = 0.05;
+/// Bytes of weights that all plans which run in turns may hold together: each packs its own.
+constexpr size_t kMostPacked = size_t{512} << 20;
 /// Chains that alone lose by up to this share against their parts are tried in place.
 constexpr double kChainMargin = 0.15;
 
@@ -75,12 +77,14 @@ class PlanChooser {
     const double budget_ms = std::max(kLeastBudgetMs, spent_ms) * (is_exhaustive() ? kExhaustiveBudget : 1);
     if (apart.form->space->cost_ms(times_alone(*apart.form->space), apart.picks) > kLongestRun * budget_ms)
       return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
+    if (packed_at_once(basins) > kMostPacked) return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
     if (options_.progress) options_.progress("whole network", 0, 1);
     NetworkRunner runner(profiles_, options_, target_, table_, budget_ms);
-    const Variant chosen = PLANISH_TRY(settle(basins, runner));
-    timer_.remember(key + plan_text(chosen.chains, choices_of(*chosen.form->space, chosen.picks)), 0);
+    const std::optional<Variant> chosen = PLANISH_TRY(settle(basins, runner));
+    if (!chosen) return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
+    timer_.remember(key + plan_text(chosen->chains, choices_of(*chosen->form->space, chosen->picks)), 0);
     if (options_.progress) options_.progress("whole network", 1, 1);
-    return finish(chosen);
+    return finish(*chosen);
   }
 
  private:
@@ -171,6 +175,15 @@ class PlanChooser {
     return basins;
   }
 
+  static size_t packed_at_once(const std::vector<Basin>& basins) {
+    size_t weights = 0;
+    for (const Value& v : basins[0].apart.form->graph.values)
+      if (v.constant) weights += v.constant->bytes();
+    size_t plans = 0;
+    for (const Basin& b : basins) plans += b.fused ? 2 : 1;
+    return weights * std::max<size_t>(plans, 2);
+  }
+
   static bool has_alternatives(const Variant& v) {
     return std::ranges::any_of(v.form->space->choices(), [](const auto& choices) { return choices.size() > 1; });
   }
@@ -191,16 +204,17 @@ class PlanChooser {
     return times.ok() ? std::move(times).value() : std::vector<PlanTimes>{};
   }
 
-  /// The fastest of the plans that searching from each basin finds.
-  Result<Variant> settle(const std::vector<Basin>& basins, NetworkRunner& runner) {
+  /// The fastest of the plans that searching from each basin finds; none where the network could not run: data that
+  /// it accepts is not known here, and what is missing may be memory.
+  Result<std::optional<Variant>> settle(const std::vector<Basin>& basins, NetworkRunner& runner) {
     std::vector<Timed> best = PLANISH_TRY(best_forms(basins, runner));
-    if (best.empty()) return basins[0].apart;
+    if (best.empty()) return std::optional<Variant>();
     for (size_t i = 0; i < best.size(); ++i) search(best[i], runner, 1.0 / static_cast<double>(best.size() - i));
     if (best.size() > 1) {
       const auto times = race({&best[0].v, &best[1].v}, runner);
-      if (!times.empty() && times[1].total_ms() < times[0].total_ms()) return std::move(best[1].v);
+      if (!times.empty() && times[1].total_ms() < times[0].total_ms()) return std::optional(std::move(best[1].v));
     }
-    return std::move(best[0].v);
+    return std::optional(std::move(best[0].v));
   }
 
   /// The fastest form of each basin: without chains, with all, or with those that were faster than their parts where

@@ -1,6 +1,7 @@
 #include "planish/quant/histogram.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <optional>
@@ -18,6 +19,9 @@ constexpr int64_t kFirstSamples = 64;
 constexpr int64_t kCountedLater = int64_t{1} << 12;
 // Up to twice as many are counted, because strides are whole and odd.
 static_assert(2 * kMaxCounted <= BinCounts::kMost);
+
+constexpr int kBinBits = std::countr_zero(AbsHistogram::kBins);
+static_assert(std::has_single_bit(AbsHistogram::kBins));
 
 /// How far the start of sampling moves from one sample to the next: far, and prime.
 constexpr int64_t kStartStep = 7919;
@@ -42,11 +46,13 @@ void AbsHistogram::cover(float amax) {
     bin_width_ = std::exp2(std::ceil(std::log2(std::max(static_cast<double>(amax) * 1.001 / kBins, 1e-40))));
     return;
   }
-  while (static_cast<double>(amax) >= bin_width_ * kBins) {
-    for (size_t i = 0; i < kBins / 2; ++i) counts_[i] = counts_[2 * i] + counts_[2 * i + 1];
-    std::fill(counts_.begin() + kBins / 2, counts_.end(), 0);
-    bin_width_ *= 2;
-  }
+  while (static_cast<double>(amax) >= bin_width_ * kBins) widen();
+}
+
+void AbsHistogram::widen() {
+  for (size_t i = 0; i < kBins / 2; ++i) counts_[i] = counts_[2 * i] + counts_[2 * i + 1];
+  std::fill(counts_.begin() + kBins / 2, counts_.end(), 0);
+  bin_width_ *= 2;
 }
 
 void AbsHistogram::add(std::span<const float> values, uint64_t weight) {
@@ -71,11 +77,11 @@ void AbsHistogram::merge(const AbsHistogram& other) {
   if (other.counts_.empty()) return;
   if (counts_.empty()) counts_.resize(kBins);
   if (bin_width_ == 0) bin_width_ = other.bin_width_;  // what came were zeros
-  const double reach = other.bin_width_ * kBins;
-  if (reach > bin_width_ * kBins) cover(static_cast<float>(reach * 0.75));
-  // Ratios of powers of two are whole.
-  const auto ratio = other.bin_width_ > 0 ? static_cast<size_t>(bin_width_ / other.bin_width_) : 1;
-  for (size_t i = 0; i < kBins; ++i) counts_[i / ratio] += other.counts_[i];
+  while (bin_width_ < other.bin_width_) widen();
+  // Widths are powers of two, and may lie further apart than any integer reaches: 1e20 beside 1.
+  const int doublings = other.bin_width_ > 0 ? std::ilogb(bin_width_) - std::ilogb(other.bin_width_) : 0;
+  const int shift = std::min(doublings, kBinBits);
+  for (size_t i = 0; i < kBins; ++i) counts_[i >> shift] += other.counts_[i];
   counted_ += other.counted_;
   total_ += other.total_;
   zeros_ += other.zeros_;
@@ -136,6 +142,14 @@ void TensorStatistics::merge(const TensorStatistics& other) {
 
 void TensorStatistics::add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t first_sample,
                            int64_t samples) {
+  // Sample by sample where the first dimension holds them, so that it does not matter how many come together.
+  if (samples > 1 && dims.size() >= 2 && dims[0] % samples == 0) {
+    std::vector<int64_t> of_one(dims.begin(), dims.end());
+    of_one[0] /= samples;
+    const int64_t stored = view_channels(of_one, layout).stored();
+    for (int64_t i = 0; i < samples; ++i) add(data + i * stored, of_one, layout, first_sample + i, 1);
+    return;
+  }
   const ChannelView v = view_channels(dims, layout);
   if (v.size() <= 0) return;
   SampledRuns runs = sampled_runs(v, first_sample, samples);

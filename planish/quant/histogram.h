@@ -37,6 +37,9 @@ class AbsHistogram {
   [[nodiscard]] uint64_t zeros() const { return zeros_; }
 
  private:
+  /// Doubles the width of the bins.
+  void widen();
+
   double bin_width_ = 0;
   std::vector<uint64_t> counts_;
   uint64_t total_ = 0;
@@ -63,8 +66,8 @@ struct TensorStatistics {
 
   /// Adds a tensor of logical shape `dims` that lies in memory as `layout` says; padding channels do not count.
   /// Large tensors are counted by a sample of their values in the histogram; minimum, maximum and sums are exact. Which
-  /// values are sampled depends on the number of the tensor's first sample in all data, and of its samples: the first
-  /// ones are counted more densely.
+  /// values are sampled depends on the number of a sample in all data where the first dimension holds samples (else
+  /// also on how many come together): the first ones are counted more densely.
   void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t first_sample, int64_t samples);
   /// The same for one sample behind those that came before.
   void add(const float* data, std::span<const int64_t> dims, Layout layout) { add(data, dims, layout, added_, 1); }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <random>
 
@@ -137,6 +138,38 @@ TEST(TensorStatistics, AreTheSameForAnyNumberOfWorkers) {
     EXPECT_EQ(many.histogram.zeros(), one.histogram.zeros());
     for (size_t c = 0; c < 8; ++c) EXPECT_NEAR(many.channel_means()[c], one.channel_means()[c], 1e-6);
   }
+}
+
+TEST(AbsHistogram, RangesOfAnyDistanceMerge) {
+  const float largest = std::numeric_limits<float>::max();
+  for (const auto& [a, b] :
+       {std::pair{1e20F, 1.0F}, {1.0F, 1e20F}, {1e31F, largest}, {largest, 1e-38F}, {1e-38F, 3.0F}}) {
+    AbsHistogram first;
+    first.add(std::vector{a, 0.0F});
+    AbsHistogram second;
+    second.add(std::vector{b});
+    first.merge(second);
+    AbsHistogram together;
+    together.add(std::vector{a, b, 0.0F});
+    EXPECT_EQ(first.bin_width(), together.bin_width()) << a << " " << b;
+    EXPECT_TRUE(std::ranges::equal(first.counts(), together.counts())) << a << " " << b;
+    EXPECT_EQ(first.total(), 3U);
+  }
+}
+
+TEST(TensorStatistics, SamplesThatComeTogetherCountAsAlone) {
+  std::mt19937 random(7);
+  std::normal_distribution<float> normal;
+  std::vector<float> data(4 * 32 * 40 * 40);
+  for (float& v : data) v = normal(random);
+  TensorStatistics together;
+  together.add(data.data(), std::vector<int64_t>{4, 32, 40, 40}, Layout::channels_last, 62, 4);
+  TensorStatistics alone;
+  for (int64_t i = 0; i < 4; ++i)
+    alone.add(data.data() + i * 32 * 40 * 40, std::vector<int64_t>{1, 32, 40, 40}, Layout::channels_last, 62 + i, 1);
+  EXPECT_TRUE(std::ranges::equal(together.histogram.counts(), alone.histogram.counts()));
+  EXPECT_EQ(together.histogram.counted(), alone.histogram.counted());
+  EXPECT_EQ(together.count, alone.count);
 }
 
 TEST(TensorStatistics, AnEmptyTensorChangesNothing) {
