@@ -289,7 +289,7 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   PLANISH_TRY(source.rewind());
   SampleWalk walk(source, options, done);
   ObservedNetwork network(graph, needed, options.threads, options.calibration_profile);
-  KeptSamples kept(options.adapt_samples);
+  KeptSamples kept;
   std::optional<EarlyRows> early;
   const CalibrationTable every_range = CalibrationTable::invented();
   if (options.adapt_weights)

@@ -134,7 +134,6 @@ struct CalibrationOptions {
   /// QuantizeOptions says. `adapt_weights` false leaves it out.
   bool adapt_weights = true;
   double adapt_work = 1e11;    ///< multiplications that adapting may take; the cheapest layers come first
-  int64_t adapt_samples = 64;  ///< that thresholds and weights are fitted to at most, spread evenly over the data
   std::optional<bool> full_range;
   std::optional<WeightRange> weight_range;
   /// Also evens out the ranges of channels between convolutions and calibrates the result

@@ -23,9 +23,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr double kTimeLimitS = 900;
 constexpr int64_t kSearchSamples = 8;
-/// A file is made once and used often: its weights may take longer to adapt, to more samples, than those of a build.
+/// A file is made once and used often: its weights may take longer to adapt than those of a build.
 constexpr double kAdaptWork = 5e11;
-constexpr int64_t kAdaptSamples = 128;
 
 struct QuantizeCommand {
   std::string path, output_path, report_path;
@@ -292,7 +291,6 @@ Status quantize(QuantizeCommand& command) {
   command.calibration.equalization = options.equalization;
   command.calibration.adapt_weights = command.rounding == "auto";
   command.calibration.adapt_work = kAdaptWork;
-  command.calibration.adapt_samples = kAdaptSamples;
   Calibration calibration = PLANISH_TRY(
       calibrate_with_progress("quantize", trials.model(), command.calibration, shapes, command.build.threads));
   if (command.rounding == "nearest") calibration.table = without_adapted_weights(std::move(calibration.table));

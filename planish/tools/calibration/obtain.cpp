@@ -87,7 +87,6 @@ Result<Calibration> obtain_calibration(const api::Model& model, const Calibratio
   options.adapt_weights = request.adapt_weights;
   options.equalization = request.equalization;
   options.adapt_work = request.adapt_work;
-  options.adapt_samples = request.adapt_samples;
   options.full_range = request.full_range;
   options.weight_range = request.weight_range;
   options.warn = request.place.warn;
@@ -144,7 +143,6 @@ Result<CalibrationRequest> CalibrationArguments::request(const std::string& comm
   request.adapt_weights = adapt_weights;
   request.equalization = equalization;
   request.adapt_work = adapt_work;
-  request.adapt_samples = adapt_samples;
   request.full_range = full_range;
   request.weight_range = weight_range;
   return request;

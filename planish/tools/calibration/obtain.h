@@ -24,7 +24,6 @@ struct CalibrationRequest {
   bool adapt_weights = true;
   bool equalization = false;
   double adapt_work = api::CalibrationOptions().adapt_work;
-  int64_t adapt_samples = api::CalibrationOptions().adapt_samples;
   std::optional<bool> full_range;
   std::optional<api::WeightRange> weight_range;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
@@ -55,7 +54,6 @@ struct CalibrationArguments {
   bool adapt_weights = true;
   bool equalization = false;
   double adapt_work = api::CalibrationOptions().adapt_work;
-  int64_t adapt_samples = api::CalibrationOptions().adapt_samples;
   std::optional<bool> full_range;
   std::optional<api::WeightRange> weight_range;
 
