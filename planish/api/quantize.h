@@ -133,7 +133,7 @@ struct CalibrationOptions {
   /// Weights are adapted to the numbers that will be used: those of an INT8 build on this machine (nullopt), or as
   /// QuantizeOptions says. `adapt_weights` false leaves it out.
   bool adapt_weights = true;
-  double adapt_work = 1e11;    ///< multiplications that adapting may take; the cheapest layers come first
+  double adapt_work = 1e11;  ///< multiplications that adapting may take; the cheapest layers come first
   std::optional<bool> full_range;
   std::optional<WeightRange> weight_range;
   /// Also evens out the ranges of channels between convolutions and calibrates the result
