@@ -225,7 +225,7 @@ struct Strassen : Gemm<W, R, C> {
     const int64_t column = w.slice.panel * 2 * kWidth;
     const int64_t upper = w.pairs.upper(i);
     const int64_t lower_rows = w.pairs.lower_rows(i);
-    Vec acc[kRows][C];
+    Vec acc[kRows][C] = {};
     /// acc = f(acc, a running sum's vector) for every vector.
     const auto each = [&](float* sums, auto f) __attribute__((always_inline)) {
 #pragma GCC unroll 16
