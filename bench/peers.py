@@ -122,7 +122,7 @@ def least_seconds(program, engine, model, precision, machine):
 def measure(name, case, machine, args, folder):
     import numpy as np
     folder = folder / f"batch{case.batch}"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     model = graphs.hydrate(name, folder, batch=case.batch)
     feeds = graphs.make_inputs(name, N=case.batch, S=SEQUENCE)
     feeds_file = folder / f"{name}.npz"
