@@ -1,12 +1,10 @@
 #include "planish/quant/tensor_scan.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
-#include <cstring>
 
-#include "planish/base/macros.h"
 #include "planish/base/parallel.h"
+#include "planish/kernels/cpu/column_range/column_range.h"
 
 namespace planish {
 namespace {
@@ -16,54 +14,67 @@ constexpr int64_t kLeastShare = 8192;
 /// Values that are looked at together: they stay in the first-level cache between statistics and counting.
 constexpr int64_t kChunk = 4096;
 
-/// Smallest, largest and summed values of neighbouring channels, in registers.
-struct Lanes {
-  using F = float __attribute__((vector_size(16)));
-  static constexpr size_t kVectors = 4;
-  static constexpr int64_t kCount = 16;
-  std::array<F, kVectors> low{};
-  std::array<F, kVectors> high{};
-  std::array<F, kVectors> total{};
+/// Memory for what column_range says of neighbouring columns.
+class Columns {
+ public:
+  explicit Columns(int64_t count) : count_(static_cast<size_t>(count)), values_(3 * count_) {}
+  void look(const float* x, int64_t rows, int64_t stride, int64_t columns) {
+    static const kernels::ColumnRangeFn look_at = kernels::best_column_range_kernel().fn;
+    look_at(x, rows, stride, columns, {values_.data(), values_.data() + count_, values_.data() + 2 * count_});
+  }
+  [[nodiscard]] float low(size_t c) const { return values_[c]; }
+  [[nodiscard]] float high(size_t c) const { return values_[count_ + c]; }
+  [[nodiscard]] float total(size_t c) const { return values_[2 * count_ + c]; }
 
-  Lanes() {
-    low.fill(F{} + INFINITY);
-    high.fill(F{} - INFINITY);
-  }
-  PLANISH_INLINE void add(const float* x) {
-    for (size_t k = 0; k < kVectors; ++k) {
-      F v;
-      std::memcpy(&v, x + k * (sizeof(F) / sizeof(float)), sizeof(F));
-      low[k] = v < low[k] ? v : low[k];
-      high[k] = v > high[k] ? v : high[k];
-      total[k] += v;
-    }
-  }
-  /// Lane k of one of the arrays.
-  static float at(const std::array<F, kVectors>& lanes, size_t k) { return lanes[k / 4][k % 4]; }
+ private:
+  size_t count_;
+  std::vector<float> values_;
 };
 
 /// Rows of `width` channels that lie `stride` values apart: adds to the statistics of each of them.
-void add_rows(const float* data, int64_t rows, int64_t stride, int64_t width, RunStatistics* channels) {
-  int64_t c = 0;
-  for (; c + Lanes::kCount <= width; c += Lanes::kCount) {
-    const float* const x = data + c;
-    Lanes lanes;
-    for (int64_t r = 0; r < rows; ++r) lanes.add(x + r * stride);
-    for (size_t k = 0; k < size_t{Lanes::kCount}; ++k) {
-      const auto at = static_cast<int64_t>(k);
-      RunStatistics& s = channels[c + at];
-      const float total = Lanes::at(lanes.total, k);
-      if (!std::isfinite(total)) {
-        s.add_one_by_one(x + at, rows, stride);
-        continue;
-      }
-      s.min = std::min(s.min, Lanes::at(lanes.low, k));
-      s.max = std::max(s.max, Lanes::at(lanes.high, k));
-      s.sum += static_cast<double>(total);
-      s.count += static_cast<uint64_t>(rows);
+void add_rows(const float* data, int64_t rows, int64_t stride, int64_t width, Columns& columns,
+              RunStatistics* channels) {
+  if (rows == 0) return;
+  columns.look(data, rows, stride, width);
+  for (size_t c = 0; c < static_cast<size_t>(width); ++c) {
+    RunStatistics& s = channels[c];
+    if (!std::isfinite(columns.total(c))) {
+      s.add_one_by_one(data + c, rows, stride);
+      continue;
     }
+    s.min = std::min(s.min, columns.low(c));
+    s.max = std::max(s.max, columns.high(c));
+    s.sum += static_cast<double>(columns.total(c));
+    s.count += static_cast<uint64_t>(rows);
   }
-  for (; c < width; ++c) channels[c].add_one_by_one(data + c, rows, stride);
+}
+
+/// Neighbours of one channel that are looked at as a row.
+constexpr int64_t kRow = 64;
+
+/// Adds `n` neighbours.
+void add_neighbours(const float* x, int64_t n, Columns& columns, RunStatistics& s) {
+  constexpr int64_t kBlock = 4096;  // sums of single precision stay short
+  const auto add = [&](const float* from, int64_t rows, int64_t width) {
+    columns.look(from, rows, width, width);
+    float sum = 0;
+    for (size_t c = 0; c < static_cast<size_t>(width); ++c) sum += columns.total(c);
+    if (!std::isfinite(sum)) {  // a NaN or an infinity (or a sum beyond single precision) is somewhere
+      s.add_one_by_one(from, rows * width, 1);
+      return;
+    }
+    for (size_t c = 0; c < static_cast<size_t>(width); ++c) {
+      s.min = std::min(s.min, columns.low(c));
+      s.max = std::max(s.max, columns.high(c));
+    }
+    s.sum += static_cast<double>(sum);
+    s.count += static_cast<uint64_t>(rows * width);
+  };
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int64_t size = std::min(kBlock, n - begin);
+    if (size >= kRow) add(x + begin, size / kRow, kRow);
+    if (size % kRow != 0) add(x + begin + size / kRow * kRow, 1, size % kRow);
+  }
 }
 
 /// The tensor in units that are contiguous in memory: parts of a channel's plane, or of a block's.
@@ -74,14 +85,17 @@ class Walk {
   }
   [[nodiscard]] int64_t units() const { return v_.outer * v_.blocks() * pieces_; }
 
-  void add_statistics(int64_t unit, RunStatistics* channels) const {
+  /// Neighbours that are looked at together.
+  [[nodiscard]] int64_t widest() const { return std::max(v_.block, kRow); }
+
+  void add_statistics(int64_t unit, Columns& columns, RunStatistics* channels) const {
     const int64_t b = unit / pieces_ % v_.blocks();
     const auto [first, last] = range(unit);
     if (v_.block == 1)
-      channels[b].add(data_ + first, last - first);
+      add_neighbours(data_ + first, last - first, columns, channels[b]);
     else
       add_rows(data_ + first, (last - first) / v_.block, v_.block, std::min(v_.block, v_.channels - b * v_.block),
-               channels + b * v_.block);
+               columns, channels + b * v_.block);
   }
 
   /// Counts the sampled runs that begin in the unit.
@@ -149,30 +163,6 @@ void RunStatistics::add_one_by_one(const float* x, int64_t n, int64_t step) {
   }
 }
 
-void RunStatistics::add(const float* x, int64_t n) {
-  constexpr int64_t kBlock = 4096;  // sums of single precision stay short
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t size = std::min(kBlock, n - begin);
-    const float* p = x + begin;
-    Lanes lanes;
-    int64_t i = 0;
-    for (; i + Lanes::kCount <= size; i += Lanes::kCount) lanes.add(p + i);
-    float block_sum = 0;
-    for (size_t k = 0; k < size_t{Lanes::kCount}; ++k) block_sum += Lanes::at(lanes.total, k);
-    if (!std::isfinite(block_sum)) {  // a NaN or an infinity (or a sum beyond single precision) is somewhere
-      add_one_by_one(p, size, 1);
-      continue;
-    }
-    for (size_t k = 0; k < size_t{Lanes::kCount}; ++k) {
-      min = std::min(min, Lanes::at(lanes.low, k));
-      max = std::max(max, Lanes::at(lanes.high, k));
-    }
-    sum += static_cast<double>(block_sum);
-    count += static_cast<uint64_t>(i);
-    add_one_by_one(p + i, size - i, 1);
-  }
-}
-
 void RunStatistics::merge(const RunStatistics& other) {
   min = std::min(min, other.min);
   max = std::max(max, other.max);
@@ -210,8 +200,9 @@ TensorScan scan_tensor(const float* data, const ChannelView& view, bool statisti
     for (int64_t i = begin; i < end; ++i) {
       const auto share = static_cast<size_t>(i);
       if (statistics) found[share].resize(static_cast<size_t>(view.channels));
+      Columns columns(statistics ? walk.widest() : 0);
       for (int64_t u = units * i / shares; u < units * (i + 1) / shares; ++u) {
-        if (statistics) walk.add_statistics(u, found[share].data());
+        if (statistics) walk.add_statistics(u, columns, found[share].data());
         if (runs) walk.count(u, *runs, scan.counts[share]);
       }
     }

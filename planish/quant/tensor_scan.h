@@ -22,8 +22,6 @@ struct RunStatistics {
 
   /// Adds `n` values that lie `step` apart.
   void add_one_by_one(const float* x, int64_t n, int64_t step);
-  /// Adds `n` neighbours.
-  void add(const float* x, int64_t n);
   void merge(const RunStatistics& other);
 };
 

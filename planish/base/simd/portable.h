@@ -43,6 +43,15 @@ struct PortableFloats {
   }
   /// a * b + c.
   PLANISH_INLINE static F fma(F a, F b, F c) { return add(mul(a, b), c); }
+  /// The smaller and the larger of each pair; any of the two where one is NaN.
+  PLANISH_INLINE static F min(F a, F b) {
+    for (int i = 0; i < kLanes; ++i) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+    return a;
+  }
+  PLANISH_INLINE static F max(F a, F b) {
+    for (int i = 0; i < kLanes; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+    return a;
+  }
   /// min(max(x, low), high).
   PLANISH_INLINE static F clamp(F x, F low, F high) {
     for (int i = 0; i < kLanes; ++i) {

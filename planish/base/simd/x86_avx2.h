@@ -35,6 +35,8 @@ struct Avx2Floats {
   PLANISH_INLINE static F add(F a, F b) { return _mm256_add_ps(a, b); }
   PLANISH_INLINE static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
   PLANISH_INLINE static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+  PLANISH_INLINE static F min(F a, F b) { return _mm256_min_ps(a, b); }
+  PLANISH_INLINE static F max(F a, F b) { return _mm256_max_ps(a, b); }
   PLANISH_INLINE static F clamp(F x, F low, F high) { return _mm256_min_ps(_mm256_max_ps(x, low), high); }
   PLANISH_INLINE static F limit(F x, F low, F high) { return _mm256_min_ps(high, _mm256_max_ps(low, x)); }
   PLANISH_INLINE static F div(F a, F b) { return _mm256_div_ps(a, b); }

@@ -33,6 +33,8 @@ struct Avx512Floats {
   PLANISH_INLINE static F add(F a, F b) { return a + b; }
   PLANISH_INLINE static F mul(F a, F b) { return a * b; }
   PLANISH_INLINE static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  PLANISH_INLINE static F min(F a, F b) { return _mm512_maskz_min_ps(kAll, a, b); }
+  PLANISH_INLINE static F max(F a, F b) { return _mm512_maskz_max_ps(kAll, a, b); }
   PLANISH_INLINE static F clamp(F x, F low, F high) {
     return _mm512_maskz_min_ps(kAll, _mm512_maskz_max_ps(kAll, x, low), high);
   }
