@@ -136,6 +136,28 @@ TEST(IoFormats, LayoutsOfInputsAndOutputs) {
       }
 }
 
+TEST(IoFormats, BytesMayHaveTheirChannelsLast) {
+  const Graph graph = parse_text(
+                          "graph \"g\" (x: u8[1,3,2,2]) -> (y) {\n const s: f32[] = [0.5]\n const z: u8[] = [3]\n"
+                          " d = DequantizeLinear(x, s, z) @d\n r = Relu(d) @r\n"
+                          " y = QuantizeLinear(r, s, z) @q\n}")
+                          .value();
+  const auto bytes = [](std::initializer_list<int> values) {
+    Tensor t(DType::u8, {1, 3, 2, 2});
+    for (int64_t i = 0; const int v : values) t.set(i++, v);
+    return t;
+  };
+  BuildOptions options = quick();
+  options.profiles.clear();
+  options.io_formats["x"] = {.layout = Layout::channels_last};
+  const auto got = outputs_of(built(graph, options), bytes({0, 10, 20, 1, 11, 21, 2, 12, 22, 3, 13, 23}));
+  ASSERT_EQ(got.size(), 1U);
+  const Tensor want = bytes({3, 3, 3, 3, 10, 11, 12, 13, 20, 21, 22, 23});
+  for (int64_t i = 0; i < want.size(); ++i) EXPECT_EQ(got[0].at(i), want.at(i)) << i;
+  options.io_formats["x"] = {.layout = Layout::blocked16};
+  EXPECT_FALSE(build_engine(graph, options, host_device(), cpu_tactics()).ok());
+}
+
 TEST(IoFormats, UnknownNamesAndInt8WithoutAScaleAreErrors) {
   BuildOptions options = quick();
   options.io_formats = {{"nothing", {.dtype = DType::f16}}};

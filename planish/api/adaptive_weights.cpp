@@ -25,7 +25,7 @@ constexpr int64_t kPatientValues = int64_t{10} << 20;
 constexpr int64_t kFewestGroupedRows = 128;
 constexpr int64_t kGroupedRows = 512;
 /// The quantised network is built and run this often at most; layers in between share a look at it.
-constexpr size_t kStages = 32;
+constexpr size_t kStages = 64;
 /// Rows that thresholds are tried on, and about how many thresholds are.
 constexpr int64_t kThresholdRows = 1536;
 constexpr double kThresholdTrials = 11;
@@ -233,14 +233,14 @@ Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan&
     }
     const int32_t here = stages[s].front().product->node;
     Graph behind = PLANISH_TRY(place_qdq(graph, plan_before(plan, here), weights));
-    RowsByNode quantised =
-        PLANISH_TRY(quantised_walk.look(std::move(behind), stages[s], here, read_as_bytes(graph, plan, here)));
+    const Quantisers bytes = read_as_bytes(graph, plan, here);
+    RowsByNode quantised = PLANISH_TRY(quantised_walk.look(std::move(behind), stages[s], here, bytes));
     for (const LayerRows& layer : stages[s]) {
       const int32_t node = layer.product->node;
       const auto quantiser = plan.quantisers.find(layer.product->input);
       if (quantiser == plan.quantisers.end() || !in_float.contains(node)) continue;
       InputRows& rows = quantised.at(node);
-      round_to_steps(rows.values(), quantiser->second);
+      if (!bytes.contains(graph.value(layer.product->input).name)) round_to_steps(rows.values(), quantiser->second);
       auto made = reconstruct_weights(graph, *layer.product, in_float.at(node), rows, limits.at(node), gram);
       in_float.erase(node);
       quantised.erase(node);

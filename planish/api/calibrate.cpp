@@ -238,7 +238,9 @@ class Collector {
     }
     for (Statistics& s : statistics_) s.begin_run();
     if (early_ != nullptr) early_->begin(batches, network_, total_, kept_);
-    const auto show = [&](const Piece& piece, std::string_view name, const TensorDesc& desc, const float* data) {
+    const auto show = [&](const Piece& piece, std::string_view name, const TensorDesc& desc, const void* shown) {
+      if (desc.dtype != DType::f32) return;
+      const auto* data = static_cast<const float*>(shown);
       if (early_ != nullptr) early_->show(piece, name, desc, data);
       statistics_[static_cast<size_t>(piece.worker)].add(name, desc, data, first_sample[piece.batch] + piece.first,
                                                          std::max<int64_t>(piece.rows, 1));

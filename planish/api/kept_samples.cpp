@@ -101,7 +101,7 @@ CalibrationBatch KeptSamples::batch(size_t i) const {
 KeptSamples working_samples(const Graph& graph, const KeptSamples& kept, std::string* why) {
   ObservedNetwork network(graph, {}, 0, {}, 0);
   const auto works = [&](const CalibrationBatch& batch) {
-    const Status run = network.run({&batch, 1}, [](const Piece&, std::string_view, const TensorDesc&, const float*) {});
+    const Status run = network.run({&batch, 1}, [](const Piece&, std::string_view, const TensorDesc&, const void*) {});
     if (!run.ok() && why->empty()) *why = run.error().message();
     return run.ok();
   };

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <deque>
+#include <cstring>
 #include <optional>
 #include <set>
 
 #include "planish/api/observed_network.h"
 #include "planish/base/isa.h"
-#include "planish/base/parallel.h"
 #include "planish/passes/pass.h"
 #include "planish/quant/reconstruction.h"
 
@@ -20,9 +19,6 @@ constexpr size_t kCutBytes = size_t{128} << 20;
 
 /// Batches that each worker gets in one round.
 constexpr size_t kRunsOfWorker = 4;
-
-/// Fewer floats than this are not worth another thread.
-constexpr int64_t kLeastCopied = int64_t{1} << 15;
 
 /// What nodes from number `node` on read of what comes before; nullopt where that is not all f32.
 std::optional<std::set<std::string>> crossing(const Graph& graph, int32_t node) {
@@ -41,49 +37,91 @@ std::optional<std::set<std::string>> crossing(const Graph& graph, int32_t node) 
   return names;
 }
 
+/// How images of bytes lie in memory between two parts of a network: as the kernels for bytes want them.
+Layout layout_of_bytes(const std::optional<Shape>& shape) {
+  return shape && shape->size() == 4 ? Layout::channels_last : Layout::row_major;
+}
+
+std::map<std::string, Layout> layouts_of(const Graph& network, const BytesOf& bytes) {
+  std::map<std::string, Layout> layouts;
+  for (const auto* values : {&network.inputs, &network.outputs})
+    for (const ValueId v : *values)
+      if (bytes.contains(network.value(v).name))
+        layouts[network.value(v).name] = layout_of_bytes(network.value(v).shape);
+  return layouts;
+}
+
+/// QuantizeLinear or DequantizeLinear of `x` into the value `y`.
+Node conversion(Graph& network, std::string op, ValueId x, ValueId y, const TensorQuantization& quantiser) {
+  const std::string& name = network.value(y).name;
+  Tensor zero(quantiser.type, {});
+  zero.set(0, static_cast<double>(quantiser.zero));
+  Node node{.op = std::move(op), .name = name};
+  const ValueId scale = network.add_constant(network.unique_name(name + "_scale"), Tensor::scalar_f32(quantiser.scale));
+  const ValueId zero_point = network.add_constant(network.unique_name(name + "_zero_point"), std::move(zero));
+  node.inputs = {x, scale, zero_point};
+  node.outputs = {y};
+  return node;
+}
+
+/// A value for the bytes of `x`, which `bytes` is told of.
+ValueId bytes_value(Graph& network, ValueId x, const TensorQuantization& quantiser, BytesOf& bytes) {
+  const Value& of = network.value(x);
+  Value value{.name = network.unique_name(of.name + "_bytes"), .dtype = quantiser.type, .shape = of.shape};
+  bytes[value.name] = {of.name, quantiser};
+  return network.add_value(std::move(value));
+}
+
+/// Makes `x` an output of `network`, as bytes where it has a quantiser.
+void add_output(Graph& network, ValueId x, const Quantisers& quantisers, BytesOf& bytes) {
+  const auto quantiser = quantisers.find(network.value(x).name);
+  if (quantiser == quantisers.end()) {
+    network.outputs.push_back(x);
+    return;
+  }
+  network.outputs.push_back(bytes_value(network, x, quantiser->second, bytes));
+  Node node = conversion(network, "QuantizeLinear", x, network.outputs.back(), quantiser->second);
+  network.nodes.push_back(std::move(node));
+}
+
+/// Makes the bytes of `x` the input of `network` that `x` is computed from. Returns it.
+ValueId start_with_bytes(Graph& network, ValueId x, const TensorQuantization& quantiser, BytesOf& bytes) {
+  const ValueId made = bytes_value(network, x, quantiser, bytes);
+  std::set<ValueId> same;  // who quantised the tensor has these bytes
+  for (Node& node : network.nodes) {
+    for (ValueId& v : node.inputs)
+      if (same.contains(v)) v = made;
+    if (!node.is("QuantizeLinear") || node.in(0) != x) continue;
+    same.insert(node.out(0));
+    node.outputs[0] = kNoValue;
+  }
+  Node node = conversion(network, "DequantizeLinear", made, x, quantiser);
+  network.nodes.insert(network.nodes.begin(), std::move(node));
+  return made;
+}
+
 /// Tensors between two parts of a network, of one run.
 using Cut = std::vector<CutTensor>;
-
-CutTensor copy_of(std::string_view name, const TensorDesc& desc, const float* data,
-                  const std::optional<TensorQuantization>& quantiser) {
-  CutTensor out{std::string(name), Tensor(quantiser ? DType::u8 : DType::f32, desc.shape), quantiser};
-  parallel_for(out.data.size(), kLeastCopied, [&](int64_t begin, int64_t end) {
-    if (!quantiser) {
-      std::copy(data + begin, data + end, out.data.data<float>() + begin);
-      return;
-    }
-    codes_of({data + begin, static_cast<size_t>(end - begin)}, *quantiser, out.data.data<uint8_t>() + begin);
-  });
-  return out;
-}
-
-Tensor as_floats(const CutTensor& t) {
-  if (!t.quantiser) return t.data;
-  Tensor out(DType::f32, t.data.shape());
-  parallel_for(out.size(), kLeastCopied, [&](int64_t begin, int64_t end) {
-    values_of({t.data.data<uint8_t>() + begin, static_cast<size_t>(end - begin)}, *t.quantiser,
-              out.data<float>() + begin);
-  });
-  return out;
-}
 
 /// The tensors of a cut as they are computed, run after run; several workers may add theirs at the same time.
 class CutRecorder {
  public:
-  CutRecorder(const std::set<std::string>& names, const Quantisers& quantisers, size_t runs)
-      : names_(names), quantisers_(quantisers), cut_(runs) {}
+  CutRecorder(const std::set<std::string>& names, size_t runs) : names_(names), cut_(runs) {}
 
-  void add(size_t run, std::string_view name, const TensorDesc& desc, const float* data) {
-    if (!fits_ || !names_.contains(std::string(name))) return;
-    const auto quantiser = quantisers_.find(std::string(name));
-    const size_t size =
-        static_cast<size_t>(desc.size()) * (quantiser == quantisers_.end() ? sizeof(float) : sizeof(uint8_t));
-    if (desc.layout != Layout::row_major || size * cut_.size() > kCutBytes || (bytes_ += size) > kCutBytes) {
+  /// `of`: null for f32.
+  void add(size_t run, std::string_view name, const TensorDesc& desc, const void* data, const Quantised* of) {
+    const std::string tensor = of != nullptr ? of->tensor : std::string(name);
+    if (!fits_ || !names_.contains(tensor) || (of == nullptr) != (desc.dtype == DType::f32)) return;
+    const Layout layout = of != nullptr ? layout_of_bytes(desc.shape) : Layout::row_major;
+    CutTensor t{tensor, {}, of != nullptr ? std::optional(of->quantiser) : std::nullopt};
+    const size_t size = dtype_bytes(desc.dtype, desc.size());
+    if (desc.layout != layout || size * cut_.size() > kCutBytes || (bytes_ += size) > kCutBytes) {
       fits_ = false;
       return;
     }
-    cut_[run].push_back(
-        copy_of(name, desc, data, quantiser == quantisers_.end() ? std::nullopt : std::optional(quantiser->second)));
+    t.data = Tensor(desc.dtype, desc.shape);
+    std::memcpy(t.data.raw(), data, size);
+    cut_[run].push_back(std::move(t));
   }
 
   /// Empty when the tensors did not fit or were not all shown.
@@ -94,7 +132,6 @@ class CutRecorder {
 
  private:
   const std::set<std::string>& names_;
-  const Quantisers& quantisers_;
   std::atomic<size_t> bytes_ = 0;
   std::atomic<bool> fits_ = true;
   std::vector<Cut> cut_;
@@ -103,25 +140,28 @@ class CutRecorder {
 }  // namespace
 
 /// Makes the tensors of the cut the inputs of `network`, without what computes them.
-Status LayerWalk::start_at_cut(Graph& network) const {
+Status LayerWalk::start_at_cut(Graph& network, BytesOf& bytes) const {
   if (cut_.empty()) return {};
-  std::set<ValueId> inputs;
-  for (const auto& [name, tensor, quantiser] : cut_.front()) {
+  std::map<ValueId, const CutTensor*> inputs;
+  for (const CutTensor& cut : cut_.front()) {
+    const std::string& name = cut.name;
     const auto v = network.find_value(name);
     if (!v) return Error{.code = Code::internal, .tensor = name, .what = "the network has lost a tensor"};
-    Shape dims = tensor.shape();
+    Shape dims = cut.data.shape();
     for (const auto& other : cut_)
       for (const auto& [other_name, t, q] : other)
         for (size_t d = 0; other_name == name && d < dims.size(); ++d)
           if (t.shape()[d] != dims[d]) dims[d] = -1;
     network.value(*v).shape = std::move(dims);
     network.value(*v).dim_names.clear();
-    inputs.insert(*v);
+    inputs.emplace(*v, &cut);
   }
   for (Node& node : network.nodes)
     for (ValueId& y : node.outputs)
       if (inputs.contains(y)) y = kNoValue;
-  network.inputs.assign(inputs.begin(), inputs.end());
+  network.inputs.clear();
+  for (const auto& [v, cut] : inputs)
+    network.inputs.push_back(cut->quantiser ? start_with_bytes(network, v, *cut->quantiser, bytes) : v);
   network = PLANISH_TRY(dead_code(network, {}));
   return {};
 }
@@ -139,7 +179,8 @@ RowCollector::RowCollector(const Graph& graph, const std::vector<LayerRows>& lay
 }
 
 void RowCollector::show(int worker, int64_t first, int64_t count, std::string_view name, const TensorDesc& desc,
-                        const float* data) {
+                        const void* data, const TensorQuantization* quantiser) {
+  if ((quantiser == nullptr) != (desc.dtype == DType::f32)) return;
   const auto [reader, last] = readers_.equal_range(name);
   // Of a tensor whose first axis is longer than the batch each sample has as many images.
   const int64_t image = desc.shape.empty() ? first : first * desc.shape[0] / std::max<int64_t>(count, 1);
@@ -148,7 +189,11 @@ void RowCollector::show(int worker, int64_t first, int64_t count, std::string_vi
     Seen& mine = seen_[static_cast<size_t>(worker)];
     InputRows& rows = mine.rows.at(node);
     const int64_t begin = rows.rows();
-    rows.add(data, desc.shape, desc.layout, std::max<int64_t>(1, it->second.rows / samples_), image);
+    const int64_t each = std::max<int64_t>(1, it->second.rows / samples_);
+    if (quantiser != nullptr)
+      rows.add(static_cast<const uint8_t*>(data), *quantiser, desc.shape, desc.layout, each, image);
+    else
+      rows.add(static_cast<const float*>(data), desc.shape, desc.layout, each, image);
     mine.parts[node].push_back({first, static_cast<size_t>(worker), begin, rows.rows()});
   }
 }
@@ -180,34 +225,41 @@ RowsByNode RowCollector::take() {
   return all;
 }
 
-CalibrationBatch LayerWalk::batch(size_t i, std::deque<Tensor>* floats) const {
+/// `bytes`: what the network calls the bytes that are its inputs.
+CalibrationBatch LayerWalk::batch(size_t i, const BytesOf& bytes) const {
   if (cut_.empty()) return samples_.batch(i);
   CalibrationBatch batch;
   batch.samples = cut_samples_[i];
   for (const CutTensor& t : cut_[i]) {
-    HostTensor& given = batch.inputs.emplace_back(t.name, HostTensor{DType::f32, t.data.shape(), {}}).second;
-    if (floats == nullptr) continue;
-    const Tensor& tensor = floats->emplace_back(as_floats(t));
-    given.data = {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()};
+    const auto made = std::ranges::find_if(bytes, [&](const auto& entry) { return entry.second.tensor == t.name; });
+    batch.inputs.emplace_back(
+        made == bytes.end() ? t.name : made->first,
+        HostTensor{t.data.dtype(), t.data.shape(), {static_cast<const std::byte*>(t.data.raw()), t.data.bytes()}});
   }
   return batch;
 }
 
 void LayerWalk::show_inputs(RowCollector& rows) const {
+  const auto show = [&](int64_t first, int64_t count, const std::string& name, const TensorDesc& desc, const void* data,
+                        const TensorQuantization* quantiser) {
+    rows.show(0, first, count, name, desc, data, quantiser);
+  };
   int64_t samples = 0;
-  for (size_t i = 0; i < batches(); ++i) {
-    std::deque<Tensor> floats;
-    const CalibrationBatch inputs = batch(i, &floats);
+  for (size_t i = 0; !cut_.empty() && i < cut_.size(); samples += cut_samples_[i++])
+    for (const CutTensor& t : cut_[i])
+      show(samples, cut_samples_[i], t.name,
+           {t.data.dtype(), t.data.shape(), t.quantiser ? layout_of_bytes(t.data.shape()) : Layout::row_major},
+           t.data.raw(), t.quantiser ? &*t.quantiser : nullptr);
+  for (size_t i = 0; cut_.empty() && i < samples_.batches(); ++i) {
+    const CalibrationBatch inputs = samples_.batch(i);
     for (const auto& [name, tensor] : inputs.inputs)
-      if (tensor.dtype == DType::f32)
-        rows.show(0, samples, inputs.samples, name, {DType::f32, tensor.dims, Layout::row_major},
-                  reinterpret_cast<const float*>(tensor.data.data()));
+      show(samples, inputs.samples, name, {tensor.dtype, tensor.dims, Layout::row_major}, tensor.data.data(), nullptr);
     samples += inputs.samples;
   }
 }
 
 /// Runs `network` over the samples, or over the cut in their place.
-Status LayerWalk::run(ObservedNetwork& network, ShowRun show) const {
+Status LayerWalk::run(ObservedNetwork& network, const BytesOf& bytes, ShowRun show) const {
   size_t runs = 0;
   int64_t samples = 0;
   const size_t round = kRunsOfWorker * static_cast<size_t>(network.most_workers());
@@ -215,16 +267,15 @@ Status LayerWalk::run(ObservedNetwork& network, ShowRun show) const {
     std::vector<CalibrationBatch> batches_of_round;
     std::vector<size_t> first_run;
     std::vector<int64_t> first_sample;
-    std::deque<Tensor> floats;
     for (size_t i = first; i < std::min(batches(), first + round); ++i) {
-      batches_of_round.push_back(batch(i, &floats));
+      batches_of_round.push_back(batch(i, bytes));
       first_run.push_back(runs);
       first_sample.push_back(samples);
       runs += network.pieces_of(batches_of_round.back()).size();
       samples += batches_of_round.back().samples;
     }
     PLANISH_TRY(network.run(
-        batches_of_round, [&](const Piece& piece, std::string_view name, const TensorDesc& desc, const float* data) {
+        batches_of_round, [&](const Piece& piece, std::string_view name, const TensorDesc& desc, const void* data) {
           const int64_t count = piece.rows > 0 ? piece.rows : batches_of_round[piece.batch].samples;
           show({first_run[piece.batch] + piece.number, piece.worker, first_sample[piece.batch] + piece.first, count},
                name, desc, data);
@@ -237,7 +288,7 @@ Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& 
                                    const Quantisers& quantisers) {
   RowCollector rows(graph_, layers, samples_.samples(), threads_ > 0 ? threads_ : cpu_features().physical_cores);
   if (built_ != nullptr) {
-    PLANISH_TRY(run(*built_, [&](const Run& r, std::string_view name, const TensorDesc& desc, const float* data) {
+    PLANISH_TRY(run(*built_, {}, [&](const Run& r, std::string_view name, const TensorDesc& desc, const void* data) {
       rows.show(r.worker, r.first_sample, r.samples, name, desc, data);
     }));
     if (rows.saw_all()) return rows.take();
@@ -253,34 +304,52 @@ Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& 
     for (const ValueId v : network.inputs) given.insert(network.value(v).name);
   else
     for (const CutTensor& t : cut_.front()) given.insert(t.name);
+  BytesOf bytes;
   for (const std::string& name : needed)
-    if (const auto v = network.find_value(name); v && !given.contains(name)) network.outputs.push_back(*v);
+    if (const auto v = network.find_value(name); v && !given.contains(name)) add_output(network, *v, quantisers, bytes);
   const bool computes = !network.outputs.empty();
-  if (computes) PLANISH_TRY(start_at_cut(network));
+  if (computes) PLANISH_TRY(start_at_cut(network, bytes));
   // What is needed is an output.
   ObservedNetwork observed(network, {}, threads_, cut_.empty() ? profile_ : ProfileRanges{}, 0, !cut_.empty());
+  observed.set_io_layouts(layouts_of(network, bytes));
+  std::set<std::string, std::less<>> as_bytes;
+  for (const auto& [name, of] : bytes) as_bytes.insert(of.tensor);
+  const auto found_rows = [&] {
+    RowsByNode found = rows.take();
+    for (const LayerRows& layer : layers) {
+      const std::string& name = graph_.value(layer.product->input).name;
+      const auto quantiser = quantisers.find(name);
+      if (quantiser != quantisers.end() && !as_bytes.contains(name))
+        round_to_steps(found.at(layer.product->node).values(), quantiser->second);
+    }
+    return found;
+  };
   if (!computes) {  // inputs alone are looked at, and nothing is nearer than they
     show_inputs(rows);
-    return rows.take();
+    return found_rows();
   }
   std::vector<int64_t> samples;
   for (size_t i = 0; i < batches(); ++i) {
-    const CalibrationBatch shape_only = batch(i, nullptr);
-    for (const Piece& piece : observed.pieces_of(shape_only))
-      samples.push_back(piece.rows > 0 ? piece.rows : shape_only.samples);
+    const CalibrationBatch next_batch = batch(i, bytes);
+    for (const Piece& piece : observed.pieces_of(next_batch))
+      samples.push_back(piece.rows > 0 ? piece.rows : next_batch.samples);
   }
   std::optional<CutRecorder> recorder;
-  if (next) recorder.emplace(*next, quantisers, samples.size());
-  PLANISH_TRY(run(observed, [&](const Run& r, std::string_view name, const TensorDesc& desc, const float* data) {
-    rows.show(r.worker, r.first_sample, r.samples, name, desc, data);
-    if (recorder) recorder->add(r.number, name, desc, data);
+  if (next) recorder.emplace(*next, samples.size());
+  PLANISH_TRY(run(observed, bytes, [&](const Run& r, std::string_view name, const TensorDesc& desc, const void* data) {
+    if (as_bytes.contains(name)) return;  // for a reader of its floats
+    const auto found = bytes.find(name);
+    const Quantised* of = found == bytes.end() ? nullptr : &found->second;
+    rows.show(r.worker, r.first_sample, r.samples, of != nullptr ? of->tensor : name, desc, data,
+              of != nullptr ? &of->quantiser : nullptr);
+    if (recorder) recorder->add(r.number, name, desc, data, of);
   }));
   if (recorder)
     if (auto made = recorder->take(); !made.empty()) {
       cut_ = std::move(made);
       cut_samples_ = std::move(samples);
     }
-  return rows.take();
+  return found_rows();
 }
 
 size_t fitting_layers(const std::vector<LayerRows>& layers, size_t first, int64_t bytes) {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -25,14 +25,19 @@ struct LayerRows {
 
 using RowsByNode = std::map<int32_t, InputRows>;
 
+/// Quantisers by the names of tensors.
+using Quantisers = std::map<std::string, TensorQuantization>;
+
 /// Collects rows of layers from the tensors of runs. Workers may show theirs at the same time.
 class RowCollector {
  public:
   /// `samples`: how many will be shown; each gives its share of the rows. `workers`: most of them.
   RowCollector(const Graph& graph, const std::vector<LayerRows>& layers, int64_t samples, int workers);
 
-  /// `first`: number of the first sample of the run among all that are shown, `count` of them.
-  void show(int worker, int64_t first, int64_t count, std::string_view name, const TensorDesc& desc, const float* data);
+  /// `first`: number of the first sample of the run among all that are shown, `count` of them. `data`: f32, or bytes of
+  /// `quantiser`; other tensors are ignored.
+  void show(int worker, int64_t first, int64_t count, std::string_view name, const TensorDesc& desc, const void* data,
+            const TensorQuantization* quantiser = nullptr);
   /// Names of the tensors that are read.
   [[nodiscard]] const std::set<std::string>& needed() const { return needed_; }
   [[nodiscard]] bool saw_all() const;
@@ -58,15 +63,19 @@ class RowCollector {
   std::set<std::string> needed_;
 };
 
-/// Quantisers by the names of tensors.
-using Quantisers = std::map<std::string, TensorQuantization>;
-
 /// A tensor on the way from one part of a network to the next.
 struct CutTensor {
   std::string name;
-  Tensor data;  ///< f32, or steps of the quantiser
+  Tensor data;  ///< f32 in rows, or bytes of the quantiser in the layout of bytes
   std::optional<TensorQuantization> quantiser;
 };
+
+/// What values of a network are the bytes of.
+struct Quantised {
+  std::string tensor;
+  TensorQuantization quantiser;
+};
+using BytesOf = std::map<std::string, Quantised, std::less<>>;
 
 /// Looks at what layers of a network read, one part of the network after the other. The tensors that lead from one part
 /// to the next are kept, for all samples, while they fit the memory for it: the next look then computes its own part
@@ -82,7 +91,8 @@ class LayerWalk {
   /// Runs `network` (the graph, or one that quantised layers of it replace) as far as the inputs of `layers`. Of the
   /// graph's nodes those before number `final_before` compute in `network` what they will in all networks to come, and
   /// all layers to come are behind them.
-  /// `quantisers`: of tensors that whoever comes later reads quantised so, and not otherwise: they are kept as bytes.
+  /// `quantisers`: of tensors that whoever comes later reads quantised so, and not otherwise: they are kept as bytes,
+  /// and their rows hold the values of these.
   Result<RowsByNode> look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before,
                           const Quantisers& quantisers = {});
 
@@ -94,13 +104,12 @@ class LayerWalk {
     int64_t first_sample = 0;
     int64_t samples = 0;
   };
-  using ShowRun = FunctionRef<void(const Run& run, std::string_view name, const TensorDesc& desc, const float* data)>;
+  using ShowRun = FunctionRef<void(const Run& run, std::string_view name, const TensorDesc& desc, const void* data)>;
 
-  Status start_at_cut(Graph& network) const;
+  Status start_at_cut(Graph& network, BytesOf& bytes) const;
   [[nodiscard]] size_t batches() const { return cut_.empty() ? samples_.batches() : cut_.size(); }
-  /// `floats` gets what was kept as bytes; null: the shapes alone are asked for.
-  CalibrationBatch batch(size_t i, std::deque<Tensor>* floats) const;
-  Status run(ObservedNetwork& network, ShowRun show) const;
+  CalibrationBatch batch(size_t i, const BytesOf& bytes) const;
+  Status run(ObservedNetwork& network, const BytesOf& bytes, ShowRun show) const;
   void show_inputs(RowCollector& rows) const;
 
   const Graph& graph_;

@@ -33,6 +33,8 @@ HostTensor rows_of(const HostTensor& t, int64_t first, int64_t count, std::vecto
   return out;
 }
 
+bool is_shown(DType dtype) { return dtype == DType::f32 || dtype == DType::u8 || dtype == DType::i8; }
+
 std::set<std::string> computed_names(const Graph& graph) {
   std::set<std::string> names;
   for (const ValueId v : graph.inputs) names.insert(graph.value(v).name);
@@ -170,6 +172,7 @@ Status ObservedNetwork::build(const Job& job) {
   options.optimization_level = effort_;
   options.chains = false;
   options.in_place = false;
+  for (const auto& [name, layout] : layouts_) options.io_formats[name].layout = layout;
   auto& ranges = options.profiles.emplace_back();
   for (size_t i = 0; i < job.shapes.size(); ++i) {
     const Value& input = graph.value(graph.inputs[i]);
@@ -242,14 +245,15 @@ Status ObservedNetwork::run_job(Seat& seat, const Job& job, Show show) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Value& input = graph_.value(graph_.inputs[i]);
     PLANISH_TRY(seat.context->bind(input.name, DevicePtr{reinterpret_cast<uintptr_t>(inputs[i].data.data())}));
-    if (inputs[i].dtype == DType::f32)
-      show(job.piece, input.name, {DType::f32, job.shapes[i], Layout::row_major},
-           reinterpret_cast<const float*>(inputs[i].data.data()));
+    const auto layout = layouts_.find(input.name);
+    if (is_shown(inputs[i].dtype))
+      show(job.piece, input.name,
+           {inputs[i].dtype, job.shapes[i], layout == layouts_.end() ? Layout::row_major : layout->second},
+           inputs[i].data.data());
   }
   const auto wanted = [](ValueId) { return true; };
   return seat.context->run_observed(wanted, [&](const Observation& seen) -> Status {
-    if (seen.desc.dtype == DType::f32 && seen.desc.size() > 0)
-      show(job.piece, seen.name, seen.desc, static_cast<const float*>(seen.data));
+    if (is_shown(seen.desc.dtype) && seen.desc.size() > 0) show(job.piece, seen.name, seen.desc, seen.data);
     return {};
   });
 }

@@ -32,7 +32,7 @@ struct Piece {
 class ObservedNetwork {
  public:
   /// Called by several workers at once, but never twice at once for one of them.
-  using Show = FunctionRef<void(const Piece& piece, std::string_view name, const TensorDesc& desc, const float* data)>;
+  using Show = FunctionRef<void(const Piece& piece, std::string_view name, const TensorDesc& desc, const void* data)>;
 
   /// `needed`: tensors that must be shown even where fusing would remove them; others are shown where they are left.
   /// `effort`: of the builder; 0 times nothing, for networks that run a few times only. `whole`: batches run as they
@@ -40,9 +40,12 @@ class ObservedNetwork {
   ObservedNetwork(const Graph& graph, std::set<std::string> needed, int threads, ProfileRanges profile, int effort = 3,
                   bool whole = false);
 
+  /// Layouts of network inputs and outputs that are not to be row-major, by name; before the first run.
+  void set_io_layouts(std::map<std::string, Layout> layouts) { layouts_ = std::move(layouts); }
+
   /// Runs batches of any size, in pieces where the network fixes its batch or memory asks for it, and shows all f32
-  /// tensors of them, network inputs included. Rows that only pad the last piece of a batch are copies of its last
-  /// sample.
+  /// tensors and bytes of them, network inputs included. Rows that only pad the last piece of a batch are copies of its
+  /// last sample.
   Status run(std::span<const CalibrationBatch> batches, Show show);
   /// The pieces of a batch, not yet shared out.
   [[nodiscard]] std::vector<Piece> pieces_of(const CalibrationBatch& batch) const;
@@ -77,6 +80,7 @@ class ObservedNetwork {
   ProfileRanges profile_;
   int effort_ = 3;
   bool whole_ = false;
+  std::map<std::string, Layout> layouts_;
   std::shared_ptr<const Executable> executable_;
   std::vector<Seat> seats_;  ///< by worker
   std::unique_ptr<WorkerThreads> workers_;

@@ -100,12 +100,13 @@ class BoundaryEditor {
     Value& value = graph_.value(v);
     if (layout == Layout::row_major) return {};
     const Shape& shape = value.shape ? *value.shape : Shape{};
-    const bool fits =
-        shape.size() >= 3 && shape.size() <= 5 && dtype_is_byte_sized(value.dtype) && dtype_is_float(value.dtype);
+    const bool is_image = shape.size() >= 3 && shape.size() <= 5;
+    const bool fits = is_image && ((dtype_is_byte_sized(value.dtype) && dtype_is_float(value.dtype)) ||
+                                   (is_int8(value.dtype) && layout == Layout::channels_last));
     if (!fits)
       return bad_format(value.name,
-                        fmt::format("{} {} has no layout but chw", dtype_name(value.dtype), to_string(shape)),
-                        "give chw; other layouts exist for image-like tensors of a floating-point type");
+                        fmt::format("{} {} does not come in that layout", dtype_name(value.dtype), to_string(shape)),
+                        "give chw; images of floating-point numbers have others, and those of bytes hwc");
     value.layout = layout;
     return {};
   }

@@ -1,9 +1,38 @@
 #include "planish/quant/input_rows.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
+#include "planish/quant/steps.h"
+
 namespace planish {
+namespace {
+
+/// What a tensor holds, as values.
+struct Floats {
+  const float* data;
+  [[nodiscard]] float at(int64_t i) const { return data[i]; }
+  void copy(int64_t from, int64_t count, float* out) const { std::copy_n(data + from, count, out); }
+};
+
+struct Bytes {
+  Bytes(const uint8_t* bytes, const TensorQuantization& q) : data(bytes) {
+    const Steps steps(q);
+    // Signed bytes begin in the middle of the steps.
+    const auto first = static_cast<uint8_t>(q.type == DType::u8 ? 0 : 128);
+    for (size_t b = 0; b < value.size(); ++b) value[b] = steps.value(static_cast<uint8_t>(b ^ first));
+  }
+  [[nodiscard]] float at(int64_t i) const { return value[data[i]]; }
+  void copy(int64_t from, int64_t count, float* out) const {
+    for (int64_t i = 0; i < count; ++i) out[i] = at(from + i);
+  }
+
+  const uint8_t* data;
+  std::array<float, 256> value{};
+};
+
+}  // namespace
 
 bool InputRows::possible(const Graph& graph, const QuantisedProduct& product, int64_t max_k) {
   const Node& node = graph.nodes[static_cast<size_t>(product.node)];
@@ -53,8 +82,9 @@ void InputRows::append(const InputRows& other, int64_t first, int64_t last) {
   samples_.insert(samples_.end(), other.samples_.begin() + first, other.samples_.begin() + last);
 }
 
-void InputRows::window(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t position,
-                       float* row) const {
+template <typename Source>
+void InputRows::window(const Source& data, std::span<const int64_t> dims, Layout layout, int64_t image,
+                       int64_t position, float* row) const {
   const int64_t channels = dims[1];
   const int64_t height = dims[2];
   const int64_t width = dims[3];
@@ -74,8 +104,8 @@ void InputRows::window(const float* data, std::span<const int64_t> dims, Layout 
       float* out = row + t * channels;
       if (outside) std::fill_n(out, channels, 0.0F);
       for (int64_t b = 0; b < blocks && !outside; ++b)
-        std::copy_n(data + (((image * blocks + b) * height + y) * width + x) * block,
-                    std::min(block, channels - b * block), out + b * block);
+        data.copy((((image * blocks + b) * height + y) * width + x) * block, std::min(block, channels - b * block),
+                  out + b * block);
       continue;
     }
     for (int64_t c = 0, g = 0; c < channels; ++g)
@@ -83,13 +113,14 @@ void InputRows::window(const float* data, std::span<const int64_t> dims, Layout 
         // A group's channels, as far as they share a block of the layout.
         const int64_t b = c / block;
         const int64_t last = std::min((b + 1) * block, (g + 1) * of_group);
-        const float* pixel = outside ? nullptr : data + (((image * blocks + b) * height + y) * width + x) * block;
-        for (; c < last; ++c, out += taps * groups_) *out = outside ? 0.0F : pixel[c - b * block];
+        const int64_t pixel = (((image * blocks + b) * height + y) * width + x) * block;
+        for (; c < last; ++c, out += taps * groups_) *out = outside ? 0.0F : data.at(pixel + c - b * block);
       }
   }
 }
 
-void InputRows::add_matrix(const float* data, std::span<const int64_t> dims, int64_t positions) {
+template <typename Source>
+void InputRows::add_matrix(const Source& data, std::span<const int64_t> dims, int64_t positions) {
   const int64_t all = element_count(dims) / k_;
   const bool sequences = dims.size() > 2;
   const int64_t images = sequences ? dims[0] : 1;
@@ -99,12 +130,13 @@ void InputRows::add_matrix(const float* data, std::span<const int64_t> dims, int
     const int64_t start = (images_ + n) * 7 % step;
     append(
         std::max<int64_t>(0, (each - start + step - 1) / step),
-        [&](int64_t i, float* row) { std::copy_n(data + (n * each + start + i * step) * k_, k_, row); },
+        [&](int64_t i, float* row) { data.copy((n * each + start + i * step) * k_, k_, row); },
         [&](int64_t i) { return images_ + (sequences ? n : start + i * step); });
   }
 }
 
-void InputRows::add_image(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image,
+template <typename Source>
+void InputRows::add_image(const Source& data, std::span<const int64_t> dims, Layout layout, int64_t image,
                           int64_t positions) {
   const int64_t out_h = (dims[2] + pads_[0] + pads_[2] - dilations_[0] * (weights_[2] - 1) - 1) / strides_[0] + 1;
   const int64_t out_w = (dims[3] + pads_[1] + pads_[3] - dilations_[1] * (weights_[3] - 1) - 1) / strides_[1] + 1;
@@ -118,7 +150,8 @@ void InputRows::add_image(const float* data, std::span<const int64_t> dims, Layo
       [&](int64_t) { return images_ + image; });
 }
 
-void InputRows::add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t positions) {
+template <typename Source>
+void InputRows::add_from(const Source& data, std::span<const int64_t> dims, Layout layout, int64_t positions) {
   if (is_conv_) {
     if (dims.size() != 4 || dims[1] != weights_[1] * groups_) return;
     for (int64_t n = 0; n < dims[0]; ++n) add_image(data, dims, layout, n, positions);
@@ -127,6 +160,18 @@ void InputRows::add(const float* data, std::span<const int64_t> dims, Layout lay
     add_matrix(data, dims, positions);
   }
   images_ += dims[0];
+}
+
+void InputRows::add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t positions,
+                    std::optional<int64_t> first_image) {
+  images_ = first_image.value_or(images_);
+  add_from(Floats{data}, dims, layout, positions);
+}
+
+void InputRows::add(const uint8_t* data, const TensorQuantization& quantiser, std::span<const int64_t> dims,
+                    Layout layout, int64_t positions, std::optional<int64_t> first_image) {
+  images_ = first_image.value_or(images_);
+  add_from(Bytes(data, quantiser), dims, layout, positions);
 }
 
 }  // namespace planish

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -21,13 +22,13 @@ class InputRows {
   InputRows(const Graph& graph, const QuantisedProduct& product);
 
   /// Adds up to `positions` output positions per image of an input of logical shape `dims` in `layout`. Inputs of
-  /// another form than expected, and rows with NaN or infinity, are left out.
-  void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t positions);
-  /// The same for images that are not those behind the last ones: `first_image` says which sample they begin with.
-  void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t positions, int64_t first_image) {
-    images_ = first_image;
-    add(data, dims, layout, positions);
-  }
+  /// another form than expected, and rows with NaN or infinity, are left out. `first_image` says which sample the
+  /// images begin with; by default they go on where the last ones ended.
+  void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t positions,
+           std::optional<int64_t> first_image = std::nullopt);
+  /// The same for an input that is there as the bytes of `quantiser`, which turn into their values.
+  void add(const uint8_t* data, const TensorQuantization& quantiser, std::span<const int64_t> dims, Layout layout,
+           int64_t positions, std::optional<int64_t> first_image = std::nullopt);
   /// Takes the rows out.
   [[nodiscard]] InputRows take_rows() {
     std::vector<float> values = std::exchange(values_, {});
@@ -54,9 +55,14 @@ class InputRows {
   [[nodiscard]] std::span<const int64_t> samples() const { return samples_; }
 
  private:
-  void add_matrix(const float* data, std::span<const int64_t> dims, int64_t positions);
-  void add_image(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t positions);
-  void window(const float* data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t position,
+  template <typename Source>
+  void add_from(const Source& data, std::span<const int64_t> dims, Layout layout, int64_t positions);
+  template <typename Source>
+  void add_matrix(const Source& data, std::span<const int64_t> dims, int64_t positions);
+  template <typename Source>
+  void add_image(const Source& data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t positions);
+  template <typename Source>
+  void window(const Source& data, std::span<const int64_t> dims, Layout layout, int64_t image, int64_t position,
               float* row) const;
   /// Adds rows: `fill(i, row)` writes one, `sample(i)` says what it is from. Those that are not finite are left out.
   void append(int64_t count, FunctionRef<void(int64_t, float*)> fill, FunctionRef<int64_t(int64_t)> sample);

@@ -12,8 +12,7 @@
 namespace planish {
 namespace {
 
-/// Values that become bytes together.
-constexpr size_t kAtOnce = 256;
+/// Systems up to this size try more ridges, and both halves of the samples as the judge.
 constexpr int64_t kSmallK = 200;
 
 /// Outputs that the ridge is chosen by at most, spread evenly: it is one number for all of them.
@@ -26,60 +25,90 @@ struct Moments {
   double rows = 0;
 };
 
-/// One group of a product: its rows as matrices and its weights with the outputs last.
+/// One group of a product: its rows as matrices, those of samples with even numbers first, and its weights with the
+/// outputs last.
 struct Group {
   int64_t k = 0;
   int64_t m = 0;
-  std::vector<float> x;   // [n, K]
-  std::vector<float> xq;  // [n, K]
+  int64_t rows = 0;
+  int64_t even_rows = 0;
+  std::vector<float> x;   // [rows, K]; after centre() the difference to xq
+  std::vector<float> xq;  // [rows, K]
   std::vector<float> w;   // [K, M]
-  std::vector<int64_t> samples;
 };
 
-/// Columns that one thread takes the mean of at a time.
+/// Columns that one thread takes the mean of at a time, and rows that single precision sums.
 constexpr int64_t kColumns = 32;
+constexpr int64_t kSummedRows = 64;
 
-std::vector<double> centre(std::vector<float>& x, int64_t k, bool keep_mean) {
+std::vector<double> column_means(const std::vector<float>& x, int64_t n, int64_t k) {
   std::vector<double> mean(static_cast<size_t>(k));
-  const int64_t n = static_cast<int64_t>(x.size()) / k;
   parallel_for((k + kColumns - 1) / kColumns, 1, [&](int64_t begin, int64_t end) {
-    const int64_t first = begin * kColumns;
-    const int64_t last = std::min(k, end * kColumns);
-    for (int64_t i = 0; i < n; ++i)
-      for (int64_t c = first; c < last; ++c)
-        mean[static_cast<size_t>(c)] += static_cast<double>(x[static_cast<size_t>(i * k + c)]);
-    for (int64_t c = first; c < last; ++c) mean[static_cast<size_t>(c)] /= static_cast<double>(std::max<int64_t>(n, 1));
-    for (int64_t i = 0; !keep_mean && i < n; ++i)
-      for (int64_t c = first; c < last; ++c)
-        x[static_cast<size_t>(i * k + c)] -= static_cast<float>(mean[static_cast<size_t>(c)]);
+    for (int64_t first = begin * kColumns; first < std::min(k, end * kColumns); first += kColumns) {
+      const auto count = static_cast<size_t>(std::min(kColumns, k - first));
+      for (int64_t row = 0; row < n; row += kSummedRows) {
+        std::array<float, kColumns> sums{};
+        for (int64_t i = row; i < std::min(n, row + kSummedRows); ++i) {
+          const float* const values = x.data() + i * k + first;
+          if (count == sums.size())
+            for (size_t c = 0; c < sums.size(); ++c) sums[c] += values[c];
+          else
+            for (size_t c = 0; c < count; ++c) sums[c] += values[c];
+        }
+        for (size_t c = 0; c < count; ++c) mean[static_cast<size_t>(first) + c] += static_cast<double>(sums[c]);
+      }
+    }
+  });
+  for (double& v : mean) v /= static_cast<double>(std::max<int64_t>(n, 1));
+  return mean;
+}
+
+/// Mean of x and of xq.
+struct Means {
+  std::vector<double> x;
+  std::vector<double> xq;
+};
+
+/// Takes the means out of x and xq, unless they stay, and then xq out of x.
+Means centre(Group& g, bool keep_means) {
+  Means mean{column_means(g.x, g.rows, g.k), column_means(g.xq, g.rows, g.k)};
+  std::vector<float> of_x(static_cast<size_t>(g.k));
+  std::vector<float> of_xq(of_x.size());
+  if (!keep_means) {
+    std::ranges::transform(mean.x, of_x.begin(), [](double v) { return static_cast<float>(v); });
+    std::ranges::transform(mean.xq, of_xq.begin(), [](double v) { return static_cast<float>(v); });
+  }
+  parallel_for(g.rows, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* const x = g.x.data() + i * g.k;
+      float* const xq = g.xq.data() + i * g.k;
+      for (size_t c = 0; c < of_x.size(); ++c) {
+        xq[c] -= of_xq[c];
+        x[c] = x[c] - of_x[c] - xq[c];
+      }
+    }
   });
   return mean;
 }
 
-/// Moments of the rows whose sample has the parity `fold`. The difference x - x' takes the place of x in `g`.
-Moments moments_of(const Group& g, int64_t fold, const GramFunction& gram) {
-  std::vector<float> xq;
-  std::vector<float> d;
-  for (size_t i = 0; i < g.samples.size(); ++i) {
-    if (g.samples[i] % 2 != fold) continue;
-    const auto row = static_cast<ptrdiff_t>(static_cast<int64_t>(i) * g.k);
-    xq.insert(xq.end(), g.xq.begin() + row, g.xq.begin() + row + g.k);
-    d.insert(d.end(), g.x.begin() + row, g.x.begin() + row + g.k);
-  }
+/// Moments of the rows of one half of the samples.
+Moments moments_of(const Group& g, int64_t half, const GramFunction& gram) {
+  const int64_t first = half == 0 ? 0 : g.even_rows;
+  const int64_t n = half == 0 ? g.even_rows : g.rows - g.even_rows;
   Moments m{std::vector<float>(static_cast<size_t>(g.k * g.k)), std::vector<float>(static_cast<size_t>(g.k * g.m)),
-            static_cast<double>(xq.size()) / static_cast<double>(g.k)};
-  const auto n = static_cast<int64_t>(m.rows);
+            static_cast<double>(n)};
   if (n == 0) return m;
-  const GramOperand quantised{xq.data(), g.k};
+  const float* const d = g.x.data() + first * g.k;
+  const GramOperand quantised{g.xq.data() + first * g.k, g.k};
   gram(n, g.k, g.k, quantised, quantised, m.h.data());
   const GramOperand weights{g.w.data(), g.m};
   if (2 * g.m < g.k) {  // fewer multiplications by way of the errors of the results
     std::vector<float> errors(static_cast<size_t>(n * g.m));
-    gram(g.k, n, g.m, {d.data(), 1, g.k}, weights, errors.data());
+    gram(g.k, n, g.m, {d, 1, g.k}, weights, errors.data());
     gram(n, g.k, g.m, quantised, {errors.data(), g.m}, m.t.data());
   } else {
     std::vector<float> cross(static_cast<size_t>(g.k * g.k));
-    gram(n, g.k, g.k, {d.data(), g.k}, quantised, cross.data());
+    gram(n, g.k, g.k, {d, g.k}, quantised, cross.data());
     gram(g.k, g.k, g.m, {cross.data(), g.k}, weights, m.t.data());
   }
   const auto scale = static_cast<float>(1 / m.rows);
@@ -98,8 +127,8 @@ double mean_diagonal(std::span<const float> h, int64_t k) {
 std::vector<float> ridge_step(const Moments& moments, int64_t k, int64_t m, double ridge, const GramFunction& gram) {
   const double diagonal = mean_diagonal(moments.h, k);
   if (!(diagonal > 0)) return {};
-  std::vector<double> a(moments.h.begin(), moments.h.end());
-  for (int64_t i = 0; i < k; ++i) a[static_cast<size_t>(i * k + i)] += ridge * diagonal;
+  std::vector<float> a = moments.h;
+  for (int64_t i = 0; i < k; ++i) a[static_cast<size_t>(i * k + i)] += static_cast<float>(ridge * diagonal);
   if (!cholesky(a, k, gram)) return {};
   std::vector<float> step = moments.t;
   solve_cholesky(a, k, step, m, gram);
@@ -125,7 +154,8 @@ Moments some_outputs(const Moments& moments, int64_t k, int64_t m, int64_t step)
   return some;
 }
 
-/// The ridge that lets one half of the samples predict the other best; nullopt when none predicts anything.
+/// The ridge that lets one half of the samples predict the other best, or of large systems the even half the odd one;
+/// nullopt when none predicts anything.
 std::optional<double> choose_ridge(const std::array<Moments, 2>& all, int64_t k, int64_t outputs,
                                    const GramFunction& gram) {
   const int64_t every = (outputs + kJudges - 1) / kJudges;
@@ -136,7 +166,7 @@ std::optional<double> choose_ridge(const std::array<Moments, 2>& all, int64_t k,
   const std::span<const double> ridges = k <= kSmallK ? std::span<const double>(kRidges) : kFewRidges;
   for (const double ridge : ridges) {
     double change = 0;
-    for (size_t f = 0; f < 2; ++f) {
+    for (size_t f = 0; f < (k <= kSmallK ? halves.size() : 1); ++f) {
       const std::vector<float> step = ridge_step(halves[f], k, m, ridge, gram);
       if (step.empty()) return std::nullopt;
       change += change_of_error(halves[1 - f], step, k, m, gram);
@@ -167,20 +197,20 @@ Moments joined(const std::array<Moments, 2>& halves) {
 void round_with_carry(std::span<const float> h, int64_t k, int64_t m, std::span<const float> w,
                       std::span<const float> scale, const WeightLimit& limit, std::span<int8_t> q,
                       const GramFunction& gram) {
-  const double damping = kDamping * mean_diagonal(h, k);
+  const auto damping = static_cast<float>(kDamping * mean_diagonal(h, k));
   // U comes from the Cholesky factor of H with its rows and columns in reverse order.
-  std::vector<double> factor(h.size());
+  std::vector<float> factor(h.size());
   for (int64_t i = 0; i < k; ++i)
     for (int64_t j = 0; j < k; ++j)
       factor[static_cast<size_t>((k - 1 - i) * k + k - 1 - j)] =
-          static_cast<double>(h[static_cast<size_t>(i * k + j)]) + (i == j ? damping : 0);
+          h[static_cast<size_t>(i * k + j)] + (i == j ? damping : 0);
   const bool carry = damping > 0 && cholesky(factor, k, gram);
   std::vector<float> u(h.size());
   for (int64_t i = 0; carry && i < k; ++i)
     for (int64_t j = i + 1; j < k; ++j) {
       const auto r = static_cast<size_t>(k - 1 - j);
       u[static_cast<size_t>(i * k + j)] =
-          static_cast<float>(factor[static_cast<size_t>((k - 1 - i) * k) + r] / factor[r * static_cast<size_t>(k) + r]);
+          factor[static_cast<size_t>((k - 1 - i) * k) + r] / factor[r * static_cast<size_t>(k) + r];
     }
   parallel_for(m, 4, [&](int64_t first, int64_t last) {
     std::vector<float> carried(static_cast<size_t>(k));
@@ -225,19 +255,23 @@ struct WeightOrder {
 
 Group group_of(const InputRows& in_float, const InputRows& quantised, const Tensor& w, const WeightOrder& order,
                int64_t g) {
-  Group out;
-  out.k = order.k;
-  out.m = order.outputs / in_float.groups();
-  out.samples.assign(in_float.samples().begin(), in_float.samples().end());
-  const int64_t stride = in_float.groups() * order.k;
-  out.x.resize(static_cast<size_t>(in_float.rows() * order.k));
+  Group out{.k = order.k, .m = order.outputs / in_float.groups(), .rows = in_float.rows()};
+  // Where each row goes.
+  std::vector<int64_t> place(static_cast<size_t>(out.rows));
+  out.even_rows = std::ranges::count_if(in_float.samples(), [](int64_t sample) { return sample % 2 == 0; });
+  for (int64_t i = 0, even = 0, odd = out.even_rows; i < out.rows; ++i)
+    place[static_cast<size_t>(i)] = in_float.samples()[static_cast<size_t>(i)] % 2 == 0 ? even++ : odd++;
+  const int64_t groups = in_float.groups();
+  out.x.resize(static_cast<size_t>(out.rows * order.k));
   out.xq.resize(out.x.size());
-  parallel_for(in_float.rows(), 64, [&](int64_t begin, int64_t end) {
+  parallel_for(out.rows, 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
+      const float* const x = in_float.values().data() + i * groups * order.k + g;
+      const float* const xq = quantised.values().data() + i * groups * order.k + g;
+      const int64_t to = place[static_cast<size_t>(i)] * order.k;
       for (int64_t c = 0; c < order.k; ++c) {
-        const auto from = static_cast<size_t>(i * stride + c * in_float.groups() + g);
-        out.x[static_cast<size_t>(i * order.k + c)] = in_float.values()[from];
-        out.xq[static_cast<size_t>(i * order.k + c)] = quantised.values()[from];
+        out.x[static_cast<size_t>(to + c)] = x[c * groups];
+        out.xq[static_cast<size_t>(to + c)] = xq[c * groups];
       }
     }
   });
@@ -255,25 +289,6 @@ void gram_by_loops(int64_t n, int64_t a, int64_t b, GramOperand x, GramOperand y
   for (int64_t i = 0; i < n; ++i)
     for (int64_t r = 0; r < a; ++r)
       for (int64_t c = 0; c < b; ++c) out[r * b + c] += x.at(i, r) * y.at(i, c);
-}
-
-void codes_of(std::span<const float> values, const TensorQuantization& quantiser, uint8_t* codes) {
-  const Steps steps(quantiser);
-  std::array<uint8_t, kAtOnce>
-      part;  // NOLINT: written before it is read; bytes elsewhere could be the steps themselves
-  for (size_t first = 0; first < values.size(); first += kAtOnce) {
-    const size_t count = std::min(kAtOnce, values.size() - first);
-    const float* const from = values.data() + first;
-    for (size_t i = 0; i < count; ++i) part[i] = steps.code(from[i]);
-    std::copy_n(part.data(), count, codes + first);
-  }
-}
-
-void values_of(std::span<const uint8_t> codes, const TensorQuantization& quantiser, float* values) {
-  const Steps steps(quantiser);
-  std::array<float, 256> table;  // NOLINT: all are written
-  for (size_t i = 0; i < table.size(); ++i) table[i] = steps.value(static_cast<uint8_t>(i));
-  for (size_t i = 0; i < codes.size(); ++i) values[i] = table[codes[i]];
 }
 
 void round_to_steps(std::span<float> values, const TensorQuantization& quantiser) {
@@ -305,9 +320,7 @@ std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const Qu
                         bias});
   for (int64_t g = 0; !side_by_side && g < in_float.groups(); ++g) {
     Group group = group_of(in_float, quantised, w, order, g);
-    const std::vector<double> mean = centre(group.x, group.k, !has_bias);
-    const std::vector<double> quantised_mean = centre(group.xq, group.k, !has_bias);
-    for (size_t i = 0; i < group.x.size(); ++i) group.x[i] -= group.xq[i];
+    const Means mean = centre(group, !has_bias);
     const std::array<Moments, 2> halves{moments_of(group, 0, gram), moments_of(group, 1, gram)};
     const Moments all = joined(halves);
     std::vector<float> target = group.w;
@@ -324,8 +337,8 @@ std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const Qu
         const auto i = static_cast<size_t>(c * group.m + m);
         out.q.data<int8_t>()[order.at(c, g * group.m + m)] = q[i];
         const double rounded = static_cast<double>(q[i]) * static_cast<double>(scale[static_cast<size_t>(m)]);
-        bias[static_cast<size_t>(g * group.m + m)] += static_cast<double>(group.w[i]) * mean[static_cast<size_t>(c)] -
-                                                      rounded * quantised_mean[static_cast<size_t>(c)];
+        bias[static_cast<size_t>(g * group.m + m)] += static_cast<double>(group.w[i]) * mean.x[static_cast<size_t>(c)] -
+                                                      rounded * mean.xq[static_cast<size_t>(c)];
       }
   }
   if (!has_bias) return out;

@@ -13,11 +13,12 @@
 #include "planish/ir/text.h"
 #include "planish/ops/op.h"
 #include "planish/quant/placement.h"
+#include "planish/quant/reconstruction.h"
 
 namespace planish::api {
 namespace {
 
-constexpr int kConvolutions = 40;  // more than one look at the quantised network may serve alone
+constexpr int kConvolutions = 80;  // more than one look at the quantised network each would be
 
 /// Convolutions one behind the other, each second pair with a shortcut around it.
 Graph chain() {
@@ -111,6 +112,48 @@ TEST(LayerWalk, SeesTheSameWithAnyNumberOfThreads) {
   for (const int threads : {2, 3, 7}) expect_near(look_with(threads), one);
 }
 
+TEST(LayerWalk, SeesBytesAsTheirValuesWhereverTheNetworkIsCut) {
+  const Graph graph = chain();
+  const PlacementPlan plan = plan_quantisation(graph, {});
+  const KeptSamples data = noise();
+  const ProfileRanges profile;
+  Quantisers quantisers;
+  for (const QuantisedProduct& p : plan.products)
+    quantisers[graph.value(p.input).name] = {.scale = 0.05F, .zero = 130, .type = DType::u8};
+  quantisers["r4"] = {.scale = 0.05F, .type = DType::i8};
+  // Rows of the shortcuts' tensors are values, because an Add reads them, too.
+  for (int i = 2; i < kConvolutions; i += 4) quantisers.erase(fmt::format("t{}", i));
+  LayerWalk in_floats(graph, data, 1, profile);
+  const std::vector<LayerRows> layers = layers_in_one_look(graph, plan, kPatientWork);
+  auto floats = in_floats.look(graph, layers, static_cast<int32_t>(graph.nodes.size()));
+  ASSERT_TRUE(floats.ok()) << floats.error().message();
+  LayerWalk in_bytes(graph, data, 1, profile);
+  int64_t as_bytes = 0;
+  for (size_t i = 0; i < 6; i += 2) {
+    const std::vector<LayerRows> next(layers.begin() + static_cast<ptrdiff_t>(i),
+                                      layers.begin() + static_cast<ptrdiff_t>(i + 2));
+    auto bytes = in_bytes.look(graph, next, next.front().product->node, quantisers);
+    ASSERT_TRUE(bytes.ok()) << bytes.error().message();
+    for (const LayerRows& layer : next) {
+      InputRows& want = floats->at(layer.product->node);
+      const InputRows& got = bytes->at(layer.product->node);
+      const auto q = quantisers.find(graph.value(layer.product->input).name);
+      ASSERT_EQ(got.rows(), want.rows());
+      // What is behind a cut is computed from its bytes.
+      const float far = i == 0 ? 0.0501F : 1.0F;
+      if (q != quantisers.end()) round_to_steps(want.values(), q->second);
+      for (size_t v = 0; v < got.values().size(); ++v) {
+        ASSERT_NEAR(got.values()[v], want.values()[v], far) << layer.product->node;
+        if (q == quantisers.end()) continue;
+        ++as_bytes;
+        const float step = got.values()[v] / q->second.scale;
+        ASSERT_NEAR(step, std::nearbyint(step), 1e-3F);
+      }
+    }
+  }
+  EXPECT_GT(as_bytes, 0);
+}
+
 TEST(EarlyRows, AreWhatALookAtTheKeptSamplesSees) {
   const Graph graph = chain();
   const PlacementPlan plan = plan_quantisation(graph, {});
@@ -120,8 +163,8 @@ TEST(EarlyRows, AreWhatALookAtTheKeptSamplesSees) {
   const KeptSamples data = noise();
   KeptSamples kept;
   EarlyRows early(graph, plan, kPatientWork);
-  const auto show = [&early](const Piece& piece, std::string_view name, const TensorDesc& desc, const float* x) {
-    early.show(piece, name, desc, x);
+  const auto show = [&early](const Piece& piece, std::string_view name, const TensorDesc& desc, const void* x) {
+    early.show(piece, name, desc, static_cast<const float*>(x));
   };
   for (size_t i = 0; i < data.batches(); ++i) {
     const CalibrationBatch batch = data.batch(i);

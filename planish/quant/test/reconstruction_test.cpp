@@ -211,21 +211,6 @@ TEST(ChooseByOutput, JudgesGroupsSideBySideAsOneConvolution) {
   EXPECT_GT(scales.size(), 1U);  // not always the first
 }
 
-TEST(Steps, AreBytesAndBack) {
-  std::vector<float> x;
-  for (int i = -700; i < 700; ++i) x.push_back(static_cast<float>(i) * 0.013F);
-  for (const TensorQuantization& q :
-       {TensorQuantization{.scale = 0.05F}, TensorQuantization{.scale = 0.03F, .zero = 17, .type = DType::u8}}) {
-    std::vector<uint8_t> codes(x.size());
-    std::vector<float> back(x.size());
-    codes_of(x, q, codes.data());
-    values_of(codes, q, back.data());
-    std::vector<float> nearest = x;
-    round_to_steps(nearest, q);
-    for (size_t i = 0; i < x.size(); ++i) ASSERT_FLOAT_EQ(back[i], nearest[i]) << x[i];
-  }
-}
-
 TEST(InputRows, SeesTheSameWindowsInEveryLayoutAndLeavesOutWhatIsNotFinite) {
   const Graph g = *parse_text(kGraph);
   EXPECT_TRUE(InputRows::possible(g, product_of(g), 144));
@@ -245,6 +230,18 @@ TEST(InputRows, SeesTheSameWindowsInEveryLayoutAndLeavesOutWhatIsNotFinite) {
   EXPECT_GE(a.rows(), 16 * 9);
   EXPECT_TRUE(std::ranges::equal(a.values(), b.values()));
   EXPECT_TRUE(std::ranges::equal(a.values(), c.values()));
+  for (const TensorQuantization& q :
+       {TensorQuantization{.scale = 0.05F}, TensorQuantization{.scale = 0.03F, .zero = 17, .type = DType::u8}}) {
+    std::vector<uint8_t> bytes;
+    for (const float v : last)
+      bytes.push_back(static_cast<uint8_t>(static_cast<int>(std::nearbyint(Steps(q).nearest(v) / q.scale)) + q.zero));
+    InputRows rounded(g, product_of(g));
+    rounded.add(bytes.data(), q, x.shape(), Layout::channels_last, 10);
+    std::vector<float> nearest(a.values().begin(), a.values().end());
+    round_to_steps(nearest, q);
+    ASSERT_EQ(rounded.values().size(), nearest.size());
+    for (size_t i = 0; i < nearest.size(); ++i) ASSERT_FLOAT_EQ(rounded.values()[i], nearest[i]);
+  }
   x.data<float>()[5] = NAN;
   InputRows d(g, product_of(g));
   d.add(x.data<float>(), x.shape(), Layout::row_major, 1000);
@@ -252,34 +249,33 @@ TEST(InputRows, SeesTheSameWindowsInEveryLayoutAndLeavesOutWhatIsNotFinite) {
   for (const float v : d.values()) EXPECT_TRUE(std::isfinite(v));
 }
 
-TEST(Cholesky, SolvesAndRefusesWhatIsNotPositive) {
-  constexpr int64_t k = 75;
+void expect_solved(int64_t k) {
+  constexpr int64_t kSides = 19;
+  SCOPED_TRACE(k);
   std::mt19937 random(3);
   std::normal_distribution<double> normal;
-  std::vector<double> r(k * k);
+  std::vector<double> r(static_cast<size_t>(k * k));
   for (double& v : r) v = normal(random);
-  std::vector<double> a(k * k);
+  std::vector<float> a(r.size());
   for (int64_t i = 0; i < k; ++i)
     for (int64_t j = 0; j < k; ++j) {
       double sum = i == j ? 1.0 : 0.0;
-      for (int64_t n = 0; n < k; ++n) sum += r[static_cast<size_t>(i * k + n)] * r[static_cast<size_t>(j * k + n)] / k;
-      a[static_cast<size_t>(i * k + j)] = sum;
+      for (int64_t n = 0; n < k; ++n)
+        sum += r[static_cast<size_t>(i * k + n)] * r[static_cast<size_t>(j * k + n)] / static_cast<double>(k);
+      a[static_cast<size_t>(i * k + j)] = static_cast<float>(sum);
     }
-  const std::vector<double> before = a;
-  std::vector<float> x(k * 2);
+  std::vector<float> x(static_cast<size_t>(k * kSides));
   for (float& v : x) v = static_cast<float>(normal(random));
   std::vector<float> b(x.size());
-  for (int64_t i = 0; i < k; ++i)
-    for (int64_t c = 0; c < 2; ++c) {
-      double sum = 0;
-      for (int64_t j = 0; j < k; ++j)
-        sum += before[static_cast<size_t>(i * k + j)] * static_cast<double>(x[static_cast<size_t>(j * 2 + c)]);
-      b[static_cast<size_t>(i * 2 + c)] = static_cast<float>(sum);
-    }
+  gram_by_loops(k, k, kSides, {a.data(), k}, {x.data(), kSides}, b.data());
   ASSERT_TRUE(cholesky(a, k, gram_by_loops));
-  solve_cholesky(a, k, b, 2, gram_by_loops);
-  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(b[i], x[i], 1e-4);
-  std::vector<double> negative{1, 2, 2, 1};
+  solve_cholesky(a, k, b, kSides, gram_by_loops);
+  for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(b[i], x[i], 1e-4) << i;
+}
+
+TEST(Cholesky, SolvesAndRefusesWhatIsNotPositive) {
+  for (const int64_t k : {1, 7, 32, 33, 39, 64, 75}) expect_solved(k);
+  std::vector<float> negative{1, 2, 2, 1};
   EXPECT_FALSE(cholesky(negative, 2, gram_by_loops));
 }
 
