@@ -390,7 +390,8 @@ constinit const Tactic kCpuWinograd4{.id = "cpu.winograd.4x4",
                                      .prepare = prepare<4>,
                                      .unpack = unpack,
                                      .to_roundable = to_source,
-                                     .from_roundable = from_source};
+                                     .from_roundable = from_source,
+                                     .version = 2};
 constinit const Tactic kCpuWinograd2{.id = "cpu.winograd.2x2",
                                      .ops = kOps,
                                      .supports = supports<2>,
@@ -398,6 +399,7 @@ constinit const Tactic kCpuWinograd2{.id = "cpu.winograd.2x2",
                                      .prepare = prepare<2>,
                                      .unpack = unpack,
                                      .to_roundable = to_source,
-                                     .from_roundable = from_source};
+                                     .from_roundable = from_source,
+                                     .version = 2};
 
 }  // namespace planish

@@ -20,6 +20,7 @@ struct Winograd {
   static constexpr int kSide = M + 2;
   static constexpr int kPoints = kSide * kSide;
   static constexpr int64_t kBlock = int64_t{W} * C;
+  static constexpr int kSecondLevel = 2;  ///< cache that weights are fetched into, as __builtin_prefetch numbers them
   typedef float Vec __attribute__((vector_size(W * sizeof(float))));
   using Form = WinogradTransform<M>;
 
@@ -87,8 +88,15 @@ struct Winograd {
 
   // --- products -------------------------------------------------------------------------------------------------
 
+  /// Weights that are needed later: every channel of a product fetches `floats` of them.
+  struct Later {
+    const float* at;
+    int64_t floats;
+  };
+
   template <int kRows, int kCols>
-  PLANISH_INLINE static void product(const float* v, int64_t channels, const float* u, float* m, int64_t m_row) {
+  PLANISH_INLINE static void product(const float* v, int64_t channels, const float* u, Later later, float* m,
+                                     int64_t m_row) {
     using simd::unroll;
     Vec acc[kRows][kCols];
     unroll<kRows>([&](auto r) __attribute__((always_inline)) {
@@ -102,6 +110,8 @@ struct Winograd {
       Vec b[kCols];
       unroll<kCols>([&](auto j) __attribute__((always_inline)) { b[j] = load(u + j * W); });
       u += kCols * W;
+      __builtin_prefetch(later.at, 0, kSecondLevel);
+      later.at += later.floats;
       unroll<kRows>([&](auto r) __attribute__((always_inline)) {
         const float a = row[r / 3][r % 3 * channels];
         unroll<kCols>([&](auto j) __attribute__((always_inline)) { acc[r][j] += a * b[j]; });
@@ -114,24 +124,30 @@ struct Winograd {
   }
 
   template <int kRows, int kCols>
-  static void rows_of(int64_t rows, const float* v, int64_t channels, const float* u, float* m, int64_t m_row) {
+  static void rows_of(int64_t rows, const float* v, int64_t channels, const float* u, Later later, float* m,
+                      int64_t m_row) {
     if constexpr (kRows > 0) {
-      if (rows == kRows) return product<kRows, kCols>(v, channels, u, m, m_row);
-      return rows_of<kRows - 1, kCols>(rows, v, channels, u, m, m_row);
+      if (rows == kRows) return product<kRows, kCols>(v, channels, u, later, m, m_row);
+      return rows_of<kRows - 1, kCols>(rows, v, channels, u, later, m, m_row);
     }
   }
 
+  /// Weights of one point are multiplied while those of the next come out of memory, which otherwise waits until they
+  /// are needed: every step fetches its share. Behind the last point lie those of the next block.
   template <int kCols>
   static void multiply_columns(const WinogradProblem& p, const float* u, const float* v, int64_t tiles, float* m) {
     const int64_t filters = int64_t{kCols} * W;
+    const int64_t panel = p.channels * filters;
     const int64_t steps = (tiles + R - 1) / R;
+    const int64_t share = (filters + steps - 1) / steps;
     for (int point = 0; point < kPoints; ++point) {
-      const float* up = u + point * p.channels * filters;
+      const float* up = u + point * panel;
       const float* vp = v + point * tiles * p.channels;
       float* mp = m + point * tiles * filters;
       for (int64_t s = 0, at = 0; s < steps; ++s) {
         const int64_t end = tiles * (s + 1) / steps;
-        rows_of<R, kCols>(end - at, vp + at * p.channels, p.channels, up, mp + at * filters, filters);
+        const Later later{up + panel + s * share * p.channels, share};
+        rows_of<R, kCols>(end - at, vp + at * p.channels, p.channels, up, later, mp + at * filters, filters);
         at = end;
       }
     }
