@@ -100,7 +100,7 @@ void dense(const Layer& l, const PanelConvKernel& k, const Arguments& args) {
   p.last_chunk = l.channels - (p.chunks - 1) * k.width;
   p.x_chunk = l.size * l.size * k.width;
   p.filters = l.filters;
-  const Panels panels(l.filters, k.width, k.vectors);
+  const Panels panels(l.filters, k.width, k.panel_vectors(l.kernel * l.kernel));
   const int64_t pixels = p.out_h * p.out_w;
   const int64_t panel_floats = p.taps() * l.channels * k.width;
   const std::vector<float> x(static_cast<size_t>(p.chunks * p.x_chunk), 0.5F);

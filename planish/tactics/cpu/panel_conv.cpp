@@ -27,16 +27,25 @@ using kernels::Panels;
 /// Row-major images with more channels than this have their numbers too far apart.
 constexpr int64_t kMostPlanes = 4;
 
+/// What the packed form depends on: floats per vector, vectors per panel.
+struct Format {
+  int64_t width = 0;
+  int64_t vectors = 0;
+};
+
+int64_t taps_of(const Shape& w) { return element_count(w) / std::max<int64_t>(w[0] * w[1], 1); }
+
+/// The form that the kernel reads weights [filters, channels, kernel...] in.
+Format format_for(const PanelConvKernel& kernel, const Shape& w) {
+  return {kernel.width, kernel.panel_vectors(taps_of(w))};
+}
+
 /// Packed weights: by panel, [tap][channel][filters of the panel].
 class PackedWeights {
  public:
-  /// `w`: [filters, channels, kernel...]. `width`, `most`: of the kernel's vectors and panels.
-  PackedWeights(const Shape& w, int64_t width, int64_t most)
-      : filters_(w[0]),
-        channels_(w[1]),
-        taps_(element_count(w) / std::max<int64_t>(w[0] * w[1], 1)),
-        width_(width),
-        panels_(w[0], width, most) {}
+  /// `w`: [filters, channels, kernel...].
+  PackedWeights(const Shape& w, const Format& f)
+      : filters_(w[0]), channels_(w[1]), taps_(taps_of(w)), width_(f.width), panels_(w[0], f.width, f.vectors) {}
 
   [[nodiscard]] int64_t size() const { return panels_.vectors * width_ * channels_ * taps_; }
 
@@ -59,12 +68,6 @@ class PackedWeights {
   int64_t taps_;
   int64_t width_;
   Panels panels_;
-};
-
-/// What the packed form depends on: floats per vector, vectors per panel.
-struct Format {
-  int64_t width = 0;
-  int64_t vectors = 0;
 };
 
 std::string format_name(const Format& f) { return fmt::format("panels:{}:{}", f.width, f.vectors); }
@@ -130,14 +133,14 @@ WhyNot supports(const NodeView& view, const Target&) {
 
 Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
   const PanelConvKernel& kernel = kernels::best_panel_conv_kernel();
-  const PackedWeights packed(view.inputs[kConvW].shape, kernel.width, kernel.vectors);
+  const Format format = format_for(kernel, view.inputs[kConvW].shape);
+  const PackedWeights packed(view.inputs[kConvW].shape, format);
   Tensor out(DType::f32, {packed.size()});
   auto* to = out.data<float>();
   std::fill_n(to, packed.size(), 0.0F);
   const auto* from = view.constants[kConvW]->data<float>();
   packed.for_each([&](int64_t at, int64_t plain) { to[at] = from[plain]; });
-  return std::vector<PackedConstant>{
-      {static_cast<int32_t>(kConvW), format_name({kernel.width, kernel.vectors}), std::move(out)}};
+  return std::vector<PackedConstant>{{static_cast<int32_t>(kConvW), format_name(format), std::move(out)}};
 }
 
 Error unknown_format(const NodeView& view) {
@@ -148,7 +151,7 @@ Result<Tensor> unpack(const NodeView& view, const PackedConstant& p) {
   const auto f = parse_format(p.format);
   const Shape& w = view.inputs[kConvW].shape;
   if (!f) return unknown_format(view);
-  const PackedWeights packed(w, f->width, f->vectors);
+  const PackedWeights packed(w, *f);
   if (p.data.bytes() != static_cast<size_t>(packed.size()) * sizeof(float)) return unknown_format(view);
   Tensor out(DType::f32, w);
   const auto* from = p.data.data<float>();
@@ -161,8 +164,9 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
                                         const Target& target) {
   const PanelConvKernel& kernel = kernels::best_panel_conv_kernel();
   const PanelConvProblem p = PLANISH_TRY(panel_conv_problem(view, kernel.width));
-  const PackedWeights form(view.inputs[kConvW].shape, kernel.width, kernel.vectors);
-  if (packed.empty() || packed[0].format != format_name({kernel.width, kernel.vectors}) ||
+  const Format format = format_for(kernel, view.inputs[kConvW].shape);
+  const PackedWeights form(view.inputs[kConvW].shape, format);
+  if (packed.empty() || packed[0].format != format_name(format) ||
       packed[0].data.bytes() != static_cast<size_t>(form.size()) * sizeof(float))
     return Error{
         .code = Code::unsupported, .node = view.node->name, .what = "the packed weights are for another machine"};
@@ -179,12 +183,11 @@ PanelConvWork::PanelConvWork(const PanelConvKernel& kernel, const PanelConvProbl
                              int threads)
     : kernel_(&kernel),
       p_(problem),
-      panels_(problem.filters, kernel.width, kernel.vectors),
+      panels_(problem.filters, kernel.width, kernel.panel_vectors(problem.taps())),
       panel_floats_(problem.taps() * problem.channels() * kernel.width),
       pixels_(pixels) {
-  constexpr int64_t kGrain = 24;         // pixels: about two steps of the kernel
-  constexpr int64_t kLineCache = 16384;  // bytes of input that stay beside sums and weights
-  constexpr int64_t kLeast = 6;          // pixels that make a thread worth waking
+  constexpr int64_t kGrain = 24;  // pixels: about two steps of the kernel
+  constexpr int64_t kLeast = 6;   // pixels that make a thread worth waking
   const auto waste = [threads](int64_t largest_share, int64_t all) {
     return static_cast<double>(largest_share * threads) / static_cast<double>(all);
   };
@@ -198,12 +201,11 @@ PanelConvWork::PanelConvWork(const PanelConvKernel& kernel, const PanelConvProbl
   const double by_panels = waste(widest, panels_.vectors);
   by_panels_ = by_panels < by_pixels - 0.02 || (by_panels < by_pixels + 0.02 && p_.filters > pixels_);
   slots_ = by_panels_ ? most_panels : most_pixels;
-  // All weights for a few pixels while they stay in the second-level cache, else all pixels for one panel.
-  const auto floats = [](int64_t n) { return n * static_cast<int64_t>(sizeof(float)); };
+  // One panel after the other for all pixels, where those stay in the second-level cache: so a panel is read once, and
+  // the next one comes out of memory meanwhile.
+  const int64_t per_pixel = p_.stride_h * p_.stride_w * p_.channels() * static_cast<int64_t>(sizeof(float));
   at_once_ = pixels_;
-  if (by_panels_ || floats(panel_floats_ * panels_.vectors) > cpu_features().l2_bytes / 2) return;
-  const int64_t per_pixel = floats(p_.stride_h * p_.stride_w * p_.channels());
-  at_once_ = std::max<int64_t>(kGrain, kLineCache / per_pixel / kGrain * kGrain);
+  if (!by_panels_) at_once_ = std::max<int64_t>(kGrain, cpu_features().l2_bytes / 2 / per_pixel / kGrain * kGrain);
 }
 
 void PanelConvWork::run(int64_t slot, const float* x, const float* weights, const FloatEpilogue& epilogue,
@@ -215,10 +217,15 @@ void PanelConvWork::run(int64_t slot, const float* x, const float* weights, cons
   for (int64_t pixel = first; pixel < last; pixel += at_once_)
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
       const int64_t vector = panels_.begin(panel);
-      const PanelConvPart part{.pixel = pixel,
-                               .pixels = std::min(at_once_, last - pixel),
-                               .vector = vector,
-                               .vectors = panels_.begin(panel + 1) - vector};
+      PanelConvPart part{.pixel = pixel,
+                         .pixels = std::min(at_once_, last - pixel),
+                         .vector = vector,
+                         .vectors = panels_.begin(panel + 1) - vector};
+      // The next panel comes out of memory meanwhile, unless it has been read already.
+      if (pixel == first && panel + 1 < last_panel) {
+        part.later = weights + (vector + part.vectors) * panel_floats_;
+        part.later_floats = (panels_.begin(panel + 2) - panels_.begin(panel + 1)) * panel_floats_;
+      }
       kernel_->run(p_, part, x, weights + vector * panel_floats_, epilogue, y);
     }
 }
@@ -261,6 +268,6 @@ constinit const Tactic kCpuPanelConv{.id = "cpu.panel_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .version = 3};
+                                     .version = 4};
 
 }  // namespace planish

@@ -26,6 +26,7 @@ struct PanelConv {
   using F = typename S::F;
   static constexpr int W = S::kLanes;
   static constexpr int kPanel = sizeof...(kMost);
+  static constexpr int kSecondLevel = 2;  ///< cache, as __builtin_prefetch numbers them
 
   static constexpr int most(int vectors) {
     constexpr int kPixels[] = {kMost...};
@@ -38,6 +39,28 @@ struct PanelConv {
     float* y;
     const float* residual;
     int64_t r_begin, r_end, s_begin, s_end;
+    const float* later;  ///< weights to fetch, `later_step` of them with every number of a tap
+    int64_t later_step;
+  };
+
+  /// Weights that are fetched while others are multiplied, a share with every number of every tap.
+  struct Later {
+    const float* at;
+    const float* end;
+    int64_t step;
+
+    /// `none` stands for no weights: something that is in the first-level cache.
+    Later(const PanelConvPart& part, const float* none, int64_t numbers)
+        : at(part.later != nullptr ? part.later : none), end(at + part.later_floats), step(0) {
+      // Several fetches of a line cost more than being through with all of them early.
+      constexpr int64_t kLeast = 4;
+      if (part.later_floats > 0) step = (part.later_floats + numbers - 1) / numbers;
+      if (step > 0 && step < kLeast) step = kLeast;
+    }
+    void advance(int64_t numbers) {
+      at += step * numbers;
+      if (at >= end) step = 0;
+    }
   };
 
   /// kHalf: of the last vector only the lower half exists, whose sums take half vectors.
@@ -53,6 +76,7 @@ struct PanelConv {
     const int64_t advance = p.stride_w * p.x_pixel;
     // Three pixels share a pointer: they lie `advance` apart, which addressing modes multiply by 1 and 2 for free.
     constexpr int kPointers = (kRows + 2) / 3;
+    const float* later = run.later;
     for (int64_t r = run.r_begin; r < run.r_end; ++r)
       for (int64_t s = run.s_begin; s < run.s_end; ++s) {
         const float* w = weights + (r * p.kernel_w + s) * p.channels() * kStep;
@@ -66,6 +90,8 @@ struct PanelConv {
             unroll<kWhole>([&](auto c) __attribute__((always_inline)) { b[c] = S::load(w + c * W); });
             const auto half_b = H::load(kHalf ? w + kWhole * W : w);
             w += kStep;
+            __builtin_prefetch(later, 0, kSecondLevel);
+            later += run.later_step;
             unroll<kRows>([&](auto i) __attribute__((always_inline)) {
               const float* at = pixel[i / 3] + i % 3 * advance;
               const F a = S::set1(*at);
@@ -107,7 +133,7 @@ struct PanelConv {
   template <int kCols, bool kHalf>
   PLANISH_INLINE static void line(const PanelConvProblem& p, int64_t image, int64_t i, int64_t j, int64_t end,
                                   int64_t vector, const float* x, const float* weights, const FloatEpilogue& e,
-                                  float* y) {
+                                  Later& later, float* y) {
     constexpr int kMostRows = most(kCols);
     const int64_t top = i * p.stride_h - p.pad_top;
     const int64_t offset = image * p.y_image + i * p.y_row + vector * p.y_vector;
@@ -119,7 +145,10 @@ struct PanelConv {
       run.x = line + (j * p.stride_w - p.pad_left) * p.x_pixel;
       run.y = y + at;
       run.residual = e.residual != nullptr ? e.residual + at : nullptr;
+      run.later = later.at;
+      run.later_step = later.step;
       tile_of<kMostRows, kCols, kHalf>(count, p, run, vector, weights, e);
+      later.advance((run.r_end - run.r_begin) * (run.s_end - run.s_begin) * p.channels());
       j += count;
     };
     const auto border = [&](int64_t until) __attribute__((always_inline)) {
@@ -156,15 +185,22 @@ struct PanelConv {
     end = fit < taps ? fit : taps;
   }
 
+  /// Steps that the pixels of a part take, roughly.
+  PLANISH_INLINE static int64_t tiles_of(const PanelConvProblem& p, int64_t pixels, int64_t most) {
+    if (p.taps() == 1) return (pixels + most - 1) / most;
+    return (pixels + p.out_w - 1) / p.out_w * ((p.out_w + most - 1) / most + (p.pad_left > 0 ? 2 : 0));
+  }
+
   template <int kCols, bool kHalf>
   static void lines(const PanelConvProblem& p, const PanelConvPart& part, const float* x, const float* weights,
                     const FloatEpilogue& e, float* y) {
+    Later later(part, weights, tiles_of(p, part.pixels, most(kCols)) * p.taps() * p.channels());
     const int64_t last = part.pixel + part.pixels;
     for (int64_t at = part.pixel; at < last;) {
       const int64_t i = at / p.out_w;
       const int64_t j = at % p.out_w;
       const int64_t end = last - at < p.out_w - j ? j + last - at : p.out_w;
-      line<kCols, kHalf>(p, i / p.out_h, i % p.out_h, j, end, part.vector, x, weights, e, y);
+      line<kCols, kHalf>(p, i / p.out_h, i % p.out_h, j, end, part.vector, x, weights, e, later, y);
       at += end - j;
     }
   }
@@ -186,7 +222,10 @@ struct PanelConv {
     columns_of<kPanel>(p, part, x, weights, e, y);
   }
 
-  static constexpr PanelConvKernel row(std::string_view name, Isa isa) { return {name, isa, W, kPanel, run}; }
+  /// `vectors`: per panel of convolutions that look at one pixel.
+  static constexpr PanelConvKernel row(std::string_view name, Isa isa, int64_t vectors = kPanel) {
+    return {name, isa, W, vectors, kPanel, run};
+  }
 };
 
 }  // namespace

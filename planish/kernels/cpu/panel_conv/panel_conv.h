@@ -36,16 +36,22 @@ struct PanelConvProblem {
 struct PanelConvPart {
   int64_t pixel = 0, pixels = 0;
   int64_t vector = 0, vectors = 0;
+  /// Weights of the next part, to be brought into the second-level cache meanwhile; nullptr: none.
+  const float* later = nullptr;
+  int64_t later_floats = 0;
 };
 
 struct PanelConvKernel {
   std::string_view name;
   Isa isa;
-  int64_t width;    ///< floats per vector
-  int64_t vectors;  ///< of filters per panel, at most
+  int64_t width;           ///< floats per vector
+  int64_t vectors;         ///< of filters per panel, at most: of convolutions that look at one pixel
+  int64_t window_vectors;  ///< of all others, whose lines leave fewer pixels to a step
   /// `weights` points at the panel: [tap][channel][filters of the panel].
   void (*run)(const PanelConvProblem& p, const PanelConvPart& part, const float* x, const float* weights,
               const FloatEpilogue& epilogue, float* y);
+
+  [[nodiscard]] int64_t panel_vectors(int64_t taps) const { return taps == 1 ? vectors : window_vectors; }
 };
 
 /// Fastest first; the last row runs everywhere.

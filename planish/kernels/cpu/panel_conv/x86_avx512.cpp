@@ -18,6 +18,6 @@ struct HalfOf<simd::Avx512Floats> {
 }  // namespace
 
 constinit const PanelConvKernel kPanelConvAvx512 =
-    PanelConv<simd::Avx512Floats, 14, 14, 9, 6>::row("panel_conv_avx512", Isa::avx512);
+    PanelConv<simd::Avx512Floats, 14, 14, 9, 6>::row("panel_conv_avx512", Isa::avx512, 3);
 
 }  // namespace planish::kernels

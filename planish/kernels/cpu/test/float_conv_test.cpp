@@ -159,7 +159,7 @@ TEST_P(PanelConvVariants, AgreeWithTheConvolution) {
     p.chunk = p.last_chunk = c.channels;
     p.filters = c.filters;
     p.y_vector = kernel.width;
-    const Panels panels(c.filters, kernel.width, kernel.vectors);
+    const Panels panels(c.filters, kernel.width, kernel.panel_vectors(p.taps()));
     auto y = layer.empty();
     for (int64_t i = 0; i < panels.count; ++i) {
       const int64_t vectors = panels.begin(i + 1) - panels.begin(i);
@@ -170,9 +170,10 @@ TEST_P(PanelConvVariants, AgreeWithTheConvolution) {
           for (int64_t k = 0; k < wide && panels.begin(i) * kernel.width + k < c.filters; ++k)
             weights[static_cast<size_t>((t * c.channels + n) * wide + k)] =
                 layer.w[static_cast<size_t>(((panels.begin(i) * kernel.width + k) * c.channels + n) * p.taps() + t)];
-      // Two portions that end within a line.
+      // Two portions that end within a line, of which the first fetches weights for the second.
       const int64_t half = layer.pixels() / 2;
-      kernel.run(p, {0, half, panels.begin(i), vectors}, layer.x.data(), weights.data(), layer.epilogue(), y.data());
+      kernel.run(p, {0, half, panels.begin(i), vectors, weights.data(), static_cast<int64_t>(weights.size())},
+                 layer.x.data(), weights.data(), layer.epilogue(), y.data());
       kernel.run(p, {half, layer.pixels() - half, panels.begin(i), vectors}, layer.x.data(), weights.data(),
                  layer.epilogue(), y.data());
     }
