@@ -37,6 +37,24 @@ constexpr const char* kBothReadElsewhere =
     " const w1: f32[32,1,3,3] = seed(3)\n const w2: f32[16,32,1,1] = seed(4)\n a = planish.FusedConv(x, w0) @expand\n"
     " b = planish.FusedConv(a, w1) {group = 32} @filter\n y = planish.FusedConv(b, w2) @project\n}";
 
+constexpr const char* kNormInFront =
+    "graph \"g\" (x: f32[2,9,16]) -> (y) {\n const w: f32[16,24] = seed(1)\n const s: f32[16] = seed(2)\n"
+    " n = LayerNormalization(x, s) @norm\n y = planish.FusedMatMul(n, w) {activation = \"Gelu\"} @product\n}";
+constexpr const char* kNormBehind =
+    "graph \"g\" (x: f32[2,9,16]) -> (y, z) {\n const w: f32[16,16] = seed(1)\n const b: f32[16] = seed(3)\n"
+    " const s: f32[16] = seed(2)\n p = planish.FusedMatMul(x, w, b, x) @product\n"
+    " y = LayerNormalization(p, s, b) @norm\n z = planish.FusedMatMul(y, w, _, y) @reader\n}";
+constexpr const char* kNormReadElsewhere =
+    "graph \"g\" (x: f32[2,9,16]) -> (y, z, p) {\n const w: f32[16,16] = seed(1)\n const s: f32[16] = seed(2)\n"
+    " p = planish.FusedMatMul(x, w) @front\n n = LayerNormalization(p, s) @norm\n"
+    " y = planish.FusedMatMul(n, w) @product\n z = Relu(n) @other\n}";
+constexpr const char* kNormAlsoAdded =
+    "graph \"g\" (x: f32[2,9,16]) -> (y) {\n const w: f32[16,16] = seed(1)\n const s: f32[16] = seed(2)\n"
+    " n = LayerNormalization(x, s) @norm\n y = planish.FusedMatMul(n, w, _, n) @product\n}";
+constexpr const char* kNormWithMean =
+    "graph \"g\" (x: f32[2,9,16]) -> (y, m) {\n const w: f32[16,16] = seed(1)\n const s: f32[16] = seed(2)\n"
+    " n, m = LayerNormalization(x, s) @norm\n y = planish.FusedMatMul(n, w) @product\n}";
+
 /// Takes every chain and does nothing, so that no chosen tactic is faster.
 class Idle final : public Kernel {
  public:
@@ -114,6 +132,25 @@ TEST(FuseChains, ASqueezeExciteBlockIsOneLayer) {
   expect_same(f);
   ASSERT_EQ(f.fused->nodes.size(), 1U);
   EXPECT_EQ(f.fused->nodes[0].name, "filter + pool + squeeze + excite + gate + project");
+}
+
+TEST(FuseChains, ANormalisationJoinsTheProductBehindIt) {
+  const Fusion f = fuse(kNormInFront, kSlow);
+  expect_same(f);
+  ASSERT_EQ(f.fused->nodes.size(), 1U);
+  EXPECT_EQ(f.fused->nodes[0].name, "norm + product");
+}
+
+TEST(FuseChains, ANormalisationJoinsTheProductInFrontOfIt) {
+  const Fusion f = fuse(kNormBehind, kSlow);
+  expect_same(f);
+  ASSERT_EQ(f.fused->nodes.size(), 2U);
+  EXPECT_EQ(f.fused->nodes[0].name, "product + norm");
+}
+
+TEST(FuseChains, LeavesNormalisationsThatOthersRead) {
+  for (const char* text : {kNormReadElsewhere, kNormAlsoAdded, kNormWithMean})
+    EXPECT_FALSE(fuse(text, kSlow).fused) << text;
 }
 
 /// With its strides the projection reads other pixels than it writes.

@@ -1,5 +1,6 @@
 // Chains that are worth trying as one layer: a depthwise convolution with the convolutions of one pixel in front of it
-// and behind it, or with one of them; and squeeze-and-excite blocks.
+// and behind it, or with one of them; squeeze-and-excite blocks; and a normalisation of rows with the product in front
+// of it or behind it.
 
 #include "planish/builder/chains.h"
 
@@ -64,6 +65,7 @@ class ChainFinder {
     for (int32_t n = 0; n < static_cast<int32_t>(graph_.nodes.size()); ++n) {
       if (is_convolution(n) && is_depthwise(n)) consider(n);
       if (is_float(n, "GlobalAveragePool")) consider_gate(n);
+      if (is_float(n, "LayerNormalization") || is_float(n, "RMSNormalization")) consider_norm(n);
     }
     return std::move(found_);
   }
@@ -121,6 +123,21 @@ class ChainFinder {
                        std::ranges::all_of(readers, [&](int32_t r) { return r == n || r == gate; });
     if (alone && is_convolution(maker) && is_depthwise(maker) && !view(maker).has_input(3))
       chains.push_back({maker, n, squeeze, excite, gate, project});
+    take_best(chains);
+  }
+
+  /// The same for the normalisation `n` and a product that nobody but it reads, or that alone reads it.
+  void consider_norm(int32_t n) {
+    constexpr size_t kResidual = 3;
+    const auto& outputs = graph_.nodes[static_cast<size_t>(n)].outputs;
+    if (std::any_of(outputs.begin() + 1, outputs.end(), [](ValueId v) { return v != kNoValue; })) return;
+    const int32_t maker = uses_.producer[static_cast<size_t>(graph_.nodes[static_cast<size_t>(n)].in(0))];
+    const int32_t reader = single_reader(n);
+    std::vector<std::vector<int32_t>> chains;
+    if (is_float(maker, "FusedMatMul", "planish") && single_reader(maker) == n) chains.push_back({maker, n});
+    if (is_float(reader, "FusedMatMul", "planish") && reads(reader, n) &&
+        graph_.nodes[static_cast<size_t>(reader)].in(kResidual) != graph_.nodes[static_cast<size_t>(n)].out(0))
+      chains.push_back({n, reader});
     take_best(chains);
   }
 

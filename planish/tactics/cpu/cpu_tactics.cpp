@@ -16,6 +16,8 @@ const TacticTable& cpu_tactics() {
                                      &kCpuDepthwise,
                                      &kCpuConvChain,
                                      &kCpuSqueezeExcite,
+                                     &kCpuNormGemm,
+                                     &kCpuNormStrassen,
                                      &kCpuWinograd4,
                                      &kCpuWinograd2,
                                      &kOneDnnDeconv,

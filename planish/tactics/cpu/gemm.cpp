@@ -3,125 +3,51 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 
-#include "planish/base/isa.h"
 #include "planish/base/parallel.h"
 #include "planish/kernels/cpu/gemm/gemm.h"
 #include "planish/ops/fused_epilogue.h"
+#include "planish/tactics/cpu/gemm_product.h"
 #include "planish/tactics/cpu/own_tactics.h"
 #include "planish/tactics/cpu/packed_product.h"
 
 namespace planish {
 namespace {
 
-using kernels::GemmEpilogue;
 using kernels::GemmKernel;
-using kernels::GemmPart;
 using kernels::GemmProblem;
 
 constexpr int kDirect = 1;
 constexpr int kStrassen = 7;
 
-int64_t even(int64_t n) { return n + n % 2; }
-
-/// The work as the grid sees it: with seven products rows come in pairs, and summing A's quadrants costs a little
-/// beside the products of one panel.
-ProductGrid grid_of(const GemmKernel& kernel, int64_t m, int64_t k, int64_t n, int threads) {
-  const bool direct = kernel.products == kDirect;
-  // Rows that the same thread wrote in the layer before are in its cache, while weights come from the shared one, or
-  // from memory once for all: with enough rows per thread reading all weights costs less than reading others' rows.
-  constexpr int64_t kOwnRows = 48;
-  return {{.m = m,
-           .k = k,
-           .n = n,
-           .panel = kernel.panel,
-           .row_unit = direct ? 1 : 2,
-           .overhead = direct ? 0.0 : 0.02,
-           .own_rows = kOwnRows},
-          threads};
-}
-
-/// A part without its place: what a thread keeps in its second-level cache are, to one `depth`, the weights of a panel
-/// and the rows of A; with seven products the quadrants of a pair of panels, the four sums of them, and seven numbers
-/// for each pair of rows.
-GemmPart cut(const GemmKernel& kernel, int64_t k, int64_t rows) {
-  constexpr int64_t kLeastDepth = 64;
-  constexpr int64_t kDirectRows = 96;
-  constexpr int64_t kLeastPairedRows = 128;
-  constexpr int64_t kMostPairedRows = 256;
-  const bool direct = kernel.products == kDirect;
-  const int64_t cached = cpu_features().l2_bytes / static_cast<int64_t>(sizeof(float));
-  const int64_t depth = direct ? k : k / 2;
-  // Each chunk of rows makes the sums of weights again, so there are few where a short depth leaves room.
-  const int64_t most_rows =
-      direct ? kDirectRows : std::clamp(cached / (kernel.products * depth) / 2 * 2, kLeastPairedRows, kMostPairedRows);
-  const int64_t kept = direct ? 2 * (kernel.width + most_rows) : 8 * kernel.width + kernel.products * most_rows / 2;
-  const int64_t most = std::max(kLeastDepth, cached / kept);
-  GemmPart part;
-  part.depth = std::min(depth, (parts(depth, parts(depth, most)) + 15) / 16 * 16);
-  part.chunk = even(parts(rows, parts(rows, most_rows)));
-  return part;
-}
-
 class GemmRunner final : public Kernel {
  public:
-  GemmRunner(const NodeView& view, const GemmKernel& kernel, const FusedEpilogue& fused, int threads, Tensor weights)
-      : kernel_(kernel), weights_(std::move(weights)) {
-    const ProductWeights w(view);
-    p_ = {.m = rows_of(view), .n = w.n, .k = w.k, .a_row = w.k, .weights = weights_.data<float>(), .c_row = w.n};
-    grid_ = grid_of(kernel, p_.m, p_.k, p_.n, threads);
-    part_ = cut(kernel, p_.k, grid_.rows);
-    scratch_ = kernels::gemm_scratch_size(kernel, part_);
-    has_bias_ = view.has_input(kBias);
-    has_residual_ = view.has_input(kR);
-    p_.epilogue.residual_last = fused.residual_last;
-    if (fused.activation == nullptr) return;
-    p_.epilogue.activate = kernels::best_pointwise_kernel().fn;
-    p_.epilogue.op = *kernels::find_pointwise_op(fused.activation->op, fused.params.approximate_tanh);
-    p_.epilogue.alpha = static_cast<float>(fused.params.alpha);
-    p_.epilogue.beta = static_cast<float>(fused.params.beta);
-  }
+  GemmRunner(const NodeView& view, GemmProduct product)
+      : product_(std::move(product)), has_bias_(view.has_input(kBias)), has_residual_(view.has_input(kR)) {}
 
   [[nodiscard]] size_t workspace_bytes() const override {
-    return static_cast<size_t>(grid_.by_rows * grid_.by_panels * scratch_) * sizeof(float);
+    return static_cast<size_t>(product_.parts() * product_.scratch_size()) * sizeof(float);
   }
-  [[nodiscard]] std::string detail() const override { return std::string(kernel_.name); }
+  [[nodiscard]] std::string detail() const override { return std::string(product_.kernel().name); }
 
   Status run(const Bindings& b) override {
-    GemmProblem p = p_;
-    p.a = host_ptr<const float>(b.inputs[kA]);
-    p.c = host_ptr<float>(b.outputs[0]);
-    if (has_bias_) p.epilogue.bias = host_ptr<const float>(b.inputs[kBias]);
-    if (has_residual_) p.epilogue.residual = host_ptr<const float>(b.inputs[kR]);
+    const GemmProblem p = product_.problem({.a = host_ptr<const float>(b.inputs[kA]),
+                                            .bias = has_bias_ ? host_ptr<const float>(b.inputs[kBias]) : nullptr,
+                                            .residual = has_residual_ ? host_ptr<const float>(b.inputs[kR]) : nullptr,
+                                            .c = host_ptr<float>(b.outputs[0])});
     auto* scratch = host_ptr<float>(b.workspace);
-    const int64_t panels = parts(p.n, kernel_.panel);
-    parallel_for(grid_.by_rows * grid_.by_panels, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        GemmPart part = part_;
-        part.row = i / grid_.by_panels * grid_.rows;
-        part.rows = std::min(grid_.rows, p.m - part.row);
-        part.panel = i % grid_.by_panels * grid_.panels;
-        part.panels = std::min(grid_.panels, panels - part.panel);
-        part.scratch = scratch + i * scratch_;
-        kernel_.run(p, part);
-      }
+    parallel_for(product_.parts(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        product_.kernel().run(p, product_.part(i, scratch + i * product_.scratch_size()));
     });
     return {};
   }
 
  private:
-  static int64_t rows_of(const NodeView& view) { return view.inputs[kA].size() / ProductWeights(view).k; }
-
-  const GemmKernel& kernel_;
-  Tensor weights_;
-  ProductGrid grid_;
-  GemmProblem p_;
-  GemmPart part_;
-  int64_t scratch_ = 0;
-  bool has_bias_ = false;
-  bool has_residual_ = false;
+  GemmProduct product_;
+  bool has_bias_;
+  bool has_residual_;
 };
 
 template <int kProducts>
@@ -203,8 +129,9 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
     return Error{.code = Code::unsupported,
                  .node = view.node->name,
                  .what = fmt::format("weights packed as {} need another machine", packed[0].format)};
-  const FusedEpilogue fused = PLANISH_TRY(read_epilogue(*view.node));
-  return std::unique_ptr<Kernel>(new GemmRunner(view, kernel, fused, target.threads, packed[0].data));
+  GemmProduct product =
+      PLANISH_TRY(GemmProduct::of(view, kernel, target.threads, packed[0].data, GemmProduct::Sharing::any));
+  return std::unique_ptr<Kernel>(new GemmRunner(view, std::move(product)));
 }
 
 constexpr std::array<std::string_view, 2> kOps{"planish.FusedMatMul", "planish.FusedConv"};

@@ -20,6 +20,8 @@ extern const Tactic kCpuPanelConv;
 extern const Tactic kCpuDepthwise;
 extern const Tactic kCpuConvChain;
 extern const Tactic kCpuSqueezeExcite;
+extern const Tactic kCpuNormGemm;
+extern const Tactic kCpuNormStrassen;
 extern const Tactic kCpuWinograd2;
 extern const Tactic kCpuWinograd4;
 extern const Tactic kCpuGemm;

@@ -79,6 +79,36 @@ const ConformanceCase kChain[] = {
      " y = planish.Chain(x, w1, w2, w3) {steps = [\"GlobalAveragePool 0\", \"planish.FusedConv 4 1\", "
      "\"planish.FusedConv 5 2\", \"Mul 0 6\", \"planish.FusedConv 7 3\"], s2_activation = \"Sigmoid\"} @c\n}",
      "cpu.squeeze_excite"},
+    {"norm_in_front_of_a_product_in_chunks",
+     "graph \"g\" (x: f32[2,149,72], r: f32[2,149,130]) -> (y) {\n const s: f32[72] = seed(1)\n"
+     " const t: f32[72] = seed(2)\n const w: f32[72,130] = seed(3)\n const b: f32[130] = seed(4)\n"
+     " y = planish.Chain(x, s, t, w, b, r) {steps = [\"LayerNormalization 0 1 2\", "
+     "\"planish.FusedMatMul 6 3 4 5\"], s0_epsilon = 0.001, s1_activation = \"Gelu\"} @c\n}",
+     "cpu.norm_gemm"},
+    {"norm_in_front_of_a_product_of_paired_rows",
+     "graph \"g\" (x: f32[1,301,128]) -> (y) {\n const s: f32[128] = seed(1)\n const w: f32[200,128] = seed(3)\n"
+     " y = planish.Chain(x, s, w) {steps = [\"RMSNormalization 0 1\", \"planish.FusedMatMul 3 2\"], s1_trans_b = 1} "
+     "@c\n}",
+     "cpu.norm_strassen"},
+    {"norm_in_front_of_a_product_of_few_rows",
+     "graph \"g\" (x: f32[1,1,3,64]) -> (y) {\n const s: f32[64] = seed(1)\n const w: f32[64,500] = seed(3)\n"
+     " y = planish.Chain(x, s, w) {steps = [\"LayerNormalization 0 1\", \"planish.FusedMatMul 3 2\"]} @c\n}",
+     "cpu.norm_gemm"},
+    {"norm_behind_a_product_in_chunks",
+     "graph \"g\" (x: f32[2,149,72], r: f32[2,149,130]) -> (y) {\n const s: f32[130] = seed(1)\n"
+     " const t: f32[130] = seed(2)\n const w: f32[72,130] = seed(3)\n const b: f32[130] = seed(4)\n"
+     " y = planish.Chain(x, w, b, r, s, t) {steps = [\"planish.FusedMatMul 0 1 2 3\", "
+     "\"LayerNormalization 6 4 5\"], s1_epsilon = 0.001} @c\n}",
+     "cpu.norm_gemm"},
+    {"norm_behind_a_product_of_paired_rows",
+     "graph \"g\" (x: f32[1,301,128]) -> (y) {\n const s: f32[200] = seed(1)\n const w: f32[128,200] = seed(3)\n"
+     " y = planish.Chain(x, w, s) {steps = [\"planish.FusedMatMul 0 1\", \"RMSNormalization 3 2\"], "
+     "s0_activation = \"Relu\"} @c\n}",
+     "cpu.norm_strassen"},
+    {"norm_behind_a_product_of_few_rows",
+     "graph \"g\" (x: f32[3,70]) -> (y) {\n const s: f32[96] = seed(1)\n const w: f32[70,96] = seed(3)\n"
+     " y = planish.Chain(x, w, s) {steps = [\"planish.FusedMatMul 0 1\", \"LayerNormalization 3 2\"]} @c\n}",
+     "cpu.norm_gemm"},
 };
 
 const ConformanceCase kConv[] = {

@@ -80,13 +80,49 @@ TEST(HostileChains, OtherBlocksAreRefused) {
   }
 }
 
+/// A normalisation with the product behind it that is taken as it stands: weights of 32 rows and one column, so that
+/// they could be a scale as well.
+constexpr const char* kNormProduct =
+    "graph \"g\" (x: f32[8,32]) -> (y) {\n const w: f32[32,1] = seed(3)\n const s: f32[32] = seed(5)\n"
+    " const r: f32[8,1] = seed(6)\n"
+    " y = planish.Chain(x, s, w, r) {steps = [\"LayerNormalization 0 1\", \"planish.FusedMatMul 4 2 _ 3\"]} @c\n}";
+const Block kNormProducts[] = {
+    {"the_normalisation_has_no_scale", "n 0 1", "n 0 _"},
+    {"the_weights_are_the_scale", "n 0 1", "n 0 2"},
+    {"the_weights_are_the_shift", "n 0 1", "n 0 1 2"},
+    {"the_normalisation_reads_nothing", "n 0 1", "n _ 1"},
+    {"the_product_does_not_read_the_normalisation", "l 4 2 _ 3", "l 0 2 _ 3"},
+    {"the_product_has_no_weights", "l 4 2 _ 3", "l 4 _ _ 3"},
+    {"a_result_is_the_bias", "l 4 2 _ 3", "l 4 2 4 3"},
+    {"the_normalisation_is_of_columns", "]}", "], s0_axis = 0}"},
+    {"there_are_two_normalisations", "planish.FusedMatMul 4 2 _ 3", "LayerNormalization 4 1"},
+};
+
+TEST(HostileChains, ANormalisationWithItsProductIsTaken) {
+  Bound b;
+  ASSERT_NO_FATAL_FAILURE(parse_node(kNormProduct, b));
+  EXPECT_TRUE(is_taken(kCpuNormGemm, b.view));
+}
+
+TEST(HostileChains, OtherNormalisationsAreRefused) {
+  for (const Block& row : kNormProducts) {
+    SCOPED_TRACE(row.label);
+    std::string text = kNormProduct;
+    text.replace(text.find(row.replaced), std::string(row.replaced).size(), row.by);
+    Bound b;
+    ASSERT_NO_FATAL_FAILURE(parse_node(text, b));
+    EXPECT_FALSE(is_taken(kCpuNormGemm, b.view));
+  }
+}
+
 TEST(HostileChains, NeedAnImage) {
   Bound b;
   ASSERT_NO_FATAL_FAILURE(parse_node(
       "graph \"g\" () -> (y) {\n y = planish.Chain() {steps = [\"RandomNormal\", \"Relu 0\"], s0_shape = [1,16,4,4]} "
       "@c\n}",
       b));
-  for (const Tactic* tactic : {&kCpuConvChain, &kCpuSqueezeExcite}) EXPECT_FALSE(is_taken(*tactic, b.view));
+  for (const Tactic* tactic : {&kCpuConvChain, &kCpuSqueezeExcite, &kCpuNormGemm, &kCpuNormStrassen})
+    EXPECT_FALSE(is_taken(*tactic, b.view));
 }
 
 TEST(HostileChains, PackedWeightsBelongToAnInput) {
