@@ -144,13 +144,13 @@ constinit const Tactic kCpuGemm{.id = "cpu.gemm",
                                 .pack = pack<kDirect>,
                                 .prepare = prepare<kDirect>,
                                 .unpack = unpack,
-                                .version = 7};
+                                .version = 8};
 constinit const Tactic kCpuStrassen{.id = "cpu.strassen",
                                     .ops = kOps,
                                     .supports = supports<kStrassen>,
                                     .pack = pack<kStrassen>,
                                     .prepare = prepare<kStrassen>,
                                     .unpack = unpack,
-                                    .version = 9};
+                                    .version = 10};
 
 }  // namespace planish

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "planish/base/macros.h"
+#include "planish/base/simd/multiply_add.h"
 #include "planish/kernels/cpu/gemm/gelu.h"
 #include "planish/kernels/cpu/gemm/gemm.h"
 
@@ -58,7 +59,7 @@ struct Gemm {
     for (int r = 0; r < kRows; ++r) {
       const float x = a[r / 3][r % 3 * a_row];
 #pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) acc[r][c] += x * w[c];
+      for (int c = 0; c < C; ++c) simd::multiply_add(acc[r][c], x, w[c]);
     }
   }
 
