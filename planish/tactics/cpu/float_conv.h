@@ -52,6 +52,11 @@ class PanelConvWork {
   void run(int64_t slot, const float* x, const float* weights, const kernels::FloatEpilogue& epilogue, float* y) const;
 
  private:
+  /// Pixels [pixel, pixel + pixels) of one panel. `fresh`: this slot has not read its weights before, so that those
+  /// behind it, before `last_panel`, are fetched out of memory meanwhile.
+  void run_panel(int64_t panel, int64_t last_panel, int64_t pixel, int64_t pixels, bool fresh, const float* x,
+                 const float* weights, const kernels::FloatEpilogue& epilogue, float* y) const;
+
   const kernels::PanelConvKernel* kernel_ = nullptr;
   kernels::PanelConvProblem p_;
   kernels::Panels panels_{1, 1, 1};
@@ -59,7 +64,8 @@ class PanelConvWork {
   int64_t pixels_ = 0;
   bool by_panels_ = false;
   int64_t slots_ = 1;
-  int64_t at_once_ = 0;  ///< pixels
+  int64_t at_once_ = 0;   ///< pixels
+  int64_t tap_rows_ = 1;  ///< at a time
 };
 
 }  // namespace planish

@@ -201,6 +201,13 @@ PanelConvWork::PanelConvWork(const PanelConvKernel& kernel, const PanelConvProbl
   const double by_panels = waste(widest, panels_.vectors);
   by_panels_ = by_panels < by_pixels - 0.02 || (by_panels < by_pixels + 0.02 && p_.filters > pixels_);
   slots_ = by_panels_ ? most_panels : most_pixels;
+  // Few rows of taps at a time where the cache would not keep a panel from one pixel to the next, and the one behind
+  // it.
+  const int64_t panel_bytes =
+      std::min(kernel.panel_vectors(p_.taps()), panels_.vectors) * panel_floats_ * static_cast<int64_t>(sizeof(float));
+  const int64_t cached = cpu_features().l2_bytes / 4;
+  const int64_t cuts = std::clamp<int64_t>((panel_bytes + cached - 1) / cached, 1, p_.kernel_h);
+  tap_rows_ = (p_.kernel_h + cuts - 1) / cuts;
   // One panel after the other for all pixels, where those stay in the second-level cache: so a panel is read once, and
   // the next one comes out of memory meanwhile.
   const int64_t per_pixel = p_.stride_h * p_.stride_w * p_.channels() * static_cast<int64_t>(sizeof(float));
@@ -215,19 +222,29 @@ void PanelConvWork::run(int64_t slot, const float* x, const float* weights, cons
   const int64_t first = by_panels_ ? 0 : pixels_ * slot / slots_;
   const int64_t last = by_panels_ ? pixels_ : pixels_ * (slot + 1) / slots_;
   for (int64_t pixel = first; pixel < last; pixel += at_once_)
-    for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-      const int64_t vector = panels_.begin(panel);
-      PanelConvPart part{.pixel = pixel,
-                         .pixels = std::min(at_once_, last - pixel),
-                         .vector = vector,
-                         .vectors = panels_.begin(panel + 1) - vector};
-      // The next panel comes out of memory meanwhile, unless it has been read already.
-      if (pixel == first && panel + 1 < last_panel) {
-        part.later = weights + (vector + part.vectors) * panel_floats_;
-        part.later_floats = (panels_.begin(panel + 2) - panels_.begin(panel + 1)) * panel_floats_;
-      }
-      kernel_->run(p_, part, x, weights + vector * panel_floats_, epilogue, y);
+    for (int64_t panel = first_panel; panel < last_panel; ++panel)
+      run_panel(panel, last_panel, pixel, std::min(at_once_, last - pixel), pixel == first, x, weights, epilogue, y);
+}
+
+void PanelConvWork::run_panel(int64_t panel, int64_t last_panel, int64_t pixel, int64_t pixels, bool fresh,
+                              const float* x, const float* weights, const FloatEpilogue& epilogue, float* y) const {
+  const int64_t vector = panels_.begin(panel);
+  const int64_t vectors = panels_.begin(panel + 1) - vector;
+  const float* own = weights + vector * panel_floats_;
+  const auto row_floats = [this](int64_t of_vectors) { return of_vectors * panel_floats_ / p_.kernel_h; };
+  for (int64_t row = 0; row < p_.kernel_h; row += tap_rows_) {
+    const int64_t end = std::min(row + tap_rows_, p_.kernel_h);
+    PanelConvPart part{.pixel = pixel, .pixels = pixels, .vector = vector, .vectors = vectors};
+    part.tap_row = row;
+    part.last_tap_row = end;
+    const bool more_rows = end < p_.kernel_h;
+    if (fresh && (more_rows || panel + 1 < last_panel)) {
+      const int64_t next_vectors = more_rows ? vectors : panels_.begin(panel + 2) - panels_.begin(panel + 1);
+      part.later = own + end * row_floats(vectors);
+      part.later_floats = (more_rows ? std::min(tap_rows_, p_.kernel_h - end) : tap_rows_) * row_floats(next_vectors);
     }
+    kernel_->run(p_, part, x, own, epilogue, y);
+  }
 }
 
 Result<PanelConvProblem> panel_conv_problem(const NodeView& view, int64_t width) {
@@ -268,6 +285,6 @@ constinit const Tactic kCpuPanelConv{.id = "cpu.panel_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .version = 4};
+                                     .version = 5};
 
 }  // namespace planish

@@ -41,6 +41,7 @@ struct PanelConv {
     int64_t r_begin, r_end, s_begin, s_end;
     const float* later;  ///< weights to fetch, `later_step` of them with every number of a tap
     int64_t later_step;
+    bool begins, ends;  ///< with the first tap, with the last
   };
 
   /// Weights that are fetched while others are multiplied, a share with every number of every tap.
@@ -103,19 +104,34 @@ struct PanelConv {
         }
       }
     if constexpr (kHalf)
-      unroll<kRows>([&](auto i) __attribute__((always_inline)) { acc[i][kWhole] = H::widened(half[i]); });
+      unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+        acc[i][kWhole] = S::add(acc[i][kWhole], H::widened(half[i]));
+      });
   }
 
   template <int kRows, int kCols, bool kHalf>
   static void tile(const PanelConvProblem& p, const Run& run, int64_t vector, const float* weights,
                    const FloatEpilogue& e) {
     F acc[kRows][kCols];
-    simd::unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-      simd::unroll<kCols>([&](auto c) __attribute__((always_inline)) { acc[i][c] = S::set1(0.0F); });
-    });
-    accumulate<kRows, kCols, kHalf>(p, run, weights, acc);
+    const auto each = [](auto f) __attribute__((always_inline)) {
+      simd::unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+        simd::unroll<kCols>([&](auto c) __attribute__((always_inline)) { f(i, c); });
+      });
+    };
     // Padding filters of whole vectors are stored too.
     const int64_t exist = p.whole_vectors ? int64_t{kCols} * W : p.filters - vector * W;
+    const auto at = [&](auto i, auto c) __attribute__((always_inline)) {
+      return run.y + i * p.y_pixel + c * p.y_vector;
+    };
+    if (run.begins)
+      each([&](auto i, auto c) __attribute__((always_inline)) { acc[i][c] = S::set1(0.0F); });
+    else
+      each([&](auto i, auto c)
+               __attribute__((always_inline)) { acc[i][c] = FloatTile<S>::load(at(i, c), exist - c * W); });
+    accumulate<kRows, kCols, kHalf>(p, run, weights, acc);
+    if (!run.ends)
+      return each([&](auto i, auto c)
+                      __attribute__((always_inline)) { FloatTile<S>::store(at(i, c), acc[i][c], exist - c * W); });
     FloatTile<S>::template finish<kRows, kCols>(e, vector * W, {run.y, run.residual, p.y_pixel, p.y_vector, exist},
                                                 acc);
   }
@@ -131,14 +147,19 @@ struct PanelConv {
 
   /// A whole line, or a part of it: pixels [j, end) of output line `i`.
   template <int kCols, bool kHalf>
-  PLANISH_INLINE static void line(const PanelConvProblem& p, int64_t image, int64_t i, int64_t j, int64_t end,
-                                  int64_t vector, const float* x, const float* weights, const FloatEpilogue& e,
+  PLANISH_INLINE static void line(const PanelConvProblem& p, const PanelConvPart& part, int64_t image, int64_t i,
+                                  int64_t j, int64_t end, const float* x, const float* weights, const FloatEpilogue& e,
                                   Later& later, float* y) {
     constexpr int kMostRows = most(kCols);
     const int64_t top = i * p.stride_h - p.pad_top;
-    const int64_t offset = image * p.y_image + i * p.y_row + vector * p.y_vector;
+    const int64_t offset = image * p.y_image + i * p.y_row + part.vector * p.y_vector;
     Run run;
     inside(top, p.in_h, p.kernel_h, p.dilation_h, run.r_begin, run.r_end);
+    if (run.r_begin < part.tap_row) run.r_begin = part.tap_row;
+    if (run.r_end > part.last_tap_row) run.r_end = part.last_tap_row;
+    if (run.r_end < run.r_begin) run.r_end = run.r_begin;
+    run.begins = part.tap_row == 0;
+    run.ends = part.last_tap_row >= p.kernel_h;
     const float* line = x + image * p.x_image + top * p.x_row;
     const auto pixels = [&](int64_t count) __attribute__((always_inline)) {
       const int64_t at = offset + j * p.y_pixel;
@@ -147,7 +168,7 @@ struct PanelConv {
       run.residual = e.residual != nullptr ? e.residual + at : nullptr;
       run.later = later.at;
       run.later_step = later.step;
-      tile_of<kMostRows, kCols, kHalf>(count, p, run, vector, weights, e);
+      tile_of<kMostRows, kCols, kHalf>(count, p, run, part.vector, weights, e);
       later.advance((run.r_end - run.r_begin) * (run.s_end - run.s_begin) * p.channels());
       j += count;
     };
@@ -194,13 +215,14 @@ struct PanelConv {
   template <int kCols, bool kHalf>
   static void lines(const PanelConvProblem& p, const PanelConvPart& part, const float* x, const float* weights,
                     const FloatEpilogue& e, float* y) {
-    Later later(part, weights, tiles_of(p, part.pixels, most(kCols)) * p.taps() * p.channels());
+    const int64_t tap_rows = (part.last_tap_row < p.kernel_h ? part.last_tap_row : p.kernel_h) - part.tap_row;
+    Later later(part, weights, tiles_of(p, part.pixels, most(kCols)) * tap_rows * p.kernel_w * p.channels());
     const int64_t last = part.pixel + part.pixels;
     for (int64_t at = part.pixel; at < last;) {
       const int64_t i = at / p.out_w;
       const int64_t j = at % p.out_w;
       const int64_t end = last - at < p.out_w - j ? j + last - at : p.out_w;
-      line<kCols, kHalf>(p, i / p.out_h, i % p.out_h, j, end, part.vector, x, weights, e, later, y);
+      line<kCols, kHalf>(p, part, i / p.out_h, i % p.out_h, j, end, x, weights, e, later, y);
       at += end - j;
     }
   }

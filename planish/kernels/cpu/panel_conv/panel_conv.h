@@ -39,6 +39,9 @@ struct PanelConvPart {
   /// Weights of the next part, to be brought into the second-level cache meanwhile; nullptr: none.
   const float* later = nullptr;
   int64_t later_floats = 0;
+  /// Rows of taps, of which the window may have fewer. Parts behind the first add to the sums that the ones before left
+  /// in the output, and the one with the last row applies the epilogue.
+  int64_t tap_row = 0, last_tap_row = INT64_MAX;
 };
 
 struct PanelConvKernel {

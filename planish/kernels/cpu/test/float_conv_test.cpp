@@ -170,12 +170,16 @@ TEST_P(PanelConvVariants, AgreeWithTheConvolution) {
           for (int64_t k = 0; k < wide && panels.begin(i) * kernel.width + k < c.filters; ++k)
             weights[static_cast<size_t>((t * c.channels + n) * wide + k)] =
                 layer.w[static_cast<size_t>(((panels.begin(i) * kernel.width + k) * c.channels + n) * p.taps() + t)];
-      // Two portions that end within a line, of which the first fetches weights for the second.
+      // Two portions that end within a line: the first fetches weights for the second, which takes one row of taps
+      // after the other.
       const int64_t half = layer.pixels() / 2;
       kernel.run(p, {0, half, panels.begin(i), vectors, weights.data(), static_cast<int64_t>(weights.size())},
                  layer.x.data(), weights.data(), layer.epilogue(), y.data());
-      kernel.run(p, {half, layer.pixels() - half, panels.begin(i), vectors}, layer.x.data(), weights.data(),
-                 layer.epilogue(), y.data());
+      PanelConvPart part{half, layer.pixels() - half, panels.begin(i), vectors};
+      for (; part.tap_row < p.kernel_h; ++part.tap_row) {
+        part.last_tap_row = part.tap_row + 1;
+        kernel.run(p, part, layer.x.data(), weights.data(), layer.epilogue(), y.data());
+      }
     }
     layer.compare(y);
   }
