@@ -86,24 +86,76 @@ std::optional<Format> parse_format(std::string_view name) {
   return f;
 }
 
+/// A copy of the image whose lines have room for taps beyond their ends. Without it the pixels there are steps of their
+/// own, which in short lines takes a fifth of the time.
+class WiderLines {
+ public:
+  /// Makes `p` the problem with the copy for its image, where that pays.
+  WiderLines(PanelConvProblem& p, int64_t images) : from_(p), images_(images) {
+    constexpr int64_t kLongest = 20;  // pixels; of longer lines the ends are too small a part
+    constexpr int64_t kLeastFilters = 32;
+    if (p.stride_w != 1 || p.out_w > kLongest || p.filters < kLeastFilters) return;
+    right_ =
+        std::max<int64_t>(0, (p.out_w - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w + 1 - p.in_w - p.pad_left);
+    if (p.pad_left + right_ == 0) return;
+    planes_ = p.x_chunk == 0 ? 1 : p.chunks;
+    p.in_w += p.pad_left + right_;
+    p.x_row = p.in_w * p.x_pixel;
+    if (p.x_chunk != 0) p.x_chunk = p.in_h * p.x_row;
+    p.x_image = planes_ * p.in_h * p.x_row;
+    p.pad_left = 0;
+    row_ = p.x_row;
+    floats_ = images * p.x_image;
+  }
+
+  [[nodiscard]] int64_t floats() const { return floats_; }
+  /// `x`, or its copy in `workspace`.
+  const float* fill(const float* x, float* workspace) const {
+    if (floats_ == 0) return x;
+    constexpr int64_t kGrain = 16;  // lines
+    const int64_t lines = planes_ * from_.in_h;
+    parallel_for(images_ * lines, kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t of_image = i % lines;
+        const float* line =
+            x + i / lines * from_.x_image + of_image / from_.in_h * from_.x_chunk + of_image % from_.in_h * from_.x_row;
+        float* to = std::fill_n(workspace + i * row_, from_.pad_left * from_.x_pixel, 0.0F);
+        to = std::copy_n(line, from_.in_w * from_.x_pixel, to);
+        std::fill_n(to, right_ * from_.x_pixel, 0.0F);
+      }
+    });
+    return workspace;
+  }
+
+ private:
+  PanelConvProblem from_;
+  int64_t images_ = 0;
+  int64_t right_ = 0;
+  int64_t planes_ = 1;
+  int64_t row_ = 0;
+  int64_t floats_ = 0;  ///< 0: none is made
+};
+
 class PanelConvRunner final : public Kernel {
  public:
-  PanelConvRunner(const NodeView& view, const PanelConvKernel& kernel, const PanelConvProblem& problem,
+  PanelConvRunner(const NodeView& view, const PanelConvKernel& kernel, PanelConvProblem problem,
                   const FloatEpilogue& epilogue, int threads)
       : kernel_(kernel),
+        wider_(problem, view.outputs[0].shape[0]),
         work_(kernel, problem, view.outputs[0].shape[0] * problem.out_h * problem.out_w, threads),
         epilogue_(epilogue),
         bias_(view),
         has_bias_(view.has_input(kConvB)),
         has_residual_(view.has_input(kConvR)) {}
 
+  [[nodiscard]] size_t workspace_bytes() const override { return static_cast<size_t>(wider_.floats()) * sizeof(float); }
   [[nodiscard]] std::string detail() const override { return std::string(kernel_.name); }
 
   Status run(const Bindings& b) override {
     FloatEpilogue e = epilogue_;
     if (has_bias_) e.bias = bias_.bind(host_ptr<const float>(b.inputs[kConvB]));
     if (has_residual_) e.residual = host_ptr<const float>(b.inputs[kConvR]);
-    const auto* x = host_ptr<const float>(b.inputs[kConvX]);
+    const float* x = wider_.fill(host_ptr<const float>(b.inputs[kConvX]), host_ptr<float>(b.workspace));
     const auto* weights = host_ptr<const float>(b.inputs[kConvW]);
     auto* y = host_ptr<float>(b.outputs[0]);
     parallel_for(work_.slots(), 1, [&](int64_t begin, int64_t end) {
@@ -114,6 +166,7 @@ class PanelConvRunner final : public Kernel {
 
  private:
   const PanelConvKernel& kernel_;
+  WiderLines wider_;
   PanelConvWork work_;
   FloatEpilogue epilogue_;
   PaddedBias bias_;
@@ -285,6 +338,6 @@ constinit const Tactic kCpuPanelConv{.id = "cpu.panel_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .version = 5};
+                                     .version = 6};
 
 }  // namespace planish

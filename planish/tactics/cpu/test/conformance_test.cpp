@@ -137,6 +137,11 @@ const ConformanceCase kConv[] = {
      "graph \"g\" (x: f32[1,13,8,8]) -> (y) {\n const w: f32[19,13,3,3] = seed(1)\n"
      " y = planish.FusedConv(x, w) {pads = [1,1,1,1]} @c\n}",
      "cpu.onednn.conv"},
+    // Panels of more weights than a second-level cache of 2 MiB keeps twice, lines of few pixels, a residual.
+    {"conv_wide_window",
+     "graph \"g\" (x: f32[2,260,5,7], r: f32[2,72,5,7]) -> (y) {\n const w: f32[72,260,3,3] = seed(1)\n"
+     " const b: f32[72] = seed(2)\n y = planish.FusedConv(x, w, b, r) {pads = [1,1,1,1], activation = \"Relu\"} @c\n}",
+     "cpu.panel_conv"},
     {"conv_grouped",
      "graph \"g\" (x: f32[1,32,8,8]) -> (y) {\n const w: f32[64,8,3,3] = seed(1)\n"
      " y = planish.FusedConv(x, w) {group = 4, pads = [1,1,1,1]} @c\n}",
