@@ -37,17 +37,20 @@ std::optional<std::set<std::string>> crossing(const Graph& graph, int32_t node) 
   return names;
 }
 
-/// How images of bytes lie in memory between two parts of a network: as the kernels for bytes want them.
-Layout layout_of_bytes(const std::optional<Shape>& shape) {
-  return shape && shape->size() == 4 ? Layout::channels_last : Layout::row_major;
+/// How bytes of `tensor` lie in memory between two parts of a network: as the kernels for bytes want them. `matrices`:
+/// tensors that matrix products read, whose rows have to lie one after the other, however many dimensions there are.
+Layout layout_of_bytes(const std::set<std::string>& matrices, const std::string& tensor,
+                       const std::optional<Shape>& shape) {
+  return shape && shape->size() == 4 && !matrices.contains(tensor) ? Layout::channels_last : Layout::row_major;
 }
 
-std::map<std::string, Layout> layouts_of(const Graph& network, const BytesOf& bytes) {
+std::map<std::string, Layout> layouts_of(const Graph& network, const BytesOf& bytes,
+                                         const std::set<std::string>& matrices) {
   std::map<std::string, Layout> layouts;
   for (const auto* values : {&network.inputs, &network.outputs})
     for (const ValueId v : *values)
-      if (bytes.contains(network.value(v).name))
-        layouts[network.value(v).name] = layout_of_bytes(network.value(v).shape);
+      if (const auto of = bytes.find(network.value(v).name); of != bytes.end())
+        layouts[of->first] = layout_of_bytes(matrices, of->second.tensor, network.value(v).shape);
   return layouts;
 }
 
@@ -106,13 +109,14 @@ using Cut = std::vector<CutTensor>;
 /// The tensors of a cut as they are computed, run after run; several workers may add theirs at the same time.
 class CutRecorder {
  public:
-  CutRecorder(const std::set<std::string>& names, size_t runs) : names_(names), cut_(runs) {}
+  CutRecorder(const std::set<std::string>& names, const std::set<std::string>& matrices, size_t runs)
+      : names_(names), matrices_(matrices), cut_(runs) {}
 
   /// `of`: null for f32.
   void add(size_t run, std::string_view name, const TensorDesc& desc, const void* data, const Quantised* of) {
     const std::string tensor = of != nullptr ? of->tensor : std::string(name);
     if (!fits_ || !names_.contains(tensor) || (of == nullptr) != (desc.dtype == DType::f32)) return;
-    const Layout layout = of != nullptr ? layout_of_bytes(desc.shape) : Layout::row_major;
+    const Layout layout = of != nullptr ? layout_of_bytes(matrices_, tensor, desc.shape) : Layout::row_major;
     CutTensor t{tensor, {}, of != nullptr ? std::optional(of->quantiser) : std::nullopt};
     const size_t size = dtype_bytes(desc.dtype, desc.size());
     if (desc.layout != layout || size * cut_.size() > kCutBytes || (bytes_ += size) > kCutBytes) {
@@ -132,12 +136,20 @@ class CutRecorder {
 
  private:
   const std::set<std::string>& names_;
+  const std::set<std::string>& matrices_;
   std::atomic<size_t> bytes_ = 0;
   std::atomic<bool> fits_ = true;
   std::vector<Cut> cut_;
 };
 
 }  // namespace
+
+LayerWalk::LayerWalk(const Graph& graph, const KeptSamples& samples, int threads, const ProfileRanges& profile,
+                     ObservedNetwork* built)
+    : graph_(graph), samples_(samples), threads_(threads), profile_(profile), built_(built) {
+  for (const Node& node : graph.nodes)
+    if (node.is("MatMul") || node.is("Gemm")) matrices_.insert(graph.value(node.in(0)).name);
+}
 
 /// Makes the tensors of the cut the inputs of `network`, without what computes them.
 Status LayerWalk::start_at_cut(Graph& network, BytesOf& bytes) const {
@@ -248,7 +260,8 @@ void LayerWalk::show_inputs(RowCollector& rows) const {
   for (size_t i = 0; !cut_.empty() && i < cut_.size(); samples += cut_samples_[i++])
     for (const CutTensor& t : cut_[i])
       show(samples, cut_samples_[i], t.name,
-           {t.data.dtype(), t.data.shape(), t.quantiser ? layout_of_bytes(t.data.shape()) : Layout::row_major},
+           {t.data.dtype(), t.data.shape(),
+            t.quantiser ? layout_of_bytes(matrices_, t.name, t.data.shape()) : Layout::row_major},
            t.data.raw(), t.quantiser ? &*t.quantiser : nullptr);
   for (size_t i = 0; cut_.empty() && i < samples_.batches(); ++i) {
     const CalibrationBatch inputs = samples_.batch(i);
@@ -311,7 +324,7 @@ Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& 
   if (computes) PLANISH_TRY(start_at_cut(network, bytes));
   // What is needed is an output.
   ObservedNetwork observed(network, {}, threads_, cut_.empty() ? profile_ : ProfileRanges{}, 0, !cut_.empty());
-  observed.set_io_layouts(layouts_of(network, bytes));
+  observed.set_io_layouts(layouts_of(network, bytes, matrices_));
   std::set<std::string, std::less<>> as_bytes;
   for (const auto& [name, of] : bytes) as_bytes.insert(of.tensor);
   const auto found_rows = [&] {
@@ -335,7 +348,7 @@ Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& 
       samples.push_back(piece.rows > 0 ? piece.rows : next_batch.samples);
   }
   std::optional<CutRecorder> recorder;
-  if (next) recorder.emplace(*next, samples.size());
+  if (next) recorder.emplace(*next, matrices_, samples.size());
   PLANISH_TRY(run(observed, bytes, [&](const Run& r, std::string_view name, const TensorDesc& desc, const void* data) {
     if (as_bytes.contains(name)) return;  // for a reader of its floats
     const auto found = bytes.find(name);

@@ -85,8 +85,7 @@ class LayerWalk {
   /// `graph`: the float network, whose products are looked at; `built`: the same, ready to run (may be null), in whose
   /// place no other network may then be looked at. All must outlive this.
   LayerWalk(const Graph& graph, const KeptSamples& samples, int threads, const ProfileRanges& profile,
-            ObservedNetwork* built = nullptr)
-      : graph_(graph), samples_(samples), threads_(threads), profile_(profile), built_(built) {}
+            ObservedNetwork* built = nullptr);
 
   /// Runs `network` (the graph, or one that quantised layers of it replace) as far as the inputs of `layers`. Of the
   /// graph's nodes those before number `final_before` compute in `network` what they will in all networks to come, and
@@ -117,6 +116,7 @@ class LayerWalk {
   int threads_ = 0;
   const ProfileRanges& profile_;
   ObservedNetwork* built_ = nullptr;
+  std::set<std::string> matrices_;           ///< tensors that matrix products read
   std::vector<std::vector<CutTensor>> cut_;  ///< by run; empty: the samples themselves
   std::vector<int64_t> cut_samples_;         ///< of each run
 };

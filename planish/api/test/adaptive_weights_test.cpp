@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <set>
@@ -152,6 +153,36 @@ TEST(LayerWalk, SeesBytesAsTheirValuesWhereverTheNetworkIsCut) {
     }
   }
   EXPECT_GT(as_bytes, 0);
+}
+
+/// Products of the last of four dimensions, as ConvNeXt and Swin have them: their bytes are no image.
+TEST(LayerWalk, SeesTheRowsOfProductsOfFourDimensions) {
+  auto graph = parse_text(
+      "graph \"g\" (t0: f32[1,16,8,8]) -> (y) {\n const w: f32[8,24] = seed(1)\n const v: f32[24,8] = seed(2)\n"
+      " const u: f32[8,8] = seed(3)\n a = MatMul(t0, w) @first\n b = Relu(a)\n c = MatMul(b, v) @second\n"
+      " d = Relu(c)\n y = MatMul(d, u) @third\n}",
+      "products");
+  ASSERT_TRUE(graph.ok()) << graph.error().message();
+  graph = tidy_for_quantisation(std::move(*graph));
+  ASSERT_TRUE(graph.ok()) << graph.error().message();
+  const PlacementPlan plan = plan_quantisation(*graph, {});
+  const KeptSamples data = noise();
+  const ProfileRanges profile;
+  const std::vector<LayerRows> layers = layers_in_one_look(*graph, plan, kPatientWork);
+  ASSERT_GE(layers.size(), 2U);
+  Quantisers quantisers;
+  for (const LayerRows& l : layers) quantisers[graph->value(l.product->input).name] = {.scale = 0.05F};
+  LayerWalk in_floats(*graph, data, 1, profile);
+  const auto floats = in_floats.look(*graph, layers, static_cast<int32_t>(graph->nodes.size()));
+  ASSERT_TRUE(floats.ok()) << floats.error().message();
+  LayerWalk in_bytes(*graph, data, 1, profile);
+  for (const LayerRows& l : layers) {
+    const auto bytes = in_bytes.look(*graph, {l}, l.product->node, quantisers);
+    ASSERT_TRUE(bytes.ok()) << bytes.error().message();
+    const int32_t node = l.product->node;
+    EXPECT_GT(bytes->at(node).rows(), 0);
+    EXPECT_TRUE(std::ranges::equal(bytes->at(node).samples(), floats->at(node).samples()));
+  }
 }
 
 TEST(EarlyRows, AreWhatALookAtTheKeptSamplesSees) {
