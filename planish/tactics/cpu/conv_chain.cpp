@@ -430,6 +430,6 @@ constinit const Tactic kCpuConvChain{.id = "cpu.conv_chain",
                                      .prepare = prepare,
                                      .unpack = unpack,
                                      .packs = Tactic::kSeveral,
-                                     .version = 4};
+                                     .version = 5};
 
 }  // namespace planish

@@ -196,6 +196,6 @@ constinit const Tactic kCpuDeformConv{.id = "cpu.deform_conv",
                                       .pack = nullptr,
                                       .prepare = prepare,
                                       .unpack = nullptr,
-                                      .version = 2};
+                                      .version = 3};
 
 }  // namespace planish

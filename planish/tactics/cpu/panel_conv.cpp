@@ -97,7 +97,8 @@ class WiderLines {
     if (p.stride_w != 1 || p.out_w > kLongest || p.filters < kLeastFilters) return;
     right_ =
         std::max<int64_t>(0, (p.out_w - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w + 1 - p.in_w - p.pad_left);
-    if (p.pad_left + right_ == 0) return;
+    // Taps far beyond the ends (dilations) are cheaper left out than multiplied, and take no memory.
+    if (p.pad_left + right_ == 0 || p.pad_left + right_ > p.in_w) return;
     planes_ = p.x_chunk == 0 ? 1 : p.chunks;
     p.in_w += p.pad_left + right_;
     p.x_row = p.in_w * p.x_pixel;
@@ -338,6 +339,6 @@ constinit const Tactic kCpuPanelConv{.id = "cpu.panel_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .version = 6};
+                                     .version = 7};
 
 }  // namespace planish
