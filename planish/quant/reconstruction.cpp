@@ -55,7 +55,15 @@ std::vector<double> column_means(const std::vector<float>& x, int64_t n, int64_t
           else
             for (size_t c = 0; c < count; ++c) sums[c] += values[c];
         }
-        for (size_t c = 0; c < count; ++c) mean[static_cast<size_t>(first) + c] += static_cast<double>(sums[c]);
+        for (size_t c = 0; c < count; ++c) {
+          double& sum = mean[static_cast<size_t>(first) + c];
+          if (std::isfinite(sums[c])) {
+            sum += static_cast<double>(sums[c]);
+            continue;
+          }
+          for (int64_t i = row; i < std::min(n, row + kSummedRows); ++i)
+            sum += static_cast<double>(x[static_cast<size_t>(i * k + first) + c]);
+        }
       }
     }
   });
@@ -282,6 +290,30 @@ Group group_of(const InputRows& in_float, const InputRows& quantised, const Tens
   return out;
 }
 
+/// The rows of the samples that both saw as often: rows with infinity are left out, and only one of the two may hold
+/// it, because quantised values are finite.
+std::pair<InputRows, InputRows> shared_rows(const Graph& graph, const QuantisedProduct& product, const InputRows& a,
+                                            const InputRows& b) {
+  std::pair<InputRows, InputRows> shared{InputRows(graph, product), InputRows(graph, product)};
+  const auto end_of_sample = [](const InputRows& rows, int64_t i) {
+    const auto at = rows.samples().begin() + i;
+    return std::find_if(at, rows.samples().end(), [&](int64_t s) { return s != *at; }) - rows.samples().begin();
+  };
+  for (int64_t i = 0, j = 0; i < a.rows() && j < b.rows();) {
+    const int64_t of_a = a.samples()[static_cast<size_t>(i)];
+    const int64_t of_b = b.samples()[static_cast<size_t>(j)];
+    const int64_t end_i = end_of_sample(a, i);
+    const int64_t end_j = end_of_sample(b, j);
+    if (of_a == of_b && end_i - i == end_j - j) {
+      shared.first.append(a, i, end_i);
+      shared.second.append(b, j, end_j);
+    }
+    if (of_a <= of_b) i = end_i;
+    if (of_b <= of_a) j = end_j;
+  }
+  return shared;
+}
+
 }  // namespace
 
 void gram_by_loops(int64_t n, int64_t a, int64_t b, GramOperand x, GramOperand y, float* out) {
@@ -301,7 +333,11 @@ void round_to_steps(std::span<float> values, const TensorQuantization& quantiser
 std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const QuantisedProduct& product,
                                                     const InputRows& in_float, const InputRows& quantised,
                                                     const WeightLimit& limit, const GramFunction& gram) {
-  if (in_float.rows() == 0 || !std::ranges::equal(in_float.samples(), quantised.samples())) return std::nullopt;
+  if (in_float.rows() == 0 || quantised.rows() == 0) return std::nullopt;
+  if (!std::ranges::equal(in_float.samples(), quantised.samples())) {
+    const auto [x, xq] = shared_rows(graph, product, in_float, quantised);
+    return reconstruct_weights(graph, product, x, xq, limit, gram);
+  }
   const Tensor& w = *graph.constant_of(product.weights);
   const WeightOrder order{in_float.k(), w.shape()[static_cast<size_t>(product.channel_axis)],
                           product.channel_axis == 0};

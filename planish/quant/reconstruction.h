@@ -19,7 +19,8 @@ void round_to_steps(std::span<float> values, const TensorQuantization& quantiser
 /// 2. each weight is rounded after the errors of those before it were carried over to it through the second moments of
 ///    x' (GPTQ's rounding, computed as LDLQ);
 /// 3. the bias takes the mean of what is left.
-/// `in_float` and `quantised` hold the same positions. nullopt without rows or where the two do not match.
+/// `in_float` and `quantised` hold the same positions; samples of which one holds fewer rows than the other, because
+/// their values are not finite, are left out. nullopt without rows that both hold.
 /// Sources: Frantar et al., "GPTQ", ICLR 2023; Chee et al., "QuIP", NeurIPS 2023 (LDLQ).
 std::optional<QuantisedWeights> reconstruct_weights(const Graph& graph, const QuantisedProduct& product,
                                                     const InputRows& in_float, const InputRows& quantised,

@@ -159,6 +159,30 @@ Graph one_channel_of(const Graph& g, int64_t c) {
   return one;
 }
 
+TEST(Reconstruction, LeavesOutSamplesThatAreNotFiniteInFloat) {
+  const Graph g = *parse_text(kGraph);
+  const Tensor x = correlated_input(7);
+  const TensorQuantization q{.scale = 0.02F};
+  Tensor with_infinity = x.clone();
+  with_infinity.set(3 * 16 * 144 + 500, INFINITY);  // in sample 3
+  const InputRows quantised = rows_of(g, coarse(x, q));
+  const auto made = reconstruct_weights(g, product_of(g), rows_of(g, with_infinity), quantised, {}, gram_by_loops);
+  ASSERT_TRUE(made.has_value());
+  // The same as without that sample.
+  InputRows in_float(g, product_of(g));
+  InputRows others(g, product_of(g));
+  const InputRows all = rows_of(g, x);
+  for (int64_t i = 0; i < all.rows(); ++i)
+    if (all.samples()[static_cast<size_t>(i)] != 3) {
+      in_float.append(all, i, i + 1);
+      others.append(quantised, i, i + 1);
+    }
+  ASSERT_LT(others.rows(), quantised.rows());
+  const auto want = reconstruct_weights(g, product_of(g), in_float, others, {}, gram_by_loops);
+  ASSERT_TRUE(want.has_value());
+  for (int64_t i = 0; i < want->q.size(); ++i) ASSERT_EQ(made->q.at(i), want->q.at(i)) << i;
+}
+
 TEST(Reconstruction, GroupsSideBySideGiveWhatEachOfThemGives) {
   const Graph g = depthwise(kChannels);
   const Tensor x = seeded_tensor(DType::f32, {8, kChannels, 6, 6}, 3, -1, 1);
