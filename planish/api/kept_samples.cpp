@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "planish/api/observed_network.h"
 #include "planish/api/sample_walk.h"
@@ -60,12 +61,13 @@ void KeptSamples::add(const CalibrationBatch& batch) {
   for (const auto& [name, tensor] : batch.inputs) {
     std::vector<int64_t> dims = tensor.dims;
     if (alike) dims[0] = count;
-    Tensor copy(tensor.dtype, dims);
     const size_t bytes =
         alike ? tensor.data.size() / static_cast<size_t>(rows) * static_cast<size_t>(count) : tensor.data.size();
-    std::memcpy(copy.raw(), tensor.data.data(), bytes);
+    // Not a Tensor of its own, whose memory would be written twice.
+    const std::shared_ptr<std::byte[]> copy(new std::byte[bytes]);
+    std::memcpy(copy.get(), tensor.data.data(), bytes);
     kept.bytes += bytes;
-    kept.inputs.emplace_back(name, std::move(copy));
+    kept.inputs.emplace_back(name, Tensor::share(tensor.dtype, dims, copy, copy.get()));
   }
   kept_.push_back(std::move(kept));
   const auto too_much = [this] {

@@ -10,6 +10,11 @@
 namespace planish::tools {
 namespace {
 
+/// Pictures of each thread that are decoded together, so that nobody waits long for the last of them, and the memory
+/// for all of them.
+constexpr size_t kOfThread = 8;
+constexpr size_t kBytesTogether = size_t{32} << 20;
+
 /// Decodes as many pictures at a time as there are threads; a broken one costs only itself.
 class PictureReader final : public CalibrationReader {
  public:
@@ -60,7 +65,9 @@ class PictureReader final : public CalibrationReader {
   }
 
   void decode_some() {
-    const size_t count = std::min(order_.size() - position_, threads_ * 2);
+    const auto bytes = static_cast<size_t>(size_.channels * size_.height * size_.width) * sizeof(float);
+    const size_t fitting = std::clamp(kBytesTogether / std::max<size_t>(bytes, 1), threads_, threads_ * kOfThread);
+    const size_t count = std::min(order_.size() - position_, fitting);
     std::vector<Result<CalibrationItem>> items(count, CalibrationItem{});
     std::atomic<size_t> next{0};
     const auto work = [&] {
