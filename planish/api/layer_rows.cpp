@@ -252,21 +252,18 @@ CalibrationBatch LayerWalk::batch(size_t i, const BytesOf& bytes) const {
 }
 
 void LayerWalk::show_inputs(RowCollector& rows) const {
-  const auto show = [&](int64_t first, int64_t count, const std::string& name, const TensorDesc& desc, const void* data,
-                        const TensorQuantization* quantiser) {
-    rows.show(0, first, count, name, desc, data, quantiser);
-  };
   int64_t samples = 0;
-  for (size_t i = 0; !cut_.empty() && i < cut_.size(); samples += cut_samples_[i++])
+  for (size_t i = 0; i < cut_.size(); samples += cut_samples_[i++])
     for (const CutTensor& t : cut_[i])
-      show(samples, cut_samples_[i], t.name,
-           {t.data.dtype(), t.data.shape(),
-            t.quantiser ? layout_of_bytes(matrices_, t.name, t.data.shape()) : Layout::row_major},
-           t.data.raw(), t.quantiser ? &*t.quantiser : nullptr);
-  for (size_t i = 0; cut_.empty() && i < samples_.batches(); ++i) {
+      rows.show(0, samples, cut_samples_[i], t.name,
+                {t.data.dtype(), t.data.shape(),
+                 t.quantiser ? layout_of_bytes(matrices_, t.name, t.data.shape()) : Layout::row_major},
+                t.data.raw(), t.quantiser ? &*t.quantiser : nullptr);
+  if (!cut_.empty()) return;
+  for (size_t i = 0; i < samples_.batches(); ++i) {
     const CalibrationBatch inputs = samples_.batch(i);
     for (const auto& [name, tensor] : inputs.inputs)
-      show(samples, inputs.samples, name, {tensor.dtype, tensor.dims, Layout::row_major}, tensor.data.data(), nullptr);
+      rows.show(0, samples, inputs.samples, name, {tensor.dtype, tensor.dims, Layout::row_major}, tensor.data.data());
     samples += inputs.samples;
   }
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <span>
 #include <string>
 
 #include "planish/ir/text.h"
@@ -63,22 +64,22 @@ const Block kBlocks[] = {
     {"a_result_is_the_residual", "8 4 3", "8 4 3 8"},
 };
 
-TEST(HostileChains, TheBlockItselfIsTaken) {
+/// `whole` is taken by the tactic, and not with what any of the rows replaces.
+void expect_taken_alone(const Tactic& tactic, const std::string& whole, std::span<const Block> rows) {
   Bound b;
-  ASSERT_NO_FATAL_FAILURE(parse_node(kBlock, b));
-  EXPECT_TRUE(is_taken(kCpuSqueezeExcite, b.view));
-}
-
-TEST(HostileChains, OtherBlocksAreRefused) {
-  for (const Block& row : kBlocks) {
+  ASSERT_NO_FATAL_FAILURE(parse_node(whole, b));
+  EXPECT_TRUE(is_taken(tactic, b.view));
+  for (const Block& row : rows) {
     SCOPED_TRACE(row.label);
-    std::string text = kBlock;
+    std::string text = whole;
     text.replace(text.find(row.replaced), std::string(row.replaced).size(), row.by);
-    Bound b;
-    ASSERT_NO_FATAL_FAILURE(parse_node(text, b));
-    EXPECT_FALSE(is_taken(kCpuSqueezeExcite, b.view));
+    Bound other;
+    ASSERT_NO_FATAL_FAILURE(parse_node(text, other));
+    EXPECT_FALSE(is_taken(tactic, other.view));
   }
 }
+
+TEST(HostileChains, TheBlockItselfIsTakenAndNoOther) { expect_taken_alone(kCpuSqueezeExcite, kBlock, kBlocks); }
 
 /// A normalisation with the product behind it that is taken as it stands: weights of 32 rows and one column, so that
 /// they could be a scale as well.
@@ -95,21 +96,8 @@ const Block kNormProducts[] = {
     {"there_are_two_normalisations", "planish.FusedMatMul 4 2 _ 3", "LayerNormalization 4 1"},
 };
 
-TEST(HostileChains, ANormalisationWithItsProductIsTaken) {
-  Bound b;
-  ASSERT_NO_FATAL_FAILURE(parse_node(kNormProduct, b));
-  EXPECT_TRUE(is_taken(kCpuNormGemm, b.view));
-}
-
-TEST(HostileChains, OtherNormalisationsAreRefused) {
-  for (const Block& row : kNormProducts) {
-    SCOPED_TRACE(row.label);
-    std::string text = kNormProduct;
-    text.replace(text.find(row.replaced), std::string(row.replaced).size(), row.by);
-    Bound b;
-    ASSERT_NO_FATAL_FAILURE(parse_node(text, b));
-    EXPECT_FALSE(is_taken(kCpuNormGemm, b.view));
-  }
+TEST(HostileChains, ANormalisationWithItsProductIsTakenAndNoOther) {
+  expect_taken_alone(kCpuNormGemm, kNormProduct, kNormProducts);
 }
 
 TEST(HostileChains, NeedAnImage) {
