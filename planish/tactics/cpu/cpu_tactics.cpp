@@ -34,6 +34,7 @@ const TacticTable& cpu_tactics() {
                                      &kOneDnnPool,
                                      &kCpuCast,
                                      &kOneDnnReformat,
+                                     &kCpuChannelGate,
                                      &kCpuPointwise,
                                      &kCpuMove,
                                      &kCpuNormalize,

@@ -5,6 +5,7 @@
 namespace planish {
 
 extern const Tactic kCpuPointwise;
+extern const Tactic kCpuChannelGate;
 extern const Tactic kCpuMove;
 extern const Tactic kCpuNormalize;
 extern const Tactic kCpuGroupNorm;

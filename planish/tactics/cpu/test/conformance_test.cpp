@@ -445,6 +445,10 @@ const ConformanceCase kPointwise[] = {
     {"add_same", "graph \"g\" (a: f32[2,20,5,7], b: f32[2,20,5,7]) -> (y) {\n y = Add(a, b) @e\n}", "cpu.pointwise"},
     {"mul_per_channel", "graph \"g\" (a: f32[2,32,5,7], b: f32[2,32,1,1]) -> (y) {\n y = Mul(a, b) @e\n}",
      "cpu.pointwise"},
+    {"mul_per_channel_with_padding_channels",
+     "graph \"g\" (a: f32[3,37,11,13], b: f32[3,37,1,1]) -> (y) {\n y = Mul(a, b) @e\n}", "cpu.channel_gate"},
+    {"mul_by_a_gate_in_front", "graph \"g\" (b: f32[2,24,1,1], a: f32[2,24,5,7]) -> (y) {\n y = Mul(b, a) @e\n}",
+     "cpu.channel_gate"},
     {"add_bias_constant",
      "graph \"g\" (a: f32[2,16,5,7]) -> (y) {\n const b: f32[16,1,1] = seed(1)\n y = Add(a, b) "
      "@e\n}",
