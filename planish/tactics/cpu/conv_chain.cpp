@@ -430,6 +430,6 @@ constinit const Tactic kCpuConvChain{.id = "cpu.conv_chain",
                                      .prepare = prepare,
                                      .unpack = unpack,
                                      .packs = Tactic::kSeveral,
-                                     .version = 5};
+                                     .version = 6};
 
 }  // namespace planish

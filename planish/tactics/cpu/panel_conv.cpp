@@ -339,6 +339,6 @@ constinit const Tactic kCpuPanelConv{.id = "cpu.panel_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .version = 7};
+                                     .version = 8};
 
 }  // namespace planish

@@ -437,6 +437,6 @@ constinit const Tactic kCpuSqueezeExcite{.id = "cpu.squeeze_excite",
                                          .prepare = prepare,
                                          .unpack = unpack,
                                          .packs = Tactic::kSeveral,
-                                         .version = 3};
+                                         .version = 4};
 
 }  // namespace planish

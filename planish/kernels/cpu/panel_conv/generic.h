@@ -12,13 +12,6 @@
 namespace planish::kernels {
 namespace {
 
-/// Vectors of half as many floats, where sums in them take less time than in whole ones; without a specialisation whole
-/// vectors stand for them.
-template <typename S>
-struct HalfOf : S {
-  PLANISH_INLINE static typename S::F widened(typename S::F x) { return x; }
-};
-
 /// S: vectors of base/simd. kMost...: pixels per step for panels of 1, 2, ... vectors, as many as the sums' registers
 /// allow.
 template <typename S, int... kMost>
@@ -64,16 +57,11 @@ struct PanelConv {
     }
   };
 
-  /// kHalf: of the last vector only the lower half exists, whose sums take half vectors.
-  template <int kRows, int kCols, bool kHalf>
+  template <int kRows, int kCols>
   PLANISH_INLINE static void accumulate(const PanelConvProblem& p, const Run& run, const float* weights,
                                         F (&acc)[kRows][kCols]) {
     using simd::unroll;
-    using H = HalfOf<S>;
     constexpr int64_t kStep = int64_t{kCols} * W;
-    constexpr int kWhole = kHalf ? kCols - 1 : kCols;
-    typename H::F half[kRows];
-    unroll<kRows>([&](auto i) __attribute__((always_inline)) { half[i] = H::set1(0.0F); });
     const int64_t advance = p.stride_w * p.x_pixel;
     // Three pixels share a pointer: they lie `advance` apart, which addressing modes multiply by 1 and 2 for free.
     constexpr int kPointers = (kRows + 2) / 3;
@@ -88,28 +76,22 @@ struct PanelConv {
           const int64_t numbers = piece + 1 < p.chunks ? p.chunk : p.last_chunk;
           for (int64_t k = 0; k < numbers; ++k) {
             F b[kCols];
-            unroll<kWhole>([&](auto c) __attribute__((always_inline)) { b[c] = S::load(w + c * W); });
-            const auto half_b = H::load(kHalf ? w + kWhole * W : w);
+            unroll<kCols>([&](auto c) __attribute__((always_inline)) { b[c] = S::load(w + c * W); });
             w += kStep;
             __builtin_prefetch(later, 0, kSecondLevel);
             later += run.later_step;
             unroll<kRows>([&](auto i) __attribute__((always_inline)) {
               const float* at = pixel[i / 3] + i % 3 * advance;
               const F a = S::set1(*at);
-              unroll<kWhole>([&](auto c) __attribute__((always_inline)) { acc[i][c] = S::fma(a, b[c], acc[i][c]); });
-              if constexpr (kHalf) half[i] = H::fma(H::set1(*at), half_b, half[i]);
+              unroll<kCols>([&](auto c) __attribute__((always_inline)) { acc[i][c] = S::fma(a, b[c], acc[i][c]); });
             });
             unroll<kPointers>([&](auto i) __attribute__((always_inline)) { ++pixel[i]; });
           }
         }
       }
-    if constexpr (kHalf)
-      unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-        acc[i][kWhole] = S::add(acc[i][kWhole], H::widened(half[i]));
-      });
   }
 
-  template <int kRows, int kCols, bool kHalf>
+  template <int kRows, int kCols>
   static void tile(const PanelConvProblem& p, const Run& run, int64_t vector, const float* weights,
                    const FloatEpilogue& e) {
     F acc[kRows][kCols];
@@ -128,7 +110,7 @@ struct PanelConv {
     else
       each([&](auto i, auto c)
                __attribute__((always_inline)) { acc[i][c] = FloatTile<S>::load(at(i, c), exist - c * W); });
-    accumulate<kRows, kCols, kHalf>(p, run, weights, acc);
+    accumulate<kRows, kCols>(p, run, weights, acc);
     if (!run.ends)
       return each([&](auto i, auto c)
                       __attribute__((always_inline)) { FloatTile<S>::store(at(i, c), acc[i][c], exist - c * W); });
@@ -136,17 +118,17 @@ struct PanelConv {
                                                 acc);
   }
 
-  template <int kRows, int kCols, bool kHalf>
+  template <int kRows, int kCols>
   static void tile_of(int64_t rows, const PanelConvProblem& p, const Run& run, int64_t vector, const float* weights,
                       const FloatEpilogue& e) {
     if constexpr (kRows > 0) {
-      if (rows == kRows) return tile<kRows, kCols, kHalf>(p, run, vector, weights, e);
-      return tile_of<kRows - 1, kCols, kHalf>(rows, p, run, vector, weights, e);
+      if (rows == kRows) return tile<kRows, kCols>(p, run, vector, weights, e);
+      return tile_of<kRows - 1, kCols>(rows, p, run, vector, weights, e);
     }
   }
 
   /// A whole line, or a part of it: pixels [j, end) of output line `i`.
-  template <int kCols, bool kHalf>
+  template <int kCols>
   PLANISH_INLINE static void line(const PanelConvProblem& p, const PanelConvPart& part, int64_t image, int64_t i,
                                   int64_t j, int64_t end, const float* x, const float* weights, const FloatEpilogue& e,
                                   Later& later, float* y) {
@@ -168,7 +150,7 @@ struct PanelConv {
       run.residual = e.residual != nullptr ? e.residual + at : nullptr;
       run.later = later.at;
       run.later_step = later.step;
-      tile_of<kMostRows, kCols, kHalf>(count, p, run, part.vector, weights, e);
+      tile_of<kMostRows, kCols>(count, p, run, part.vector, weights, e);
       later.advance((run.r_end - run.r_begin) * (run.s_end - run.s_begin) * p.channels());
       j += count;
     };
@@ -212,7 +194,7 @@ struct PanelConv {
     return (pixels + p.out_w - 1) / p.out_w * ((p.out_w + most - 1) / most + (p.pad_left > 0 ? 2 : 0));
   }
 
-  template <int kCols, bool kHalf>
+  template <int kCols>
   static void lines(const PanelConvProblem& p, const PanelConvPart& part, const float* x, const float* weights,
                     const FloatEpilogue& e, float* y) {
     const int64_t tap_rows = (part.last_tap_row < p.kernel_h ? part.last_tap_row : p.kernel_h) - part.tap_row;
@@ -222,7 +204,7 @@ struct PanelConv {
       const int64_t i = at / p.out_w;
       const int64_t j = at % p.out_w;
       const int64_t end = last - at < p.out_w - j ? j + last - at : p.out_w;
-      line<kCols, kHalf>(p, part, i / p.out_h, i % p.out_h, j, end, x, weights, e, later, y);
+      line<kCols>(p, part, i / p.out_h, i % p.out_h, j, end, x, weights, e, later, y);
       at += end - j;
     }
   }
@@ -232,10 +214,7 @@ struct PanelConv {
                          const FloatEpilogue& e, float* y) {
     if constexpr (kCols > 0) {
       if (part.vectors != kCols) return columns_of<kCols - 1>(p, part, x, weights, e, y);
-      if constexpr (HalfOf<S>::kLanes < W)
-        if (p.filters - (part.vector + kCols - 1) * W <= HalfOf<S>::kLanes)
-          return lines<kCols, true>(p, part, x, weights, e, y);
-      lines<kCols, false>(p, part, x, weights, e, y);
+      lines<kCols>(p, part, x, weights, e, y);
     }
   }
 
