@@ -359,7 +359,9 @@ class Selector final : public PlanSpace {
     std::vector<Candidate> timed_tactics;
     for (const Tactic* tactic : tactics) {
       double ms = 0;
-      if (options_.optimization_level == 0) {
+      // What bodies take depends on the values that come, for which made-up ones cannot stand: a branch may not even
+      // fit these shapes.
+      if (options_.optimization_level == 0 || (is_reference(*tactic) && view.node->has_bodies())) {
         ms = estimate(view, *tactic);
       } else {
         const double to_beat = prunes() ? std::min(best.time_ms, node_ms + generous_reformats_ms(view)) : kImpossible;

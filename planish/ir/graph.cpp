@@ -40,6 +40,11 @@ std::vector<float> Node::attr_floats(const std::string& key, std::vector<float> 
   return v ? *v : std::move(fallback);
 }
 const Tensor* Node::attr_tensor(const std::string& key) const { return attr_as<Tensor>(*this, key); }
+bool Node::has_bodies() const {
+  return std::ranges::any_of(
+      attrs, [](const auto& entry) { return std::holds_alternative<std::shared_ptr<const Graph>>(entry.second); });
+}
+
 std::shared_ptr<const Graph> Node::attr_graph(const std::string& key) const {
   const auto* v = attr_as<std::shared_ptr<const Graph>>(*this, key);
   return v ? *v : nullptr;

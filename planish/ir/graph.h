@@ -49,6 +49,8 @@ struct Node {
   [[nodiscard]] std::vector<int64_t> attr_ints(const std::string& key, std::vector<int64_t> fallback = {}) const;
   [[nodiscard]] std::vector<float> attr_floats(const std::string& key, std::vector<float> fallback = {}) const;
   [[nodiscard]] const Tensor* attr_tensor(const std::string& key) const;
+  /// Whether the node owns graphs: If, Loop, Scan.
+  [[nodiscard]] bool has_bodies() const;
   [[nodiscard]] std::shared_ptr<const Graph> attr_graph(const std::string& key) const;
   /// Input / output `i`, kNoValue when the list is shorter.
   [[nodiscard]] ValueId in(size_t i) const { return i < inputs.size() ? inputs[i] : kNoValue; }

@@ -50,9 +50,14 @@ Status infer_if(InferContext& ctx) {
   if (cond != nullptr && cond->size() == 1) {
     out = PLANISH_TRY(infer_branch(ctx, cond->at(0) != 0 ? "then_branch" : "else_branch"));
   } else {
-    out = PLANISH_TRY(infer_branch(ctx, "then_branch"));
-    const auto other = PLANISH_TRY(infer_branch(ctx, "else_branch"));
-    for (size_t i = 0; i < out.size(); ++i) out[i] = merge(out[i], other[i]);
+    // Exporters write branches for other input sizes, which these shapes do not fit: such a branch says nothing about
+    // the outputs, and fails only if it is taken.
+    auto taken = infer_branch(ctx, "then_branch");
+    auto other = infer_branch(ctx, "else_branch");
+    if (!taken.ok() && !other.ok()) return std::move(taken).take_error();
+    out = std::move(taken.ok() ? taken : other).take_value();
+    if (taken.ok() && other.ok())
+      for (size_t i = 0; i < out.size(); ++i) out[i] = merge(out[i], (*other)[i]);
   }
   for (size_t i = 0; i < out.size(); ++i) ctx.set(i, out[i].dtype, out[i].shape);
   return {};

@@ -19,11 +19,6 @@ constexpr std::array<std::string_view, 22> kFloatOnly{
     "STFT",           "MelWeightMatrix",  "BlackmanWindow",        "HammingWindow",     "HannWindow", "EyeLike",
     "BitCast",        "ImageDecoder",     "ConstantOfShape",       "Upsample"};
 
-bool has_body(const Node& node) {
-  return std::ranges::any_of(
-      node.attrs, [](const auto& entry) { return std::holds_alternative<std::shared_ptr<const Graph>>(entry.second); });
-}
-
 bool matches(const std::string& pattern, const std::string& name) {
   const size_t star = pattern.find('*');
   if (star == std::string::npos) return pattern == name;
@@ -85,7 +80,7 @@ class Narrower {
                         std::ranges::any_of(node.outputs, [&](ValueId v) { return was_float(v); });
     if (!floats) return "it has no floats";
     if (std::ranges::any_of(options_.keep_float, named)) return "kept in float on request";
-    if (has_body(node)) return "its body keeps its types";
+    if (node.has_bodies()) return "its body keeps its types";
     if (!node.domain.empty()) return fmt::format("operators of domain {} keep their types", node.domain);
     if (std::ranges::find(kFloatOnly, node.op) != kFloatOnly.end()) return fmt::format("{} computes in FP32", node.op);
     const bool product = node.is("Conv") || node.is("ConvTranspose") || node.is("Gemm") || node.is("MatMul");

@@ -65,10 +65,9 @@ constexpr std::array kCommonPasses{
     Pass{"fuse_fork", fuse_fork, "joins integer convolutions of one image in front of a Concat"},
 };
 
-/// Runs `pass` over the graph, then over the bodies of If, Loop and Scan.
-Result<Graph> run_recursively(const Pass& pass, Graph graph, const PassOptions& options,
-                              std::span<const std::optional<Shape>> input_shapes) {
-  PLANISH_TRY(annotate_shapes(graph, input_shapes));
+/// Runs `pass` over the graph, whose shapes are annotated, then over the bodies of If, Loop and Scan. A branch that
+/// these shapes do not fit stays as it is: it fails if it is taken.
+Result<Graph> run_recursively(const Pass& pass, Graph graph, const PassOptions& options) {
   graph = PLANISH_TRY(pass.run(graph, options));
   for (Node& node : graph.nodes) {
     for (auto& [key, attr] : node.attrs) {
@@ -81,7 +80,11 @@ Result<Graph> run_recursively(const Pass& pass, Graph graph, const PassOptions& 
         body.value(inner).dtype = graph.value(outer).dtype;
         body.value(inner).shape = graph.value(outer).shape;
       }
-      *sub = std::make_shared<Graph>(PLANISH_TRY(run_recursively(pass, std::move(body), options, {})));
+      if (auto fits = annotate_shapes(body); !fits.ok()) {
+        if (node.is("If")) continue;
+        return std::move(fits).take_error();
+      }
+      *sub = std::make_shared<Graph>(PLANISH_TRY(run_recursively(pass, std::move(body), options)));
     }
   }
   return graph;
@@ -138,7 +141,8 @@ Result<Graph> run_pass(const Pass& pass, Graph graph, const PassOptions& options
                        std::span<const std::optional<Shape>> input_shapes) {
   const auto whole = [&]() -> Result<Graph> {
     PLANISH_TRY(verify(graph));
-    Graph out = PLANISH_TRY(run_recursively(pass, std::move(graph), options, input_shapes));
+    PLANISH_TRY(annotate_shapes(graph, input_shapes));
+    Graph out = PLANISH_TRY(run_recursively(pass, std::move(graph), options));
     PLANISH_TRY(verify(out));
     return out;
   };

@@ -18,8 +18,7 @@ bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
 bool keeps_types(const Node& node) {
   if (!node.domain.empty() && node.domain != "planish") return true;
   if (node.op == "BitCast") return true;
-  return std::ranges::any_of(
-      node.attrs, [](const auto& entry) { return std::holds_alternative<std::shared_ptr<const Graph>>(entry.second); });
+  return node.has_bodies();
 }
 
 /// Rewrites values in place; nodes are appended to a new list, so that Casts stand where they are needed.

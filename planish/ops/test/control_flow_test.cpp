@@ -98,6 +98,20 @@ Graph loop_graph(bool grow) {
   return g;
 }
 
+TEST(If, ABranchThatDoesNotFitTheShapesFailsOnlyWhereItIsTaken) {
+  const Graph g = if_graph("DepthToSpace");  // of an image, which x is not
+  const auto facts = infer_shapes(g);
+  ASSERT_TRUE(facts.ok()) << facts.error().message();
+  EXPECT_EQ(facts->shapes[2], (Shape{2, -1}));
+  const Tensor x = tensor(DType::f32, {2, 1}, {4, 5});
+  EXPECT_TRUE(interpret(g, std::vector{tensor(DType::boolean, {}, {1}), x}).ok());
+  const auto refused = interpret(g, std::vector{tensor(DType::boolean, {}, {0}), x});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message().find("DepthToSpace"), std::string::npos) << refused.error().message();
+  const std::vector<Tensor> values{tensor(DType::boolean, {}, {0})};
+  EXPECT_FALSE(infer_shapes(g, {}, values).ok());
+}
+
 TEST(Loop, CarriesStateAndCollectsScans) {
   const std::vector<Tensor> in{tensor(DType::i64, {}, {3}), tensor(DType::f32, {1}, {1}), tensor(DType::f32, {1}, {7})};
   const auto out = interpret(loop_graph(true), in);
