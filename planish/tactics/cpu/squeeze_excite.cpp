@@ -1,15 +1,20 @@
 // planish.Chain of a squeeze-and-excite block: the mean of every channel through two convolutions of one pixel, the
 // channels times the result, and the convolution of one pixel that reads them; with the depthwise convolution in front
 // or without it. The means are taken while the depthwise convolution's lines are in the first-level cache, and what
-// gates the channels is multiplied into whichever is smaller, the weights behind or the image.
+// gates the channels is multiplied into whichever is smaller, the weights behind or the image. A thread filters, adds
+// up, gates and multiplies the same part of the image, some of its lines or some of its channels: reading what lies in
+// the other core's cache takes seven times as long as reading its own.
+//
 // Source of the block: Hu, Shen, Sun, "Squeeze-and-Excitation Networks" (2018).
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <deque>
 
+#include "planish/base/isa.h"
 #include "planish/base/parallel.h"
 #include "planish/kernels/cpu/channel_gate/channel_gate.h"
 #include "planish/ops/chain.h"
@@ -27,6 +32,7 @@ using kernels::DepthwiseKernel;
 using kernels::DepthwiseProblem;
 using kernels::FloatEpilogue;
 using kernels::PanelConvKernel;
+using kernels::PanelConvPart;
 using kernels::PanelConvProblem;
 using kernels::Panels;
 
@@ -151,14 +157,22 @@ struct Activation {
 
 int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
-/// Where things begin in the workspace, in floats.
+/// The part of the image that one thread filters, adds up, gates and multiplies, so that it stays in that core's cache:
+/// vectors [v_begin, v_end) of channels, of lines [row, last_row).
+struct Share {
+  int64_t v_begin = 0, v_end = 0;
+  int64_t row = 0, last_row = 0;
+};
+
+/// Where things begin in the workspace, in floats. What there is once per slot is `padded` apart, as is said there.
 struct Scratch {
   int64_t image = 0;     ///< the depthwise convolution's result
-  int64_t gated = 0;     ///< the image times its gates, or the weights times them
+  int64_t gated = 0;     ///< the image times its gates, or per slot: the weights times them
+  int64_t parts = 0;     ///< per division of the channels but the first: its part of the sums over all channels
   int64_t sums = 0;      ///< per slot: of channels
   int64_t squeezed = 0;  ///< per slot: what its sums add to the squeezing convolution
   int64_t whole = 0;     ///< per slot: the squeezing convolution's result
-  int64_t gates = 0;
+  int64_t gates = 0;     ///< per slot
   int64_t end = 0;
 };
 
@@ -197,20 +211,23 @@ class SqueezeExciteRunner final : public Kernel {
     }
     lines_ = block.image.shape[2];
     line_ = block.image.shape[3];
-    const bool blocked = layout_block(block.image.layout) > 1;
-    pixel_ = blocked ? layout_block(block.image.layout) : channels_;
+    layout_block_ = layout_block(block.image.layout);
+    const bool blocked = layout_block_ > 1;
+    pixel_ = blocked ? layout_block_ : channels_;
     vector_ = blocked ? pixels_ * pixel_ : width;
     vectors_ = (channels_ + width - 1) / width;
-    work_ = PanelConvWork(panel_, project_, pixels_, threads_);
-    gates_image_ = pixels_ < project_.filters;
+    share_out();
+    gates_image_ = pixels_ / row_shares_ < project_.filters;
+    panels_ = Panels(project_.filters, width, panel_.vectors);
     lay_out();
     return {};
   }
 
   [[nodiscard]] size_t workspace_bytes() const override { return static_cast<size_t>(scratch_.end) * sizeof(float); }
   [[nodiscard]] std::string detail() const override {
-    return fmt::format("{}{}{}+{}, gates on {}", has_depthwise_ ? depthwise_.name : "", has_depthwise_ ? "+" : "",
-                       gate_.name, panel_.name, gates_image_ ? "the image" : "the weights");
+    return fmt::format("{}{}{}+{}, gates on {}, channels by {}, lines by {}", has_depthwise_ ? depthwise_.name : "",
+                       has_depthwise_ ? "+" : "", gate_.name, panel_.name, gates_image_ ? "the image" : "the weights",
+                       channel_shares_, row_shares_);
   }
 
   Status run(const Bindings& b) override {
@@ -259,6 +276,49 @@ class SqueezeExciteRunner final : public Kernel {
     FloatEpilogue filter, excite, project;
   };
 
+  /// Divides channels or lines among the threads, or both, so that the largest share is small. Where it makes no
+  /// difference, as the convolution in front does that made what is read: see PanelConvWork.
+  void share_out() {
+    constexpr double kNotInFront = 1.03;  // what reading the other core's half costs
+    const int64_t pixels = has_depthwise_ ? filter_.in_h * filter_.in_w : pixels_;
+    const bool by_channels = channels_ > pixels;
+    double least = 2;
+    for (int64_t c = 1; c <= threads_; ++c) {
+      if (threads_ % c != 0 || (c > 1 && !is_linear(project_epilogue_))) continue;
+      const int64_t channel_shares = std::min(c, vectors_);
+      const int64_t row_shares = std::min(threads_ / c, lines_);
+      const auto largest = [](int64_t all, int64_t shares) {
+        return static_cast<double>((all + shares - 1) / shares) / static_cast<double>(all);
+      };
+      double cost = largest(vectors_, channel_shares) * largest(lines_, row_shares);
+      if (by_channels ? row_shares > 1 : channel_shares > 1) cost *= kNotInFront;
+      if (cost >= least) continue;
+      least = cost;
+      channel_shares_ = channel_shares;
+      row_shares_ = row_shares;
+    }
+  }
+
+  static bool is_linear(const FloatEpilogue& e) {
+    return e.act == FloatEpilogue::Act::clamp && std::isinf(e.low) && std::isinf(e.high);
+  }
+
+  [[nodiscard]] Share share(int64_t slot) const {
+    const int64_t c = slot / row_shares_;
+    const int64_t r = slot % row_shares_;
+    return {vectors_ * c / channel_shares_, vectors_ * (c + 1) / channel_shares_, lines_ * r / row_shares_,
+            lines_ * (r + 1) / row_shares_};
+  }
+  [[nodiscard]] int64_t slots() const { return channel_shares_ * row_shares_; }
+  [[nodiscard]] int64_t channels_of(const Share& s) const {
+    return std::min(s.v_end * panel_.width, channels_) - s.v_begin * panel_.width;
+  }
+  /// Weights of the last convolution for the channels of the largest share.
+  [[nodiscard]] int64_t weight_floats() const {
+    const int64_t vectors = (vectors_ + channel_shares_ - 1) / channel_shares_;
+    return panels_.vectors * panel_.width * vectors * panel_.width;
+  }
+
   void lay_out() {
     int64_t end = 0;
     const auto take = [&end](int64_t floats) {
@@ -267,65 +327,60 @@ class SqueezeExciteRunner final : public Kernel {
       return at;
     };
     scratch_.image = take(has_depthwise_ ? stored_ * pixels_ : 0);
-    scratch_.gated =
-        take(gates_image_ ? (has_depthwise_ ? 0 : stored_ * pixels_)
-                          : Panels(project_.filters, panel_.width, panel_.vectors).vectors * panel_.width * channels_);
+    scratch_.gated = take(gates_image_ ? (has_depthwise_ ? 0 : stored_ * pixels_) : slots() * padded(weight_floats()));
     if (gates_image_ && has_depthwise_) scratch_.gated = scratch_.image;
-    scratch_.sums = take(threads_ * padded(vectors_ * panel_.width));
-    scratch_.squeezed = take(threads_ * padded(squeezed_ + panel_.width));
-    scratch_.whole = take(threads_ * padded(squeezed_));
-    scratch_.gates = take(vectors_ * panel_.width);
+    scratch_.parts = take((channel_shares_ - 1) * padded(project_.y_image));
+    scratch_.sums = take(slots() * padded(vectors_ * panel_.width));
+    scratch_.squeezed = take(slots() * padded(squeezed_ + panel_.width));
+    scratch_.whole = take(slots() * padded(squeezed_));
+    scratch_.gates = take(slots() * padded(vectors_ * panel_.width));
     scratch_.end = end;
   }
 
   void run_image(const Run& run) const {
-    const int64_t units = vectors_ * lines_;
-    const int64_t slots = std::min<int64_t>(threads_, units);
-    parallel_for(slots, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t slot = begin; slot < end; ++slot)
-        squeeze(run, units * slot / slots, units * (slot + 1) / slots, slot);
+    const auto each_slot = [this](auto f) {
+      parallel_for(slots(), 1, [&](int64_t begin, int64_t end) {
+        for (int64_t slot = begin; slot < end; ++slot) f(slot);
+      });
+    };
+    each_slot([&](int64_t slot) { squeeze(run, share(slot), slot); });
+    each_slot([&](int64_t slot) {
+      excite(run, share(slot), slot);
+      project(run, share(slot), slot);
     });
-    const Panels panels(channels_, panel_.width, panel_.vectors);
-    const int64_t parts = std::min<int64_t>(threads_, panels.count);
-    parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
-      float* squeezed = run.workspace + scratch_.whole + begin * padded(squeezed_);
-      sum_up(run, slots, squeezed);
-      for (int64_t i = panels.count * begin / parts; i < panels.count * end / parts; ++i)
-        excite(run, panels.begin(i), panels.begin(i + 1), squeezed);
-    });
-    const float* image = has_depthwise_ ? run.workspace + scratch_.image : run.x;
-    const float* gated = run.workspace + scratch_.gated;
-    parallel_for(work_.slots(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t slot = begin; slot < end; ++slot)
-        work_.run(slot, gates_image_ ? gated : image, gates_image_ ? run.project_weights : gated, run.project, run.y);
+    if (channel_shares_ == 1) return;
+    constexpr int64_t kGrain = 1024;
+    const kernels::PointwiseFn add = kernels::best_pointwise_kernel().fn;
+    parallel_for(project_.y_image, kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t c = 1; c < channel_shares_; ++c)
+        add(kernels::PointwiseOp::add, end - begin, run.y + begin, part(run, c) + begin, run.y + begin, 0, 0);
     });
   }
 
-  /// Lines [begin, end), counted over all vectors of channels: filters them, adds them up, and gives the sums to the
-  /// squeezing convolution. That is linear, so every slot can do its share.
-  void squeeze(const Run& run, int64_t begin, int64_t end, int64_t slot) const {
+  /// Filters a share, adds it up, and gives the sums to the squeezing convolution. That is linear, so every slot can do
+  /// its part.
+  void squeeze(const Run& run, const Share& s, int64_t slot) const {
     const int64_t width = panel_.width;
     float* sums = run.workspace + scratch_.sums + slot * padded(vectors_ * width);
-    const int64_t first = begin / lines_ * width;
-    const int64_t last = std::min(channels_, ((end - 1) / lines_ + 1) * width);
-    std::fill(sums + first, sums + last, 0.0F);
-    for (int64_t at = begin; at < end;) {
-      const int64_t vector = at / lines_;
-      const int64_t row = at % lines_;
-      const int64_t rows = std::min({end - at, lines_ - row, std::max<int64_t>(1, kLineCache / (line_ * width))});
-      const float* from = run.x;
-      if (has_depthwise_) {
-        float* image = run.workspace + scratch_.image;
-        depthwise_.run(filter_, {0, vector, row, rows}, run.x, run.filter_weights, run.filter, image);
-        from = image;
+    const int64_t first = s.v_begin * width;
+    const int64_t channels = channels_of(s);
+    std::fill_n(sums + first, channels, 0.0F);
+    const int64_t at_once = std::max<int64_t>(1, kLineCache / (line_ * width));
+    for (int64_t vector = s.v_begin; vector < s.v_end; ++vector)
+      for (int64_t row = s.row; row < s.last_row; row += at_once) {
+        const int64_t rows = std::min(at_once, s.last_row - row);
+        const float* from = run.x;
+        if (has_depthwise_) {
+          float* image = run.workspace + scratch_.image;
+          depthwise_.run(filter_, {0, vector, row, rows}, run.x, run.filter_weights, run.filter, image);
+          from = image;
+        }
+        gate_.add_columns(rows * line_, std::min(width, channels_ - vector * width), pixel_,
+                          from + vector * vector_ + row * line_ * pixel_, sums + vector * width);
       }
-      gate_.add_columns(rows * line_, std::min(width, channels_ - vector * width), pixel_,
-                        from + vector * vector_ + row * line_ * pixel_, sums + vector * width);
-      at += rows;
-    }
-    for (int64_t c = first; c < last; ++c) sums[c] *= 1.0F / static_cast<float>(pixels_);
+    for (int64_t c = first; c < first + channels; ++c) sums[c] *= 1.0F / static_cast<float>(pixels_);
     PanelConvProblem p = squeeze_;
-    p.chunk = p.last_chunk = last - first;
+    p.chunk = p.last_chunk = channels;
     float* squeezed = run.workspace + scratch_.squeezed + slot * padded(squeezed_ + width);
     const Panels panels(squeezed_, width, panel_.vectors);
     for (int64_t i = 0; i < panels.count; ++i) {
@@ -336,41 +391,97 @@ class SqueezeExciteRunner final : public Kernel {
     }
   }
 
-  /// What the squeezing convolution gives, from the shares of all slots.
-  void sum_up(const Run& run, int64_t slots, float* to) const {
+  /// What the squeezing convolution gives, from the parts of all slots.
+  void sum_up(const Run& run, float* to) const {
     const float* from = run.workspace + scratch_.squeezed;
     const int64_t stride = padded(squeezed_ + panel_.width);
     for (int64_t k = 0; k < squeezed_; ++k) to[k] = run.squeeze_bias != nullptr ? run.squeeze_bias[k] : 0.0F;
-    for (int64_t slot = 0; slot < slots; ++slot)
+    for (int64_t slot = 0; slot < slots(); ++slot)
       for (int64_t k = 0; k < squeezed_; ++k) to[k] += from[slot * stride + k];
     const Activation& a = squeeze_activation_;
     if (a.fn != nullptr) a.fn(a.op, squeezed_, to, nullptr, to, a.alpha, a.beta);
   }
 
-  /// Gates of the channels in vectors [first, last), at most a panel of them, and what they gate.
-  void excite(const Run& run, int64_t first, int64_t last, const float* squeezed) const {
+  /// The gates of a share's channels. Slots that divide lines do the same work: it is less than waiting for it.
+  void excite(const Run& run, const Share& s, int64_t slot) const {
     const int64_t width = panel_.width;
-    float* gates = run.workspace + scratch_.gates;
-    panel_.run(excite_, {0, 1, first, last - first}, squeezed, run.excite_weights + first * width * squeezed_,
-               run.excite, gates);
-    const int64_t begin = first * width;
-    const int64_t end = std::min(last * width, channels_);
-    float* to = run.workspace + scratch_.gated;
-    if (!gates_image_) {
-      const Panels panels(project_.filters, width, panel_.vectors);
-      for (int64_t i = 0; i < panels.count; ++i) {
-        const int64_t wide = (panels.begin(i + 1) - panels.begin(i)) * width;
-        const int64_t at = panels.begin(i) * width * channels_ + begin * wide;
-        gate_.scale_rows(end - begin, wide, run.project_weights + at, gates + begin, to + at);
-      }
-      return;
+    float* squeezed = run.workspace + scratch_.whole + slot * padded(squeezed_);
+    sum_up(run, squeezed);
+    const Panels panels(channels_, width, panel_.vectors);
+    for (int64_t i = 0; i < panels.count; ++i) {
+      const int64_t first = panels.begin(i);
+      const int64_t last = panels.begin(i + 1);
+      if (first < s.v_end && last > s.v_begin)
+        panel_.run(excite_, {0, 1, first, last - first}, squeezed, run.excite_weights + first * width * squeezed_,
+                   run.excite, gates(run, slot));
     }
-    const float* from = has_depthwise_ ? run.workspace + scratch_.image : run.x;
-    for (int64_t v = first; v < last; ++v)
-      gate_.scale_columns(pixels_, std::min(width, channels_ - v * width), pixel_, from + v * vector_,
-                          gates + v * width, to + v * vector_);
   }
 
+  [[nodiscard]] float* gates(const Run& run, int64_t slot) const {
+    return run.workspace + scratch_.gates + slot * padded(vectors_ * panel_.width);
+  }
+  /// Where division `c` > 0 of the channels leaves its part of the result.
+  [[nodiscard]] float* part(const Run& run, int64_t c) const {
+    return run.workspace + scratch_.parts + (c - 1) * padded(project_.y_image);
+  }
+
+  /// A share's pixels and channels times the weights behind, either of them gated.
+  void project(const Run& run, const Share& s, int64_t slot) const {
+    const int64_t width = panel_.width;
+    const int64_t first_channel = s.v_begin * width;
+    const int64_t channels = channels_of(s);
+    const int64_t first = s.row * line_;
+    const int64_t last = s.last_row * line_;
+    const float* image = has_depthwise_ ? run.workspace + scratch_.image : run.x;
+    if (gates_image_) {
+      float* gated = run.workspace + scratch_.gated;
+      for (int64_t v = s.v_begin; v < s.v_end; ++v) {
+        const int64_t at = v * vector_ + first * pixel_;
+        gate_.scale_columns(last - first, std::min(width, channels_ - v * width), pixel_, image + at,
+                            gates(run, slot) + v * width, gated + at);
+      }
+      image = gated;
+    }
+    PanelConvProblem p = project_;
+    if (layout_block_ > 1) {
+      p.chunks = s.v_end - s.v_begin;
+      p.last_chunk = channels - (p.chunks - 1) * width;
+    } else {
+      p.chunk = p.last_chunk = channels;
+    }
+    const int64_t c = slot / row_shares_;
+    float* y = c == 0 ? run.y : part(run, c);
+    const FloatEpilogue& epilogue = c == 0 ? run.project : kNoEpilogue;
+    const auto raw = [&](int64_t panel) {
+      const int64_t wide = panels_.begin(panel + 1) - panels_.begin(panel);
+      return run.project_weights + (panels_.begin(panel) * channels_ + first_channel * wide) * width;
+    };
+    float* own = run.workspace + scratch_.gated + slot * padded(weight_floats());
+    constexpr int64_t kGrain = 24;  // pixels: about two steps of the kernel
+    const int64_t cached = cpu_features().l2_bytes / 2 / (channels * static_cast<int64_t>(sizeof(float)));
+    const int64_t at_once = std::max<int64_t>(kGrain, cached / kGrain * kGrain);
+    for (int64_t pixel = first; pixel < last; pixel += at_once)
+      for (int64_t panel = 0; panel < panels_.count; ++panel) {
+        const int64_t vector = panels_.begin(panel);
+        const int64_t vectors = panels_.begin(panel + 1) - vector;
+        PanelConvPart work{
+            .pixel = pixel, .pixels = std::min(at_once, last - pixel), .vector = vector, .vectors = vectors};
+        if (pixel == first && panel + 1 < panels_.count) {
+          work.later = raw(panel + 1);
+          work.later_floats = (panels_.begin(panel + 2) - panels_.begin(panel + 1)) * width * channels;
+        }
+        const float* weights = raw(panel);
+        if (!gates_image_) {
+          float* gated = own + vector * width * channels;
+          if (pixel == first)
+            gate_.scale_rows(channels, vectors * width, weights, gates(run, slot) + first_channel, gated);
+          weights = gated;
+        }
+        panel_.run(p, work, image + s.v_begin * vector_, weights, epilogue, y);
+      }
+  }
+
+  static constexpr FloatEpilogue kNoEpilogue{};
   static constexpr int64_t kLineCache = 2048;  ///< floats that stay in the first-level cache until they are added up
 
   const PanelConvKernel& panel_ = kernels::best_panel_conv_kernel();
@@ -391,10 +502,13 @@ class SqueezeExciteRunner final : public Kernel {
   DepthwiseProblem filter_;
   Activation squeeze_activation_;
   FloatEpilogue filter_epilogue_, excite_epilogue_, project_epilogue_;
-  PanelConvWork work_;
+  Panels panels_{1, 1, 1};          ///< of the last convolution's filters
   int64_t lines_ = 0, line_ = 0;    ///< of the image, and pixels in each
   int64_t pixel_ = 0, vector_ = 0;  ///< strides of the image
   int64_t vectors_ = 0;
+  int64_t layout_block_ = 1;
+  int64_t channel_shares_ = 1;
+  int64_t row_shares_ = 1;
   bool gates_image_ = false;  ///< rather than the weights behind
   Scratch scratch_;
 };
@@ -437,6 +551,6 @@ constinit const Tactic kCpuSqueezeExcite{.id = "cpu.squeeze_excite",
                                          .prepare = prepare,
                                          .unpack = unpack,
                                          .packs = Tactic::kSeveral,
-                                         .version = 4};
+                                         .version = 5};
 
 }  // namespace planish

@@ -264,7 +264,7 @@ void check_conformance(const ConformanceCase& c) {
   SCOPED_TRACE(c.label);
   Fixture f;
   ASSERT_NO_FATAL_FAILURE(bind(c, f));
-  const Target target{.device = &host_device(), .threads = 2};
+  const Target target{.device = &host_device(), .threads = c.threads};
   std::set<std::string> accepted;
   std::map<std::string, std::string> refused;
   for (const Layout in : kLayouts)

@@ -18,6 +18,7 @@ struct ConformanceCase {
   double low = -1;          ///< range of the random inputs
   double high = 1;
   double steps = 0;  ///< of whole numbers that results may differ by besides
+  int threads = 2;
 };
 
 /// Element `index` (row-major) of a tensor lies at this element of its memory.

@@ -73,6 +73,29 @@ const ConformanceCase kChain[] = {
      "\"planish.FusedConv 6 2 3\", \"Mul 7 0\", \"planish.FusedConv 8 4\"], s1_activation = \"Relu\", "
      "s2_activation = \"Sigmoid\"} @c\n}",
      "cpu.squeeze_excite"},
+    {"squeeze_excite_divided_by_channels",
+     "graph \"g\" (x: f32[2,152,6,5], r: f32[2,56,6,5]) -> (y) {\n const w0: f32[152,1,5,5] = seed(1)\n"
+     " const w1: f32[20,152,1,1] = seed(3)\n const b1: f32[20] = seed(4)\n const w2: f32[152,20,1,1] = seed(5)\n"
+     " const w3: f32[56,152,1,1] = seed(7)\n const b3: f32[56] = seed(8)\n"
+     " y = planish.Chain(x, w0, w1, b1, w2, w3, b3, r) {steps = [\"planish.FusedConv 0 1\", "
+     "\"GlobalAveragePool 8\", \"planish.FusedConv 9 2 3\", \"planish.FusedConv 10 4\", \"Mul 11 8\", "
+     "\"planish.FusedConv 12 5 6 7\"], s0_activation = \"HardSwish\", s0_group = 152, s0_pads = [2,2,2,2], "
+     "s2_activation = \"Relu\", s3_activation = \"HardSigmoid\"} @c\n}",
+     "cpu.squeeze_excite"},
+    {"squeeze_excite_divided_by_channels_and_lines",
+     "graph \"g\" (x: f32[1,120,10,9]) -> (y) {\n const w1: f32[12,120,1,1] = seed(3)\n"
+     " const w2: f32[120,12,1,1] = seed(5)\n const w3: f32[40,120,1,1] = seed(7)\n const b3: f32[40] = seed(8)\n"
+     " y = planish.Chain(x, w1, w2, w3, b3) {steps = [\"GlobalAveragePool 0\", \"planish.FusedConv 5 1\", "
+     "\"planish.FusedConv 6 2\", \"Mul 7 0\", \"planish.FusedConv 8 3 4\"], s1_activation = \"Relu\", "
+     "s2_activation = \"Sigmoid\"} @c\n}",
+     "cpu.squeeze_excite", 5e-5, -1, 1, 0, 16},
+    {"squeeze_excite_with_more_threads_than_lines",
+     "graph \"g\" (x: f32[1,40,3,9]) -> (y) {\n const w1: f32[8,40,1,1] = seed(3)\n"
+     " const w2: f32[40,8,1,1] = seed(5)\n const w3: f32[24,40,1,1] = seed(7)\n"
+     " y = planish.Chain(x, w1, w2, w3) {steps = [\"GlobalAveragePool 0\", \"planish.FusedConv 4 1\", "
+     "\"planish.FusedConv 5 2\", \"Mul 6 0\", \"planish.FusedConv 7 3\"], s2_activation = \"Sigmoid\", "
+     "s4_activation = \"Relu\"} @c\n}",
+     "cpu.squeeze_excite", 5e-5, -1, 1, 0, 7},
     {"squeeze_excite_of_a_small_image",
      "graph \"g\" (x: f32[2,24,3,3]) -> (y) {\n const w1: f32[4,24,1,1] = seed(3)\n"
      " const w2: f32[24,4,1,1] = seed(5)\n const w3: f32[40,24,1,1] = seed(7)\n"
