@@ -6,6 +6,8 @@
 
 #include "planish/api/gram.h"
 #include "planish/api/layer_rows.h"
+#include "planish/base/isa.h"
+#include "planish/base/parallel.h"
 #include "planish/quant/output_threshold.h"
 
 namespace planish::api {
@@ -17,6 +19,8 @@ constexpr int64_t kLargestK = 2304;
 constexpr int64_t kRowsPerWeight = 8;
 constexpr int64_t kFewestRows = 2048;
 constexpr int64_t kMostRows = 4096;
+/// With as few they get by where more would not fit the memory.
+constexpr int64_t kLeanRows = 1024;
 /// Who allows more work than what nobody asks for gets so many times the rows, in matrices of this many values.
 constexpr int64_t kPatientRows = 4;
 constexpr int64_t kPatientValues = int64_t{10} << 20;
@@ -38,14 +42,28 @@ LayerRows layer_of(const Graph& graph, const QuantisedProduct& product, double w
   return {&product, rows.k(), rows.groups(), rows.groups() > 1 ? kGroupedRows : wanted};
 }
 
-/// Keeps the rows of layers in groups within half of `bytes`, so that one look sees all of them.
-void limit_grouped_rows(std::vector<LayerRows>& layers, int64_t bytes) {
+int64_t bytes_of(const LayerRows& layer) {
+  return layer.rows * layer.k * layer.groups * static_cast<int64_t>(sizeof(float));
+}
+
+/// Keeps the rows of layers in groups within half of `bytes`, and those of the others within the rest where that leaves
+/// them enough, so that one look sees all of them.
+void limit_rows(std::vector<LayerRows>& layers, int64_t bytes) {
   int64_t row = 0;
   for (const LayerRows& layer : layers)
     if (layer.groups > 1) row += layer.groups * layer.k * static_cast<int64_t>(sizeof(float));
   const int64_t most = std::max(kFewestGroupedRows, bytes / 2 / std::max<int64_t>(row, 1));
-  for (LayerRows& layer : layers)
+  int64_t grouped = 0;
+  int64_t others = 0;
+  for (LayerRows& layer : layers) {
     if (layer.groups > 1) layer.rows = std::min(layer.rows, most);
+    (layer.groups > 1 ? grouped : others) += bytes_of(layer);
+  }
+  const double share = static_cast<double>(std::max<int64_t>(bytes - grouped, 0)) / static_cast<double>(others + 1);
+  for (LayerRows& layer : layers)
+    if (layer.groups == 1 && share < 1)
+      layer.rows =
+          std::min(layer.rows, std::max(kLeanRows, static_cast<int64_t>(static_cast<double>(layer.rows) * share)));
 }
 
 double work_of(const LayerRows& layer) {
@@ -166,15 +184,25 @@ int32_t first_node(const Graph& graph, const std::vector<LayerRows>& layers, siz
 
 }  // namespace
 
-std::vector<LayerRows> layers_in_one_look(const Graph& graph, const PlacementPlan& plan, double work,
-                                          int64_t row_bytes) {
+namespace {
+
+/// The layers that weights are adapted in or ranges are chosen by, with the rows that all who look at them want.
+std::vector<LayerRows> all_layers(const Graph& graph, const PlacementPlan& plan, double work, int64_t row_bytes) {
   std::vector<LayerRows> layers = choose_layers(graph, plan, work);
   std::set<int32_t> chosen;
   for (const LayerRows& layer : layers) chosen.insert(layer.product->node);
   for (const LayerRows& layer : readers_of(graph, plan, work))
     if (!chosen.contains(layer.product->node)) layers.push_back(layer);
   std::ranges::stable_sort(layers, {}, [](const LayerRows& layer) { return layer.product->node; });
-  limit_grouped_rows(layers, row_bytes);
+  limit_rows(layers, row_bytes);
+  return layers;
+}
+
+}  // namespace
+
+std::vector<LayerRows> layers_in_one_look(const Graph& graph, const PlacementPlan& plan, double work,
+                                          int64_t row_bytes) {
+  std::vector<LayerRows> layers = all_layers(graph, plan, work, row_bytes);
   if (fitting_layers(layers, 0, row_bytes) < layers.size()) layers.clear();
   return layers;
 }
@@ -182,6 +210,7 @@ std::vector<LayerRows> layers_in_one_look(const Graph& graph, const PlacementPla
 Result<RowsByNode> refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
                                  const AdaptiveOptions& options, RowsByNode seen, CalibrationTable& table) {
   if (samples.batches() == 0) return RowsByNode{};
+  const ThreadsInScope threads(options.threads > 0 ? options.threads : cpu_features().physical_cores);
   const std::vector<LayerRows> layers = readers_of(graph, plan, options.work);
   const auto saw_all = [&] {
     return std::ranges::all_of(layers, [&](const LayerRows& layer) { return seen.contains(layer.product->node); });
@@ -216,7 +245,12 @@ Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan&
                                         RowsByNode in_float, std::map<int32_t, QuantisedWeights>& weights) {
   std::set<int32_t> done;
   if (samples.batches() == 0) return done;
-  const auto stages = stages_of(choose_layers(graph, plan, options.work));
+  const ThreadsInScope threads(options.threads > 0 ? options.threads : cpu_features().physical_cores);
+  std::vector<LayerRows> chosen = choose_layers(graph, plan, options.work);
+  for (const LayerRows& all : all_layers(graph, plan, options.work, options.row_bytes))
+    for (LayerRows& layer : chosen)
+      if (layer.product->node == all.product->node) layer.rows = all.rows;
+  const auto stages = stages_of(chosen);
   const GramFunction gram = packed_gram(options.threads);
   std::vector<LayerRows> layers;
   for (const auto& stage : stages) layers.insert(layers.end(), stage.begin(), stage.end());

@@ -15,6 +15,7 @@
 #include "planish/api/quantize_plan.h"
 #include "planish/api/sample_walk.h"
 #include "planish/base/atomic_file.h"
+#include "planish/base/isa.h"
 #include "planish/base/parallel.h"
 #include "planish/quant/calibration_cache.h"
 #include "planish/quant/equalization.h"
@@ -34,11 +35,12 @@ class Statistics {
   using Map = std::map<std::string, TensorStatistics, std::less<>>;
 
   void begin_run() { touched_.clear(); }
-  void add(std::string_view name, const TensorDesc& desc, const float* data, int64_t first_sample, int64_t samples) {
+  void add(std::string_view name, const TensorDesc& desc, const float* data, int64_t first_sample, int64_t samples,
+           Interest interest) {
     auto it = seen_.find(name);
     if (it == seen_.end()) it = seen_.emplace(std::string(name), TensorStatistics{}).first;
     if (touched_.insert(it->first).second) before_[it->first] = it->second;
-    it->second.add(data, desc.shape, desc.layout, first_sample, samples);
+    it->second.add(data, desc.shape, desc.layout, first_sample, samples, interest);
   }
   void undo_run() {
     for (const std::string_view name : touched_) seen_.find(name)->second = before_.find(name)->second;
@@ -179,9 +181,11 @@ struct OwnBatch {
 /// The walk through the data: the network runs over it, and is looked at by statistics and for rows.
 class Collector {
  public:
-  Collector(const Graph& graph, ObservedNetwork& network, SampleWalk& walk, KeptSamples& kept, EarlyRows* early,
-            std::optional<int64_t> total)
+  /// `needed`: tensors that an INT8 layer may read.
+  Collector(const Graph& graph, const std::set<std::string>& needed, ObservedNetwork& network, SampleWalk& walk,
+            KeptSamples& kept, EarlyRows* early, std::optional<int64_t> total)
       : graph_(graph),
+        needed_(needed.begin(), needed.end()),
         network_(network),
         walk_(walk),
         kept_(kept),
@@ -243,7 +247,8 @@ class Collector {
       const auto* data = static_cast<const float*>(shown);
       if (early_ != nullptr) early_->show(piece, name, desc, data);
       statistics_[static_cast<size_t>(piece.worker)].add(name, desc, data, first_sample[piece.batch] + piece.first,
-                                                         std::max<int64_t>(piece.rows, 1));
+                                                         std::max<int64_t>(piece.rows, 1),
+                                                         needed_.contains(name) ? Interest::high : Interest::low);
     };
     if (Status ran = network_.run(batches, show); !ran.ok()) {
       for (Statistics& s : statistics_) s.undo_run();
@@ -261,6 +266,7 @@ class Collector {
   static constexpr size_t kPiecesOfWorker = 4;
 
   const Graph& graph_;
+  std::set<std::string, std::less<>> needed_;
   ObservedNetwork& network_;
   SampleWalk& walk_;
   KeptSamples& kept_;
@@ -299,7 +305,7 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
                   options.adapt_work);
   Statistics::Map statistics;
   {
-    Collector collector(graph, network, walk, kept, early ? &*early : nullptr, sample_count(source, options));
+    Collector collector(graph, needed, network, walk, kept, early ? &*early : nullptr, sample_count(source, options));
     PLANISH_TRY(collector.run());
     statistics = collector.statistics();
   }
@@ -337,6 +343,7 @@ Result<CalibrationTable> calibrate_equalised(const Model& model, CalibrationSour
 Result<CalibrationTable> calibrate(const Model& model, CalibrationSource& source, const CalibrationOptions& options,
                                    CalibrationStats* stats) {
   const auto begin = std::chrono::steady_clock::now();
+  const ThreadsInScope threads(options.threads > 0 ? options.threads : cpu_features().physical_cores);
   CalibrationStats local;
   CalibrationStats& done = stats != nullptr ? *stats : local;
   done = {};

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "planish/base/isa.h"
+#include "planish/base/parallel.h"
 #include "planish/builder/builder.h"
 #include "planish/ops/op.h"
 #include "planish/tactics/cpu/cpu_tactics.h"
@@ -167,6 +168,7 @@ Status ObservedNetwork::build(const Job& job) {
   const int64_t rows = job.shapes.empty() || job.shapes[0].empty() ? 1 : std::max<int64_t>(1, job.shapes[0][0]);
   const int count = static_cast<int>(std::clamp<int64_t>(kMaxRows / rows, 1, threads_));
   if (!workers_ || workers_->count() != count) workers_ = std::make_unique<WorkerThreads>(count, threads_ / count);
+  const ThreadsInScope of_worker(workers_->threads());  // the caller has all of them
   BuildOptions options;
   options.threads = workers_->threads();
   options.optimization_level = effort_;
@@ -215,12 +217,17 @@ Status ObservedNetwork::run(std::span<const CalibrationBatch> batches, Show show
 }
 
 Result<std::vector<ObservedNetwork::Job>> ObservedNetwork::run_fitting(std::vector<Job> jobs, Show show) {
-  // Whoever has had least takes the next piece: the same shares every time.
-  std::vector<int64_t> rows(seats_.size());
-  for (Job& job : jobs) {
-    const auto least = std::ranges::min_element(rows);
-    job.piece.worker = static_cast<int>(least - rows.begin());
-    *least += std::max<int64_t>(1, job.piece.padded);
+  // Whoever has had least takes the next piece: the same shares every time. Who begins among equals changes, so that
+  // what is done with one piece in two or four does not fall to the same worker each time.
+  const size_t workers = seats_.size();
+  std::vector<int64_t> rows(workers);
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    const size_t turn = i / workers + i / workers / workers;
+    size_t least = turn % workers;
+    for (size_t w = 1; w < workers; ++w)
+      if (const size_t other = (turn + w) % workers; rows[other] < rows[least]) least = other;
+    jobs[i].piece.worker = static_cast<int>(least);
+    rows[least] += std::max<int64_t>(1, jobs[i].piece.padded);
   }
   std::vector<uint8_t> fits(jobs.size(), 1);
   std::vector<Status> status(seats_.size());

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "planish/base/isa.h"
+#include "planish/base/parallel.h"
 
 namespace planish::api {
 namespace {
@@ -12,12 +13,15 @@ constexpr float kInventedScale = 4.0F / 127;
 
 void correct_biases(const Graph& graph, const PlacementPlan& plan, const CalibrationTable& table,
                     std::map<int32_t, QuantisedWeights>& weights) {
-  for (const QuantisedProduct& product : plan.products) {
-    const auto means = table.channel_means.find(graph.value(product.input).name);
-    if (means == table.channel_means.end()) continue;
-    QuantisedWeights& w = weights[product.node];
-    correct_bias(graph, product, output_shift(graph, product, w, means->second, means->second), w);
-  }
+  parallel_for(static_cast<int64_t>(plan.products.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      const QuantisedProduct& product = plan.products[i];
+      const auto means = table.channel_means.find(graph.value(product.input).name);
+      if (means == table.channel_means.end()) continue;
+      QuantisedWeights& w = weights.at(product.node);
+      correct_bias(graph, product, output_shift(graph, product, w, means->second, means->second), w);
+    }
+  });
 }
 
 }  // namespace
@@ -74,9 +78,15 @@ std::map<int32_t, QuantisedWeights> nearest_weights(const Graph& graph, const Pl
   const auto limits = weight_limits(graph, plan, options);
   for (const QuantisedProduct& p : plan.products) {
     if (options.progress) options.progress("quantising", weights.size() + 1, plan.products.size());
-    weights[p.node] =
-        quantise_weights(*graph.constant_of(p.weights), p.channel_axis, options.per_channel, limits.at(p.node));
+    weights.try_emplace(p.node);
   }
+  parallel_for(static_cast<int64_t>(plan.products.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      const QuantisedProduct& p = plan.products[i];
+      weights.at(p.node) =
+          quantise_weights(*graph.constant_of(p.weights), p.channel_axis, options.per_channel, limits.at(p.node));
+    }
+  });
   if (options.bias_correction) correct_biases(graph, plan, table, weights);
   return weights;
 }

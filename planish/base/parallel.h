@@ -32,6 +32,18 @@ class FunctionRef<R(Args...)> {
 void set_num_threads(int threads);
 int num_threads();
 
+/// set_num_threads() until the end of a scope.
+class ThreadsInScope {
+ public:
+  explicit ThreadsInScope(int threads) : before_(num_threads()) { set_num_threads(threads); }
+  ~ThreadsInScope() { set_num_threads(before_); }
+  ThreadsInScope(const ThreadsInScope&) = delete;
+  ThreadsInScope& operator=(const ThreadsInScope&) = delete;
+
+ private:
+  int before_;
+};
+
 /// Calls body(begin, end) on disjoint ranges that cover [0, n), each a multiple of `grain` long except the last, on
 /// several threads when n > grain; a thread may get several ranges. The split depends on n, grain and num_threads()
 /// alone. The body must not throw.

@@ -41,7 +41,7 @@ class BinCounts {
     for (size_t i = 0; i < kBins; ++i) {
       uint32_t sum = 0;
       for (size_t k = 0; k < kCopies; ++k) sum += counts_[k * kStride + i];
-      counts[i] += sum * weight;
+      counts[i] += uint64_t{sum} * static_cast<uint32_t>(weight);
       all += sum;
     }
     return all;

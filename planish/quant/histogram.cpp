@@ -13,10 +13,14 @@ namespace {
 
 /// Values of one tensor that a histogram counts at most at a time.
 constexpr int64_t kMaxCounted = int64_t{1} << 16;
-/// Of one sample of it; more would cost time without moving any threshold. Those of the first samples.
+/// Of one sample of it; more would cost time without moving any threshold. The first samples, those after them, and one
+/// in kLaterStep of those behind, each of which stands for its neighbours.
 constexpr int64_t kCountedAtFirst = int64_t{1} << 15;
-constexpr int64_t kFirstSamples = 64;
+constexpr int64_t kFirstSamples = 16;
+constexpr int64_t kCountedNext = int64_t{1} << 13;
+constexpr int64_t kNextSamples = 64;
 constexpr int64_t kCountedLater = int64_t{1} << 12;
+constexpr int64_t kLaterStep = 4;
 // Up to twice as many are counted, because strides are whole and odd.
 static_assert(2 * kMaxCounted <= BinCounts::kMost);
 
@@ -28,13 +32,18 @@ constexpr int64_t kStartStep = 7919;
 
 /// A stride that shares no factor with row or channel counts visits all of them alike; its start moves on every time.
 SampledRuns sampled_runs(const ChannelView& v, int64_t first_sample, int64_t samples) {
-  const int64_t of_each = first_sample < kFirstSamples ? kCountedAtFirst : kCountedLater;
+  const int64_t of_each = first_sample < kFirstSamples  ? kCountedAtFirst
+                          : first_sample < kNextSamples ? kCountedNext
+                                                        : kCountedLater;
   const int64_t most = std::min(std::clamp<int64_t>(samples, 1, kMaxCounted) * of_each, kMaxCounted);
   SampledRuns runs{.stride = std::max<int64_t>(1, v.size() / most) | 1};
   while (std::gcd(runs.stride, v.channels) > 1 || std::gcd(runs.stride, v.inner) > 1) runs.stride += 2;
   runs.start = first_sample * kStartStep % runs.stride;
   return runs;
 }
+
+/// Whether a sample is one of many, and not the one that stands for its neighbours.
+bool is_left_out(int64_t sample) { return sample >= kNextSamples && sample % kLaterStep != 0; }
 
 }  // namespace
 
@@ -141,26 +150,30 @@ void TensorStatistics::merge(const TensorStatistics& other) {
 }
 
 void TensorStatistics::add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t first_sample,
-                           int64_t samples) {
+                           int64_t samples, Interest interest) {
   // Sample by sample where the first dimension holds them, so that it does not matter how many come together.
   if (samples > 1 && dims.size() >= 2 && dims[0] % samples == 0) {
     std::vector<int64_t> of_one(dims.begin(), dims.end());
     of_one[0] /= samples;
     const int64_t stored = view_channels(of_one, layout).stored();
-    for (int64_t i = 0; i < samples; ++i) add(data + i * stored, of_one, layout, first_sample + i, 1);
+    for (int64_t i = 0; i < samples; ++i) add(data + i * stored, of_one, layout, first_sample + i, 1, interest);
     return;
   }
   const ChannelView v = view_channels(dims, layout);
   if (v.size() <= 0) return;
-  SampledRuns runs = sampled_runs(v, first_sample, samples);
   added_ += samples;
+  const bool left_out = samples == 1 && is_left_out(first_sample);
+  if (left_out && interest == Interest::low) return;
+  SampledRuns runs = sampled_runs(v, first_sample, samples);
+  const auto weight =
+      static_cast<uint64_t>(runs.stride * (samples == 1 && first_sample >= kNextSamples ? kLaterStep : 1));
   const auto in_bins = [&] {
     runs.per_width = histogram.bin_width() == 0 ? 0.0F : static_cast<float>(1 / histogram.bin_width());
     return std::optional(runs);
   };
   // Nearly always the range that was seen before is enough, and one walk does all.
   const bool guess = histogram.bin_width() > 0;
-  TensorScan scan = scan_tensor(data, v, true, guess ? in_bins() : std::nullopt);
+  TensorScan scan = scan_tensor(data, v, true, guess && !left_out ? in_bins() : std::nullopt);
   add_channels(scan.channels);
   RunStatistics all;
   for (const RunStatistics& s : scan.channels) all.merge(s);
@@ -173,22 +186,26 @@ void TensorStatistics::add(const float* data, std::span<const int64_t> dims, Lay
     in_range = in_range && histogram.covers(amax);
     histogram.cover(amax);
   }
-  if (all.nans + all.infinities > 0)
-    add_finite_to_histogram(data, v, runs);
-  else
+  if (left_out) {
+    // Its range alone counts.
+  } else if (all.nans + all.infinities > 0) {
+    add_finite_to_histogram(data, v, runs, weight);
+  } else {
     for (const BinCounts& part : in_range ? scan.counts : scan_tensor(data, v, false, in_bins()).counts)
-      histogram.add(part, static_cast<uint64_t>(runs.stride));
+      histogram.add(part, weight);
+  }
   count += all.count;
   nans += all.nans;
   infinities += all.infinities;
 }
 
-void TensorStatistics::add_finite_to_histogram(const float* data, const ChannelView& v, const SampledRuns& runs) {
+void TensorStatistics::add_finite_to_histogram(const float* data, const ChannelView& v, const SampledRuns& runs,
+                                               uint64_t weight) {
   const int64_t plane = v.inner * v.block;
   std::vector<float> kept;
   for (int64_t i = runs.start; i < v.stored(); i += runs.stride)
     if (i / plane % v.blocks() * v.block + i % v.block < v.channels) kept.push_back(data[i]);
-  histogram.add(kept, static_cast<uint64_t>(runs.stride));
+  histogram.add(kept, weight);
 }
 
 }  // namespace planish

@@ -47,6 +47,9 @@ class AbsHistogram {
   uint64_t zeros_ = 0;
 };
 
+/// Of a tensor whose range decides something, and of one that nobody is expected to quantise.
+enum class Interest : uint8_t { high, low };
+
 /// Everything that calibration keeps of one tensor. Memory: the histogram and three numbers per channel.
 struct TensorStatistics {
   AbsHistogram histogram;
@@ -68,7 +71,9 @@ struct TensorStatistics {
   /// Large tensors are counted by a sample of their values in the histogram; minimum, maximum and sums are exact. Which
   /// values are sampled depends on the number of a sample in all data where the first dimension holds samples (else
   /// also on how many come together): the first ones are counted more densely.
-  void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t first_sample, int64_t samples);
+  /// Where the `interest` is low, samples whose values the histogram does not count are not looked at at all.
+  void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t first_sample, int64_t samples,
+           Interest interest = Interest::high);
   /// The same for one sample behind those that came before.
   void add(const float* data, std::span<const int64_t> dims, Layout layout) { add(data, dims, layout, added_, 1); }
   /// Adds what was seen of other samples.
@@ -78,7 +83,7 @@ struct TensorStatistics {
   int64_t added_ = 0;  ///< samples
   void add_channels(const std::vector<RunStatistics>& channels);
   /// One value in `stride`, where some are not finite.
-  void add_finite_to_histogram(const float* data, const ChannelView& view, const SampledRuns& runs);
+  void add_finite_to_histogram(const float* data, const ChannelView& view, const SampledRuns& runs, uint64_t weight);
 };
 
 }  // namespace planish

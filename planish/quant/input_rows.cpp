@@ -9,6 +9,9 @@
 namespace planish {
 namespace {
 
+/// How far the first window moves from one image to the next: far, and prime.
+constexpr int64_t kStartStep = 7919;
+
 /// What a tensor holds, as values.
 struct Floats {
   const float* data;
@@ -141,12 +144,13 @@ void InputRows::add_image(const Source& data, std::span<const int64_t> dims, Lay
   const int64_t out_h = (dims[2] + pads_[0] + pads_[2] - dilations_[0] * (weights_[2] - 1) - 1) / strides_[0] + 1;
   const int64_t out_w = (dims[3] + pads_[1] + pads_[3] - dilations_[1] * (weights_[3] - 1) - 1) / strides_[1] + 1;
   if (out_h < 1 || out_w < 1) return;
-  // An odd step and a moving start, so that all columns of the image are visited.
-  const int64_t step = std::max<int64_t>(1, out_h * out_w / std::max<int64_t>(positions, 1)) | 1;
-  const int64_t start = (images_ + image) * 7 % step;
+  // An odd step and a start that moves far, so that all columns and lines of the image are visited.
+  const int64_t all = out_h * out_w;
+  const int64_t count = std::clamp<int64_t>(positions, 1, all);
+  const int64_t step = (all / count - 1) | 1;
+  const int64_t start = (images_ + image) * kStartStep % all;
   append(
-      std::max<int64_t>(0, (out_h * out_w - start + step - 1) / step),
-      [&](int64_t i, float* row) { window(data, dims, layout, image, start + i * step, row); },
+      count, [&](int64_t i, float* row) { window(data, dims, layout, image, (start + i * step) % all, row); },
       [&](int64_t) { return images_ + image; });
 }
 

@@ -10,6 +10,9 @@
 namespace planish {
 namespace {
 
+/// How many times the least error a smaller threshold may have for still smaller ones to be tried.
+constexpr double kHopeless = 4;
+
 constexpr size_t kLevels = 128;  // magnitudes 0..127
 /// Of the longer side of a tensor's range: with a longer shorter one, 255 steps over both are no quarter finer than 127
 /// over one.
@@ -106,6 +109,7 @@ double mse_threshold(std::span<const uint64_t> counts, double bin_width, int ste
   double threshold = amax;
   for (double t = amax; t > amax / 64; t *= 0.99) {
     const double error = quantisation_mse(counts, bin_width, t, steps);
+    if (error > kHopeless * best) break;  // clipping costs more and more from here on
     if (error >= best) continue;
     best = error;
     threshold = t;

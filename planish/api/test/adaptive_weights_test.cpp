@@ -7,10 +7,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <random>
 #include <set>
 
 #include "planish/api/early_rows.h"
+#include "planish/api/observed_network.h"
+#include "planish/base/parallel.h"
 #include "planish/ir/text.h"
 #include "planish/ops/op.h"
 #include "planish/quant/placement.h"
@@ -94,6 +97,84 @@ void expect_near(const RowsByNode& got, const RowsByNode& want) {
     ASSERT_EQ(other.rows(), rows.rows());
     for (size_t i = 0; i < rows.values().size(); ++i)
       ASSERT_NEAR(other.values()[i], rows.values()[i], 1e-3 * (1 + std::fabs(rows.values()[i])));
+  }
+}
+
+int64_t bytes_of(const std::vector<LayerRows>& layers) {
+  int64_t bytes = 0;
+  for (const LayerRows& l : layers) bytes += l.rows * l.k * l.groups * static_cast<int64_t>(sizeof(float));
+  return bytes;
+}
+
+TEST(AdaptWeights, RowsAreFewerWhereAllWouldNotFitTheMemory) {
+  const Graph graph = chain();
+  const PlacementPlan plan = plan_quantisation(graph, {});
+  const std::vector<LayerRows> all = layers_in_one_look(graph, plan, kPatientWork);
+  ASSERT_EQ(all.size(), static_cast<size_t>(kConvolutions));
+  const int64_t half = bytes_of(all) / 2;
+  const std::vector<LayerRows> fewer = layers_in_one_look(graph, plan, kPatientWork, half);
+  EXPECT_EQ(fewer.size(), all.size());
+  EXPECT_LE(bytes_of(fewer), half);
+  EXPECT_GT(bytes_of(fewer), half * 9 / 10);
+  EXPECT_TRUE(layers_in_one_look(graph, plan, kPatientWork, half / 50).empty());  // too few to learn from
+}
+
+TEST(AdaptWeights, BothNetworksShowAsManyRowsWhereTheMemoryLimitsThem) {
+  auto parsed = parse_text(
+      "graph \"g\" (t0: f32[1,16,8,8]) -> (y) {\n"
+      "  const w0: f32[16,16,1,1] = seed(1)\n"
+      "  const w1: f32[16,1,3,3] = seed(2)\n"
+      "  a = Conv(t0, w0) {} @conv0\n"
+      "  y = Conv(a, w1) {group = 16, pads = [1, 1, 1, 1]} @conv1\n"
+      "}\n",
+      "grouped");
+  ASSERT_TRUE(parsed.ok());
+  const Graph graph = std::move(*tidy_for_quantisation(std::move(*parsed)));
+  PlacementOptions numbers;
+  numbers.scale_of = [](const std::string&) -> std::optional<float> { return 0.05F; };
+  numbers.force_int8 = {"conv0", "conv1"};
+  const PlacementPlan plan = plan_quantisation(graph, numbers);
+  ASSERT_EQ(plan.products.size(), 2U);
+  const KeptSamples data = noise();
+  const int64_t row_bytes = int64_t{300} << 10;  // half of it is room for 260 of the 512 rows of conv1
+  const std::vector<LayerRows> layers = layers_in_one_look(graph, plan, kPatientWork, row_bytes);
+  ASSERT_EQ(layers.size(), 2U);
+  ASSERT_LT(layers[1].rows, 300);
+  const ProfileRanges profile;
+  LayerWalk walk(graph, data, 1, profile);
+  auto seen = walk.look(graph, layers, static_cast<int32_t>(graph.nodes.size()));
+  ASSERT_TRUE(seen.ok()) << seen.error().message();
+  std::map<int32_t, QuantisedWeights> weights;
+  std::map<int32_t, WeightLimit> limits;
+  for (const QuantisedProduct& p : plan.products) {
+    weights[p.node] = quantise_weights(*graph.constant_of(p.weights), p.channel_axis, true);
+    limits[p.node] = {};
+  }
+  const AdaptiveOptions options{.work = kPatientWork, .threads = 1, .row_bytes = row_bytes};
+  const auto done = adapt_weights(graph, plan, data, options, limits, std::move(*seen), weights);
+  ASSERT_TRUE(done.ok()) << done.error().message();
+  EXPECT_EQ(done->size(), 2U);
+}
+
+TEST(ObservedNetwork, SharesOutEverySecondAndEveryFourthPieceAndLeavesTheCallerItsThreads) {
+  const Graph graph = chain();
+  const KeptSamples data = noise();
+  std::vector<CalibrationBatch> batches;
+  for (size_t i = 0; i < 16; ++i) batches.push_back(data.batch(i % data.batches()));
+  const ThreadsInScope threads(2);
+  ObservedNetwork network(graph, {}, 2, {});
+  std::mutex mutex;
+  std::vector<int> worker(batches.size(), -1);
+  const Status ran = network.run(batches, [&](const Piece& piece, std::string_view, const TensorDesc&, const void*) {
+    const std::lock_guard lock(mutex);
+    worker[piece.batch] = piece.worker;
+  });
+  ASSERT_TRUE(ran.ok()) << ran.error().message();
+  EXPECT_EQ(num_threads(), 2);
+  for (const size_t step : {1, 2, 4}) {
+    int of_second = 0;
+    for (size_t i = 0; i < worker.size(); i += step) of_second += worker[i];
+    EXPECT_EQ(of_second, static_cast<int>(worker.size() / step / 2)) << "one in " << step;
   }
 }
 

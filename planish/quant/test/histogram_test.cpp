@@ -172,6 +172,27 @@ TEST(TensorStatistics, SamplesThatComeTogetherCountAsAlone) {
   EXPECT_EQ(together.count, alone.count);
 }
 
+TEST(TensorStatistics, OfManySamplesTheHistogramCountsSomeButTheRangeAll) {
+  TensorStatistics s;
+  TensorStatistics of_little_interest;
+  std::vector<float> data(64, 0.5F);
+  for (int64_t i = 0; i < 264; ++i) {
+    data[7] = i == 101 ? -9.0F : i == 100 ? 4.0F : 0.5F;
+    s.add(data.data(), std::vector<int64_t>{1, 4, 4, 4}, Layout::row_major, i, 1);
+    of_little_interest.add(data.data(), std::vector<int64_t>{1, 4, 4, 4}, Layout::row_major, i, 1, Interest::low);
+  }
+  EXPECT_EQ(s.min, -9);
+  EXPECT_EQ(s.max, 4);
+  EXPECT_EQ(s.count, 264U * 64);
+  EXPECT_EQ(s.histogram.counted(), (64U + 50) * 64);
+  EXPECT_EQ(s.histogram.total(), s.count);
+  EXPECT_EQ(of_little_interest.min, 0.5F);
+  EXPECT_EQ(of_little_interest.max, 4);
+  EXPECT_EQ(of_little_interest.count, (64U + 50) * 64);
+  EXPECT_TRUE(std::ranges::equal(of_little_interest.histogram.counts().first(16), std::vector<uint64_t>(16)));
+  EXPECT_EQ(of_little_interest.histogram.total(), s.histogram.total());
+}
+
 TEST(TensorStatistics, AnEmptyTensorChangesNothing) {
   TensorStatistics s;
   s.add(nullptr, std::vector<int64_t>{0, 3, 4, 4}, Layout::row_major);

@@ -131,6 +131,25 @@ TEST(Reconstruction, HandlesGroupsAndRefusesWhatDoesNotMatch) {
   EXPECT_FALSE(reconstruct_weights(g, product_of(g), rows, none, {}, gram_by_loops).has_value());
 }
 
+TEST(InputRows, AreAsManyAsAskedForAndComeFromEveryPlaceOfSmallImages) {
+  const Graph g = *parse_text(
+      "graph \"g\" (x: f32[98,1,7,7]) -> (y) {\n"
+      "  const w: f32[1,1,1,1] = seed(1)\n"
+      "  y = Conv(x, w) {} @conv1\n"
+      "}\n");
+  Tensor x(DType::f32, {98, 1, 7, 7});
+  for (int64_t i = 0; i < x.size(); ++i) x.data<float>()[i] = static_cast<float>(i % 49);
+  for (const int64_t positions : {1, 16, 32, 49, 60}) {
+    InputRows rows(g, product_of(g));
+    rows.add(x.data<float>(), x.shape(), Layout::row_major, positions);
+    const int64_t of_each = std::min<int64_t>(positions, 49);
+    ASSERT_EQ(rows.rows(), 98 * of_each);
+    std::vector<int64_t> seen(49);
+    for (const float v : rows.values()) ++seen[static_cast<size_t>(v)];
+    EXPECT_EQ(seen, std::vector<int64_t>(49, 2 * of_each)) << positions;
+  }
+}
+
 /// Channel `c` of an input of 20 alone, as the input of one of the convolutions that a depthwise one consists of.
 Tensor channel_of(const Tensor& x, int64_t c) {
   Tensor out(DType::f32, {x.dim(0), 1, x.dim(2), x.dim(3)});
