@@ -43,10 +43,41 @@ void tile_product(int64_t depth, const T* a, const T* b, T* acc) {
   __builtin_memcpy(acc, sum, sizeof sum);
 }
 
+/// C[N] += a[K] * B for rows of B as they lie, read from end to end: packing them would cost more than the products.
+template <typename T>
+void row_product(int64_t N, int64_t K, const T* a, int64_t a_stride, const T* b, int64_t b_row, T* c) {
+  constexpr int64_t kColumnsAtOnce = 2048;
+  constexpr int64_t kRowsAtOnce = 4;
+  std::vector<T> sums(static_cast<size_t>(std::min(N, kColumnsAtOnce)));
+  T* sum = sums.data();
+  for (int64_t n0 = 0; n0 < N; n0 += kColumnsAtOnce) {
+    const int64_t columns = std::min(kColumnsAtOnce, N - n0);
+    for (int64_t k0 = 0; k0 < K; k0 += kDepth) {
+      const int64_t end = std::min(k0 + kDepth, K);
+      std::fill_n(sum, columns, T{});
+      int64_t k = k0;
+      for (; k + kRowsAtOnce <= end; k += kRowsAtOnce) {
+        const T* x = a + k * a_stride;
+        const T* row = b + k * b_row + n0;
+        for (int64_t j = 0; j < columns; ++j) {
+          T v = sum[j] + x[0] * row[j];
+          v += x[a_stride] * row[j + b_row];
+          v += x[2 * a_stride] * row[j + 2 * b_row];
+          sum[j] = v + x[3 * a_stride] * row[j + 3 * b_row];
+        }
+      }
+      for (; k < end; ++k)
+        for (int64_t j = 0; j < columns; ++j) sum[j] += a[k * a_stride] * b[k * b_row + n0 + j];
+      for (int64_t j = 0; j < columns; ++j) c[n0 + j] += sum[j];
+    }
+  }
+}
+
 }  // namespace
 
 template <typename T>
 void gemm(int64_t M, int64_t N, int64_t K, MatrixView<T> A, MatrixView<T> B, T* C, int64_t c_stride) {
+  if (M == 1 && B.col_stride == 1) return row_product(N, K, A.data, A.col_stride, B.data, B.row_stride, C);
   constexpr int64_t width = kTile<T>;
   std::vector<T> packed_b(static_cast<size_t>(kDepth * kColumns));
   std::vector<T> packed_a(static_cast<size_t>(kDepth * kRows));

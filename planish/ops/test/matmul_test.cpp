@@ -11,7 +11,8 @@ using test::run_one;
 using test::tensor_of;
 
 TEST(Gemm, BlockedProductMatchesADoubleSumAtEdgesOfEveryBlock) {
-  for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {5, 97, 257}, {4, 96, 256}, {3, 7, 600}}) {
+  for (const auto& [m, n, k] :
+       {std::array<int64_t, 3>{1, 1, 1}, {5, 97, 257}, {4, 96, 256}, {3, 7, 600}, {1, 2051, 263}}) {
     const Tensor a = random_tensor({m, k}, 1);
     const Tensor b = random_tensor({k, n}, 2);
     Tensor want(DType::f32, {m, n});
