@@ -25,7 +25,7 @@ using kernels::FloatEpilogue;
 class DepthwiseRunner final : public Kernel {
  public:
   DepthwiseRunner(const NodeView& view, const DepthwiseKernel& kernel, const DepthwiseProblem& problem,
-                  const FloatEpilogue& epilogue)
+                  const FloatEpilogue& epilogue, int threads)
       : k_(kernel),
         p_(problem),
         epilogue_(epilogue),
@@ -33,7 +33,8 @@ class DepthwiseRunner final : public Kernel {
         has_bias_(view.has_input(kConvB)),
         has_residual_(view.has_input(kConvR)),
         images_(view.outputs[0].shape[0]),
-        vectors_((problem.channels + kernel.width - 1) / kernel.width) {}
+        vectors_((problem.channels + kernel.width - 1) / kernel.width),
+        slots_(by_lines(problem, images_, threads) ? threads : 0) {}
 
   [[nodiscard]] std::string detail() const override { return std::string(k_.name); }
 
@@ -44,20 +45,54 @@ class DepthwiseRunner final : public Kernel {
     const auto* x = host_ptr<const float>(b.inputs[kConvX]);
     const auto* weights = host_ptr<const float>(b.inputs[kConvW]);
     auto* y = host_ptr<float>(b.outputs[0]);
+    const auto rows_of = [&](int64_t image, int64_t vector, int64_t row, int64_t rows) {
+      k_.run(p_, {image, vector, row, rows}, x, weights, e, y);
+    };
+    if (slots_ > 0)
+      share_out_lines(rows_of);
+    else
+      share_out_channels(rows_of);
+    return {};
+  }
+
+ private:
+  /// Calls f(image, vector of channels, line, lines) for all there are, on several threads.
+  template <typename F>
+  void share_out_lines(F f) const {
+    const int64_t lines = images_ * p_.out_h;
+    parallel_for(slots_, 1, [&](int64_t begin, int64_t end) {
+      const int64_t last = lines * end / slots_;
+      for (int64_t at = lines * begin / slots_; at < last;) {
+        const int64_t row = at % p_.out_h;
+        const int64_t rows = std::min(last - at, p_.out_h - row);
+        for (int64_t v = 0; v < vectors_; ++v) f(at / p_.out_h, v, row, rows);
+        at += rows;
+      }
+    });
+  }
+  template <typename F>
+  void share_out_channels(F f) const {
+    constexpr int64_t kGrain = 4;  // lines
     parallel_for(images_ * vectors_ * p_.out_h, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t at = begin; at < end;) {
         const int64_t plane = at / p_.out_h;
         const int64_t row = at % p_.out_h;
         const int64_t rows = std::min(end - at, p_.out_h - row);
-        k_.run(p_, {plane / vectors_, plane % vectors_, row, rows}, x, weights, e, y);
+        f(plane / vectors_, plane % vectors_, row, rows);
         at += rows;
       }
     });
-    return {};
   }
 
- private:
-  static constexpr int64_t kGrain = 4;  ///< lines
+  /// Whether threads share out lines of all channels, as convolutions of many pixels do in front and behind (see
+  /// PanelConvWork), so that what one made and the next reads lies in the same core's cache; or channels.
+  static bool by_lines(const DepthwiseProblem& p, int64_t images, int threads) {
+    constexpr double kIdle = 1.1;
+    const int64_t lines = images * p.out_h;
+    const int64_t largest = (lines + threads - 1) / threads;
+    return p.channels <= p.in_h * p.in_w &&
+           static_cast<double>(largest * threads) <= kIdle * static_cast<double>(lines);
+  }
 
   const DepthwiseKernel& k_;
   DepthwiseProblem p_;
@@ -67,6 +102,7 @@ class DepthwiseRunner final : public Kernel {
   bool has_residual_ = false;
   int64_t images_ = 0;
   int64_t vectors_ = 0;
+  int64_t slots_ = 0;  ///< that share out lines; 0: channels are shared out
 };
 
 WhyNot supports(const NodeView& view, const Target&) {
@@ -138,7 +174,8 @@ Result<Tensor> unpack(const NodeView& view, const PackedConstant& p) {
   return out;
 }
 
-Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed, const Target&) {
+Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
+                                        const Target& target) {
   const DepthwiseKernel& kernel = kernels::best_depthwise_kernel();
   const DepthwiseProblem p = PLANISH_TRY(depthwise_problem(view, kernel.width));
   const auto floats = static_cast<size_t>(packed_floats(view.inputs[kConvW].shape, kernel.width));
@@ -146,7 +183,7 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
       packed[0].data.bytes() != floats * sizeof(float))
     return refused(view, Code::unsupported, "the packed weights are for another machine");
   const FloatEpilogue epilogue = PLANISH_TRY(float_epilogue(view));
-  return std::unique_ptr<Kernel>(new DepthwiseRunner(view, kernel, p, epilogue));
+  return std::unique_ptr<Kernel>(new DepthwiseRunner(view, kernel, p, epilogue, target.threads));
 }
 
 constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
@@ -177,6 +214,6 @@ constinit const Tactic kCpuDepthwise{.id = "cpu.depthwise",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .version = 2};
+                                     .version = 3};
 
 }  // namespace planish
