@@ -28,6 +28,12 @@ constexpr int64_t kPatientValues = int64_t{10} << 20;
 /// where all of them would take more than half of the memory.
 constexpr int64_t kFewestGroupedRows = 128;
 constexpr int64_t kGroupedRows = 512;
+/// Samples that are kept, and less effort where a network has more layers than this: each layer costs a look and
+/// systems of equations, while the calibration as a whole should not take twice as long as inference.
+constexpr int64_t kSamples = 128;
+constexpr size_t kManyLayers = 40;
+constexpr int64_t kSamplesOfLarge = 64;
+constexpr double kWorkOfLarge = 0.3;
 /// The quantised network is built and run this often at most; layers in between share a look at it.
 constexpr size_t kStages = 64;
 /// Rows that thresholds are tried on, and about how many thresholds are.
@@ -199,6 +205,12 @@ std::vector<LayerRows> all_layers(const Graph& graph, const PlacementPlan& plan,
 }
 
 }  // namespace
+
+AdaptationEffort adaptation_effort(const PlacementPlan& plan, double work) {
+  const bool patient = work > CalibrationOptions().adapt_work;
+  if (plan.products.size() <= kManyLayers || patient) return {kSamples, work};
+  return {kSamplesOfLarge, kWorkOfLarge * work};
+}
 
 std::vector<LayerRows> layers_in_one_look(const Graph& graph, const PlacementPlan& plan, double work,
                                           int64_t row_bytes) {

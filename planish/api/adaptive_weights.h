@@ -27,6 +27,14 @@ struct AdaptiveOptions {
   ObservedNetwork* network = nullptr;  ///< the float network when it is built already; shows what layers read
 };
 
+struct AdaptationEffort {
+  int64_t samples = 0;  ///< to keep
+  double work = 0;      ///< as in AdaptiveOptions
+};
+
+/// Of `work`: all, or less for networks of many layers unless it is more than the default.
+AdaptationEffort adaptation_effort(const PlacementPlan& plan, double work);
+
 /// What refine_ranges() and adapt_weights() look at in the float network, where all of it fits the memory for rows;
 /// else empty.
 std::vector<LayerRows> layers_in_one_look(const Graph& graph, const PlacementPlan& plan, double work,

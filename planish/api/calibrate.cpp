@@ -139,10 +139,10 @@ QuantizeOptions numbers_of(const CalibrationOptions& options) {
 }
 
 /// Adapts the weights of the layers that are worth it by default, while the samples are at hand.
-Status adapt(const Graph& graph, ObservedNetwork& network, const KeptSamples& samples, RowsByNode seen,
+Status adapt(const Graph& graph, ObservedNetwork& network, const KeptSamples& samples, RowsByNode seen, double work,
              const CalibrationOptions& options, CalibrationTable& table) {
   const QuantizeOptions numbers = numbers_of(options);
-  const AdaptiveOptions adaptive{.work = options.adapt_work,
+  const AdaptiveOptions adaptive{.work = work,
                                  .threads = options.threads,
                                  .profile = options.calibration_profile,
                                  .progress = options.progress,
@@ -297,12 +297,12 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   PLANISH_TRY(source.rewind());
   SampleWalk walk(source, options, done);
   ObservedNetwork network(graph, needed, options.threads, options.calibration_profile);
-  KeptSamples kept;
+  const AdaptationEffort effort = adaptation_effort(plan, options.adapt_work);
+  KeptSamples kept(effort.samples);
   std::optional<EarlyRows> early;
   const CalibrationTable every_range = CalibrationTable::invented();
   if (options.adapt_weights)
-    early.emplace(graph, plan_quantisation(graph, placement_options(every_range, numbers_of(options))),
-                  options.adapt_work);
+    early.emplace(graph, plan_quantisation(graph, placement_options(every_range, numbers_of(options))), effort.work);
   Statistics::Map statistics;
   {
     Collector collector(graph, needed, network, walk, kept, early ? &*early : nullptr, sample_count(source, options));
@@ -321,7 +321,7 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   fill_table(graph, statistics, needed, options, table);
   statistics.clear();
   if (!early) return table;
-  auto adapted = adapt(graph, network, kept, early->take(kept).value_or(RowsByNode{}), options, table);
+  auto adapted = adapt(graph, network, kept, early->take(kept).value_or(RowsByNode{}), effort.work, options, table);
   if (!adapted.ok() && options.warn)
     options.warn(fmt::format("Weights are rounded to nearest: {}", adapted.error().message()));
   return table;

@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "planish/api/name_list.h"
+#include "planish/base/finite.h"
 
 namespace planish::api {
 namespace {
@@ -47,8 +48,8 @@ std::optional<Error> check_tensor(const Value& input, const HostTensor& t, const
   if (t.dtype != DType::f32) return std::nullopt;
   const auto* x = reinterpret_cast<const float*>(t.data.data());
   const auto n = t.data.size() / sizeof(float);
+  if (all_finite({x, n})) return std::nullopt;
   const auto wrong = std::find_if(x, x + n, [](float f) { return !std::isfinite(f); });
-  if (wrong == x + n) return std::nullopt;
   return bad(fmt::format("the data holds {} at element {}", *wrong, wrong - x), "remove NaN and infinity");
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "planish/base/finite.h"
 #include "planish/quant/steps.h"
 
 namespace planish {
@@ -66,7 +67,7 @@ void InputRows::append(int64_t count, FunctionRef<void(int64_t, float*)> fill, F
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
       float* const values = values_.data() + before + i * row;
       fill(static_cast<int64_t>(i), values);
-      finite[i] = std::all_of(values, values + row, [](float v) { return std::isfinite(v); }) ? 1 : 0;
+      finite[i] = all_finite({values, row}) ? 1 : 0;
     }
   });
   size_t kept = 0;

@@ -119,6 +119,18 @@ TEST(AdaptWeights, RowsAreFewerWhereAllWouldNotFitTheMemory) {
   EXPECT_TRUE(layers_in_one_look(graph, plan, kPatientWork, half / 50).empty());  // too few to learn from
 }
 
+TEST(AdaptWeights, NetworksOfManyLayersGetLessEffortEach) {
+  PlacementPlan plan = plan_quantisation(chain(), {});
+  const double work = CalibrationOptions().adapt_work;
+  EXPECT_EQ(adaptation_effort(plan, work).samples, 64);
+  EXPECT_LT(adaptation_effort(plan, work).work, work);
+  EXPECT_EQ(adaptation_effort(plan, 2 * work).samples, 128);
+  EXPECT_EQ(adaptation_effort(plan, 2 * work).work, 2 * work);
+  plan.products.resize(20);
+  EXPECT_EQ(adaptation_effort(plan, work).samples, 128);
+  EXPECT_EQ(adaptation_effort(plan, work).work, work);
+}
+
 TEST(AdaptWeights, BothNetworksShowAsManyRowsWhereTheMemoryLimitsThem) {
   auto parsed = parse_text(
       "graph \"g\" (t0: f32[1,16,8,8]) -> (y) {\n"

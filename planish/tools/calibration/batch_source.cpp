@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "planish/base/finite.h"
 #include "planish/tools/console.h"
 #include "planish/tools/trtexec/text.h"
 
@@ -29,13 +30,7 @@ bool is_permuted(const api::TensorInfo& input, const Tensor& tensor) {
 
 bool holds_nonfinite(const Tensor& tensor) {
   if (!dtype_is_float(tensor.dtype())) return false;
-  if (tensor.dtype() == DType::f32) {
-    constexpr uint32_t kExponent = 0x7f800000U;
-    const auto* bits = tensor.data<uint32_t>();
-    uint32_t found = 0;
-    for (int64_t i = 0, n = tensor.size(); i < n; ++i) found |= (bits[i] & kExponent) == kExponent ? 1U : 0U;
-    return found != 0;
-  }
+  if (tensor.dtype() == DType::f32) return !all_finite(tensor.span<float>());
   for (int64_t i = 0, n = tensor.size(); i < n; ++i)
     if (!std::isfinite(tensor.at(i))) return true;
   return false;
