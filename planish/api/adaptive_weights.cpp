@@ -52,9 +52,9 @@ int64_t bytes_of(const LayerRows& layer) {
   return layer.rows * layer.k * layer.groups * static_cast<int64_t>(sizeof(float));
 }
 
-/// Keeps the rows of layers in groups within half of `bytes`, and those of the others within the rest where that leaves
-/// them enough, so that one look sees all of them.
-void limit_rows(std::vector<LayerRows>& layers, int64_t bytes) {
+/// Keeps the rows of layers in groups within half of `bytes`, and unless the `work` is more than the default those of
+/// the others within the rest, where that leaves them enough for one look to see all of them.
+void limit_rows(std::vector<LayerRows>& layers, int64_t bytes, double work) {
   int64_t row = 0;
   for (const LayerRows& layer : layers)
     if (layer.groups > 1) row += layer.groups * layer.k * static_cast<int64_t>(sizeof(float));
@@ -66,10 +66,16 @@ void limit_rows(std::vector<LayerRows>& layers, int64_t bytes) {
     (layer.groups > 1 ? grouped : others) += bytes_of(layer);
   }
   const double share = static_cast<double>(std::max<int64_t>(bytes - grouped, 0)) / static_cast<double>(others + 1);
-  for (LayerRows& layer : layers)
-    if (layer.groups == 1 && share < 1)
+  if (share >= 1 || work > CalibrationOptions().adapt_work) return;
+  std::vector<LayerRows> lean = layers;
+  int64_t all = 0;
+  for (LayerRows& layer : lean) {
+    if (layer.groups == 1)
       layer.rows =
           std::min(layer.rows, std::max(kLeanRows, static_cast<int64_t>(static_cast<double>(layer.rows) * share)));
+    all += bytes_of(layer);
+  }
+  if (all <= bytes) layers = std::move(lean);
 }
 
 double work_of(const LayerRows& layer) {
@@ -200,7 +206,7 @@ std::vector<LayerRows> all_layers(const Graph& graph, const PlacementPlan& plan,
   for (const LayerRows& layer : readers_of(graph, plan, work))
     if (!chosen.contains(layer.product->node)) layers.push_back(layer);
   std::ranges::stable_sort(layers, {}, [](const LayerRows& layer) { return layer.product->node; });
-  limit_rows(layers, row_bytes);
+  limit_rows(layers, row_bytes, work);
   return layers;
 }
 

@@ -246,9 +246,9 @@ class Collector {
       if (desc.dtype != DType::f32) return;
       const auto* data = static_cast<const float*>(shown);
       if (early_ != nullptr) early_->show(piece, name, desc, data);
-      statistics_[static_cast<size_t>(piece.worker)].add(name, desc, data, first_sample[piece.batch] + piece.first,
-                                                         std::max<int64_t>(piece.rows, 1),
-                                                         needed_.contains(name) ? Interest::high : Interest::low);
+      statistics_[static_cast<size_t>(piece.worker)].add(
+          name, desc, data, first_sample[piece.batch] + piece.first, std::max<int64_t>(piece.rows, 1),
+          piece.rows == 0 || needed_.contains(name) ? Interest::high : Interest::low);
     };
     if (Status ran = network_.run(batches, show); !ran.ok()) {
       for (Statistics& s : statistics_) s.undo_run();

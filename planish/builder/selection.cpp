@@ -359,15 +359,18 @@ class Selector final : public PlanSpace {
     std::vector<Candidate> timed_tactics;
     for (const Tactic* tactic : tactics) {
       double ms = 0;
-      // What bodies take depends on the values that come, for which made-up ones cannot stand: a branch may not even
-      // fit these shapes.
-      if (options_.optimization_level == 0 || (is_reference(*tactic) && view.node->has_bodies())) {
+      if (options_.optimization_level == 0) {
         ms = estimate(view, *tactic);
       } else {
         const double to_beat = prunes() ? std::min(best.time_ms, node_ms + generous_reformats_ms(view)) : kImpossible;
         // What no tactic of the node was timed for yet may be all that runs it.
         if (prunes() && node_ms < kImpossible && order_.is_hopeless(view, *tactic, node_ms, to_beat)) continue;
         auto timed = timer_.time(view, *tactic, to_beat);
+        // Made-up values may take a branch that does not fit these shapes, which real ones never do.
+        const bool untimed = !timed.ok() && timed.error().code != Code::out_of_memory &&
+                             timed.error().code != Code::invalid_argument && is_reference(*tactic) &&
+                             view.node->has_bodies();
+        if (untimed) timed = estimate(view, *tactic);
         if (!timed.ok()) {
           if (timed.error().code == Code::invalid_argument) {
             if (!prunes()) return std::move(timed).take_error();

@@ -50,6 +50,7 @@ Status infer_if(InferContext& ctx) {
   if (cond != nullptr && cond->size() == 1) {
     out = PLANISH_TRY(infer_branch(ctx, cond->at(0) != 0 ? "then_branch" : "else_branch"));
   } else {
+    for (const char* name : {"then_branch", "else_branch"}) PLANISH_TRY(branch_of(ctx.node(), name, ctx.num_outputs()));
     // Exporters write branches for other input sizes, which these shapes do not fit: such a branch says nothing about
     // the outputs, and fails only if it is taken.
     auto taken = infer_branch(ctx, "then_branch");

@@ -13,8 +13,8 @@ namespace {
 
 /// Values of one tensor that a histogram counts at most at a time.
 constexpr int64_t kMaxCounted = int64_t{1} << 16;
-/// Of one sample of it; more would cost time without moving any threshold. The first samples, those after them, and one
-/// in kLaterStep of those behind, each of which stands for its neighbours.
+/// Of one sample of it; more would cost time without moving any threshold. The first samples, those after them, and all
+/// behind; of tensors of little interest one in kLaterStep of those behind, which stands for its neighbours.
 constexpr int64_t kCountedAtFirst = int64_t{1} << 15;
 constexpr int64_t kFirstSamples = 16;
 constexpr int64_t kCountedNext = int64_t{1} << 13;
@@ -42,8 +42,11 @@ SampledRuns sampled_runs(const ChannelView& v, int64_t first_sample, int64_t sam
   return runs;
 }
 
-/// Whether a sample is one of many, and not the one that stands for its neighbours.
-bool is_left_out(int64_t sample) { return sample >= kNextSamples && sample % kLaterStep != 0; }
+/// How many samples this one stands for, itself among them: 0 where another one stands for it.
+int64_t samples_meant(int64_t sample, Interest interest) {
+  if (interest == Interest::high || sample < kNextSamples) return 1;
+  return sample % kLaterStep == 0 ? kLaterStep : 0;
+}
 
 }  // namespace
 
@@ -162,18 +165,18 @@ void TensorStatistics::add(const float* data, std::span<const int64_t> dims, Lay
   const ChannelView v = view_channels(dims, layout);
   if (v.size() <= 0) return;
   added_ += samples;
-  const bool left_out = samples == 1 && is_left_out(first_sample);
-  if (left_out && interest == Interest::low) return;
+  // What has no axis of samples may come with several of them or with one, as threads share them out.
+  const int64_t meant = samples == 1 && dims.size() >= 2 ? samples_meant(first_sample, interest) : 1;
+  if (meant == 0) return;
   SampledRuns runs = sampled_runs(v, first_sample, samples);
-  const auto weight =
-      static_cast<uint64_t>(runs.stride * (samples == 1 && first_sample >= kNextSamples ? kLaterStep : 1));
+  const auto weight = static_cast<uint64_t>(runs.stride * meant);
   const auto in_bins = [&] {
     runs.per_width = histogram.bin_width() == 0 ? 0.0F : static_cast<float>(1 / histogram.bin_width());
     return std::optional(runs);
   };
   // Nearly always the range that was seen before is enough, and one walk does all.
   const bool guess = histogram.bin_width() > 0;
-  TensorScan scan = scan_tensor(data, v, true, guess && !left_out ? in_bins() : std::nullopt);
+  TensorScan scan = scan_tensor(data, v, true, guess ? in_bins() : std::nullopt);
   add_channels(scan.channels);
   RunStatistics all;
   for (const RunStatistics& s : scan.channels) all.merge(s);
@@ -186,14 +189,11 @@ void TensorStatistics::add(const float* data, std::span<const int64_t> dims, Lay
     in_range = in_range && histogram.covers(amax);
     histogram.cover(amax);
   }
-  if (left_out) {
-    // Its range alone counts.
-  } else if (all.nans + all.infinities > 0) {
+  if (all.nans + all.infinities > 0)
     add_finite_to_histogram(data, v, runs, weight);
-  } else {
+  else
     for (const BinCounts& part : in_range ? scan.counts : scan_tensor(data, v, false, in_bins()).counts)
       histogram.add(part, weight);
-  }
   count += all.count;
   nans += all.nans;
   infinities += all.infinities;

@@ -71,7 +71,7 @@ struct TensorStatistics {
   /// Large tensors are counted by a sample of their values in the histogram; minimum, maximum and sums are exact. Which
   /// values are sampled depends on the number of a sample in all data where the first dimension holds samples (else
   /// also on how many come together): the first ones are counted more densely.
-  /// Where the `interest` is low, samples whose values the histogram does not count are not looked at at all.
+  /// Where the `interest` is low, of many samples one in four is looked at, and counts for four.
   void add(const float* data, std::span<const int64_t> dims, Layout layout, int64_t first_sample, int64_t samples,
            Interest interest = Interest::high);
   /// The same for one sample behind those that came before.

@@ -10,9 +10,6 @@
 namespace planish {
 namespace {
 
-/// How many times the least error a smaller threshold may have for still smaller ones to be tried.
-constexpr double kHopeless = 4;
-
 constexpr size_t kLevels = 128;  // magnitudes 0..127
 /// Of the longer side of a tensor's range: with a longer shorter one, 255 steps over both are no quarter finer than 127
 /// over one.
@@ -101,6 +98,18 @@ double quantisation_mse(std::span<const uint64_t> counts, double bin_width, doub
   return total == 0 ? 0 : error / total;
 }
 
+/// The part of quantisation_mse() that values beyond the threshold have: it grows with every smaller one.
+double clipping_mse(std::span<const uint64_t> counts, double bin_width, double threshold) {
+  double error = 0;
+  double total = 0;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    const double beyond = (static_cast<double>(i) + 0.5) * bin_width - threshold;
+    if (beyond > 0) error += static_cast<double>(counts[i]) * beyond * beyond;
+    total += static_cast<double>(counts[i]);
+  }
+  return total == 0 ? 0 : error / total;
+}
+
 double mse_threshold(std::span<const uint64_t> counts, double bin_width, int steps) {
   size_t last = counts.size();
   while (last > 0 && counts[last - 1] == 0) --last;
@@ -109,8 +118,10 @@ double mse_threshold(std::span<const uint64_t> counts, double bin_width, int ste
   double threshold = amax;
   for (double t = amax; t > amax / 64; t *= 0.99) {
     const double error = quantisation_mse(counts, bin_width, t, steps);
-    if (error > kHopeless * best) break;  // clipping costs more and more from here on
-    if (error >= best) continue;
+    if (error >= best) {
+      if (clipping_mse(counts, bin_width, t) > best) break;  // as it will be from here on
+      continue;
+    }
     best = error;
     threshold = t;
   }

@@ -109,14 +109,17 @@ int64_t bytes_of(const std::vector<LayerRows>& layers) {
 TEST(AdaptWeights, RowsAreFewerWhereAllWouldNotFitTheMemory) {
   const Graph graph = chain();
   const PlacementPlan plan = plan_quantisation(graph, {});
-  const std::vector<LayerRows> all = layers_in_one_look(graph, plan, kPatientWork);
+  const double work = CalibrationOptions().adapt_work;
+  const std::vector<LayerRows> all = layers_in_one_look(graph, plan, work);
   ASSERT_EQ(all.size(), static_cast<size_t>(kConvolutions));
   const int64_t half = bytes_of(all) / 2;
-  const std::vector<LayerRows> fewer = layers_in_one_look(graph, plan, kPatientWork, half);
+  const std::vector<LayerRows> fewer = layers_in_one_look(graph, plan, work, half);
   EXPECT_EQ(fewer.size(), all.size());
   EXPECT_LE(bytes_of(fewer), half);
   EXPECT_GT(bytes_of(fewer), half * 9 / 10);
-  EXPECT_TRUE(layers_in_one_look(graph, plan, kPatientWork, half / 50).empty());  // too few to learn from
+  // Who asks for more work than the default gets all rows, in more looks.
+  EXPECT_TRUE(layers_in_one_look(graph, plan, 2 * work, half).empty());
+  EXPECT_TRUE(layers_in_one_look(graph, plan, work, half / 50).empty());  // too few to learn from
 }
 
 TEST(AdaptWeights, NetworksOfManyLayersGetLessEffortEach) {
@@ -149,7 +152,7 @@ TEST(AdaptWeights, BothNetworksShowAsManyRowsWhereTheMemoryLimitsThem) {
   ASSERT_EQ(plan.products.size(), 2U);
   const KeptSamples data = noise();
   const int64_t row_bytes = int64_t{300} << 10;  // half of it is room for 260 of the 512 rows of conv1
-  const std::vector<LayerRows> layers = layers_in_one_look(graph, plan, kPatientWork, row_bytes);
+  const std::vector<LayerRows> layers = layers_in_one_look(graph, plan, CalibrationOptions().adapt_work, row_bytes);
   ASSERT_EQ(layers.size(), 2U);
   ASSERT_LT(layers[1].rows, 300);
   const ProfileRanges profile;
@@ -162,7 +165,7 @@ TEST(AdaptWeights, BothNetworksShowAsManyRowsWhereTheMemoryLimitsThem) {
     weights[p.node] = quantise_weights(*graph.constant_of(p.weights), p.channel_axis, true);
     limits[p.node] = {};
   }
-  const AdaptiveOptions options{.work = kPatientWork, .threads = 1, .row_bytes = row_bytes};
+  const AdaptiveOptions options{.work = CalibrationOptions().adapt_work, .threads = 1, .row_bytes = row_bytes};
   const auto done = adapt_weights(graph, plan, data, options, limits, std::move(*seen), weights);
   ASSERT_TRUE(done.ok()) << done.error().message();
   EXPECT_EQ(done->size(), 2U);

@@ -75,6 +75,7 @@ WhyNot supports(const NodeView& view, const Target&) {
   const TensorDesc& gates = view.inputs[1 - image_of(view)];
   if (x.dtype != DType::f32 || gates.dtype != DType::f32) return "computes in f32";
   const int64_t block = layout_block(y.layout);
+  if (y.rank() < 3) return "takes images only";
   if (block <= 1 || block > ChannelGateRunner::kMostBlock || x.layout != y.layout) return "takes blocked images only";
   if (x.shape != y.shape || y.size() == 0) return "needs an operand as large as the result";
   const bool per_channel = gates.rank() == y.rank() && gates.shape[0] == y.shape[0] && gates.shape[1] == y.shape[1] &&

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "planish/base/atomic_file.h"
+#include "planish/tools/calibration/freed_memory.h"
 #include "planish/tools/console.h"
 
 namespace planish::tools {
@@ -90,6 +91,7 @@ Result<Calibration> obtain_calibration(const api::Model& model, const Calibratio
   options.full_range = request.full_range;
   options.weight_range = request.weight_range;
   options.warn = request.place.warn;
+  keep_freed_memory();
   calibration.table = PLANISH_TRY(api::calibrate(model, *calibration.source, options, &calibration.stats));
   calibration.table.random = is_random_calibration(path);
   report(calibration, request);

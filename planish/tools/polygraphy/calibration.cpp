@@ -1,4 +1,5 @@
 #include "planish/tools/polygraphy/calibration.h"
+#include "planish/tools/calibration/freed_memory.h"
 
 #include <fmt/format.h>
 
@@ -173,6 +174,7 @@ Result<std::shared_ptr<const api::CalibrationTable>> calibrated(const api::Model
   PLANISH_TRY(set_method(options, calibration));
   log.print(PolygraphyLog::start, fmt::format("Calibrating on {}", source->description()));
   api::CalibrationStats stats;
+  keep_freed_memory();
   auto table = PLANISH_TRY(api::calibrate(model, *source, calibration, &stats));
   table.random = !options.has("--load-inputs") && !options.has("--data-loader-script");
   log.print(PolygraphyLog::finish,

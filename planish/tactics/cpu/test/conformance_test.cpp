@@ -221,6 +221,10 @@ const ConformanceCase kConv[] = {
      "graph \"g\" (x: f32[3,16,5,3]) -> (y) {\n const w: f32[16,1,5,5] = seed(1)\n"
      " y = planish.FusedConv(x, w) {group = 16, pads = [2,2,2,2], activation = \"HardSwish\"} @c\n}",
      "cpu.depthwise"},
+    {"conv_depthwise_by_lines_of_several_images",
+     "graph \"g\" (x: f32[3,16,5,7]) -> (y) {\n const w: f32[16,1,3,3] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {group = 16, pads = [1,1,1,1]} @c\n}",
+     "cpu.depthwise", 5e-5, -1, 1, 0, 2},
     {"conv_depthwise_odd_windows",
      "graph \"g\" (x: f32[1,32,19,23]) -> (y) {\n const w: f32[32,1,2,7] = seed(1)\n"
      " y = planish.FusedConv(x, w) {group = 32, pads = [0,3,1,3], strides = [2,3], dilations = [3,1]} @c\n}",
