@@ -48,10 +48,6 @@ LayerRows layer_of(const Graph& graph, const QuantisedProduct& product, double w
   return {&product, rows.k(), rows.groups(), rows.groups() > 1 ? kGroupedRows : wanted};
 }
 
-int64_t bytes_of(const LayerRows& layer) {
-  return layer.rows * layer.k * layer.groups * static_cast<int64_t>(sizeof(float));
-}
-
 /// Keeps the rows of layers in groups within half of `bytes`, and unless the `work` is more than the default those of
 /// the others within the rest, where that leaves them enough for one look to see all of them.
 void limit_rows(std::vector<LayerRows>& layers, int64_t bytes, double work) {
@@ -63,7 +59,7 @@ void limit_rows(std::vector<LayerRows>& layers, int64_t bytes, double work) {
   int64_t others = 0;
   for (LayerRows& layer : layers) {
     if (layer.groups > 1) layer.rows = std::min(layer.rows, most);
-    (layer.groups > 1 ? grouped : others) += bytes_of(layer);
+    (layer.groups > 1 ? grouped : others) += layer.bytes();
   }
   const double share = static_cast<double>(std::max<int64_t>(bytes - grouped, 0)) / static_cast<double>(others + 1);
   if (share >= 1 || work > CalibrationOptions().adapt_work) return;
@@ -73,7 +69,7 @@ void limit_rows(std::vector<LayerRows>& layers, int64_t bytes, double work) {
     if (layer.groups == 1)
       layer.rows =
           std::min(layer.rows, std::max(kLeanRows, static_cast<int64_t>(static_cast<double>(layer.rows) * share)));
-    all += bytes_of(layer);
+    all += layer.bytes();
   }
   if (all <= bytes) layers = std::move(lean);
 }
@@ -194,15 +190,16 @@ int32_t first_node(const Graph& graph, const std::vector<LayerRows>& layers, siz
   return node;
 }
 
-}  // namespace
-
-namespace {
+std::set<int32_t> nodes_of(const std::vector<LayerRows>& layers) {
+  std::set<int32_t> nodes;
+  for (const LayerRows& layer : layers) nodes.insert(layer.product->node);
+  return nodes;
+}
 
 /// The layers that weights are adapted in or ranges are chosen by, with the rows that all who look at them want.
 std::vector<LayerRows> all_layers(const Graph& graph, const PlacementPlan& plan, double work, int64_t row_bytes) {
   std::vector<LayerRows> layers = choose_layers(graph, plan, work);
-  std::set<int32_t> chosen;
-  for (const LayerRows& layer : layers) chosen.insert(layer.product->node);
+  const std::set<int32_t> chosen = nodes_of(layers);
   for (const LayerRows& layer : readers_of(graph, plan, work))
     if (!chosen.contains(layer.product->node)) layers.push_back(layer);
   std::ranges::stable_sort(layers, {}, [](const LayerRows& layer) { return layer.product->node; });
@@ -264,11 +261,10 @@ Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan&
   std::set<int32_t> done;
   if (samples.batches() == 0) return done;
   const ThreadsInScope threads(options.threads > 0 ? options.threads : cpu_features().physical_cores);
-  std::vector<LayerRows> chosen = choose_layers(graph, plan, options.work);
-  for (const LayerRows& all : all_layers(graph, plan, options.work, options.row_bytes))
-    for (LayerRows& layer : chosen)
-      if (layer.product->node == all.product->node) layer.rows = all.rows;
-  const auto stages = stages_of(chosen);
+  const std::set<int32_t> chosen = nodes_of(choose_layers(graph, plan, options.work));
+  std::vector<LayerRows> adapted = all_layers(graph, plan, options.work, options.row_bytes);
+  std::erase_if(adapted, [&](const LayerRows& layer) { return !chosen.contains(layer.product->node); });
+  const auto stages = stages_of(adapted);
   const GramFunction gram = packed_gram(options.threads);
   std::vector<LayerRows> layers;
   for (const auto& stage : stages) layers.insert(layers.end(), stage.begin(), stage.end());

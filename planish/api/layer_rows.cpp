@@ -366,7 +366,7 @@ size_t fitting_layers(const std::vector<LayerRows>& layers, size_t first, int64_
   int64_t used = 0;
   size_t end = first;
   for (; end < layers.size(); ++end) {
-    used += layers[end].rows * layers[end].k * layers[end].groups * static_cast<int64_t>(sizeof(float));
+    used += layers[end].bytes();
     if (end > first && used > bytes) break;
   }
   return end;

@@ -21,6 +21,7 @@ struct LayerRows {
   int64_t k = 0;
   int64_t groups = 1;
   int64_t rows = 0;  ///< wanted
+  [[nodiscard]] int64_t bytes() const { return rows * k * groups * static_cast<int64_t>(sizeof(float)); }
 };
 
 using RowsByNode = std::map<int32_t, InputRows>;

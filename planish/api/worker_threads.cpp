@@ -25,10 +25,10 @@ void WorkerThreads::run(FunctionRef<void(int)> body) {
     ++round_;
   }
   changed_.notify_all();
-  const int before = num_threads();
-  set_num_threads(threads_);
-  body(0);
-  set_num_threads(before);
+  {
+    const ThreadsInScope threads(threads_);
+    body(0);
+  }
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return busy_ == 0; });
 }

@@ -102,7 +102,7 @@ void expect_near(const RowsByNode& got, const RowsByNode& want) {
 
 int64_t bytes_of(const std::vector<LayerRows>& layers) {
   int64_t bytes = 0;
-  for (const LayerRows& l : layers) bytes += l.rows * l.k * l.groups * static_cast<int64_t>(sizeof(float));
+  for (const LayerRows& l : layers) bytes += l.bytes();
   return bytes;
 }
 
