@@ -21,5 +21,11 @@ PLANISH_INLINE void unroll(F f) {
   }
 }
 
+/// Keeps the compiler from looking through `pointer`: what is computed from it is computed here, and not in advance.
+template <typename T>
+PLANISH_INLINE void keep_in_register(T*& pointer) {
+  __asm__("" : "+r"(pointer));
+}
+
 }  // namespace
 }  // namespace planish::simd

@@ -39,7 +39,7 @@ struct Depthwise {
     const int64_t advance = p.stride_w * p.x_pixel;
     constexpr int kPointers = (kPixels + 2) / 3;
     F acc[kPixels][1];
-    unroll<kPixels>([&](auto i) __attribute__((always_inline)) { acc[i][0] = S::set1(0.0F); });
+    FloatTile<S>::begin(e, line.channel, line.exist, acc);
     const int64_t left = j * p.stride_w - p.pad_left;
     const float* w = line.weights + line.r_begin * p.kernel_w * W;
     for (int64_t r = line.r_begin; r < line.r_end; ++r) {
@@ -60,7 +60,7 @@ struct Depthwise {
     }
     const int64_t at = line.offset + j * p.y_pixel;
     const float* residual = e.residual != nullptr ? e.residual + at : nullptr;
-    FloatTile<S>::template finish<kPixels, 1>(e, line.channel, {y + at, residual, p.y_pixel, 0, line.exist}, acc);
+    FloatTile<S>::template finish<kPixels, 1>(e, {y + at, residual, p.y_pixel, 0, line.exist}, acc);
   }
 
   /// The same for blocked images and windows known at compile time: an input pixel is loaded once per line of taps and
@@ -71,7 +71,7 @@ struct Depthwise {
     using simd::unroll;
     constexpr int kColumns = (kPixels - 1) * kStride + kTaps;
     F acc[kPixels][1];
-    unroll<kPixels>([&](auto i) __attribute__((always_inline)) { acc[i][0] = S::set1(0.0F); });
+    FloatTile<S>::begin(e, line.channel, line.exist, acc);
     const int64_t left = j * kStride - p.pad_left;
     const float* w = line.weights + line.r_begin * kTaps * W;
     const float* row = line.x + line.r_begin * p.dilation_h * p.x_row + j * kStride * W;
@@ -92,12 +92,13 @@ struct Depthwise {
     }
     const int64_t at = line.offset + j * p.y_pixel;
     const float* residual = e.residual != nullptr ? e.residual + at : nullptr;
-    FloatTile<S>::template finish<kPixels, 1>(e, line.channel, {y + at, residual, p.y_pixel, 0, line.exist}, acc);
+    FloatTile<S>::template finish<kPixels, 1>(e, {y + at, residual, p.y_pixel, 0, line.exist}, acc);
   }
 
   /// One pixel wherever its window lies.
   static void pixel(const DepthwiseProblem& p, const Line& line, int64_t j, const FloatEpilogue& e, float* y) {
-    F acc[1][1] = {{S::set1(0.0F)}};
+    F acc[1][1];
+    FloatTile<S>::begin(e, line.channel, line.exist, acc);
     for (int64_t r = line.r_begin; r < line.r_end; ++r)
       for (int64_t s = 0; s < p.kernel_w; ++s) {
         const int64_t at = j * p.stride_w - p.pad_left + s * p.dilation_w;
@@ -107,7 +108,7 @@ struct Depthwise {
       }
     const int64_t at = line.offset + j * p.y_pixel;
     const float* residual = e.residual != nullptr ? e.residual + at : nullptr;
-    FloatTile<S>::template finish<1, 1>(e, line.channel, {y + at, residual, p.y_pixel, 0, line.exist}, acc);
+    FloatTile<S>::template finish<1, 1>(e, {y + at, residual, p.y_pixel, 0, line.exist}, acc);
   }
 
   /// kTaps: 0 for windows only known at run time.

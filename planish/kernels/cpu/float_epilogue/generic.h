@@ -84,44 +84,71 @@ struct FloatTile {
     S::store(p, v, static_cast<int>(count));
   }
 
-  /// Adds bias, residual and activation and stores; bounds of whole vectors in registers, all else through memory.
+  /// What the sums of a tile begin with: the bias of its channels.
   template <int kRows, int kCols>
-  PLANISH_INLINE static void finish(const FloatEpilogue& e, int64_t channel, const FloatTarget& to,
-                                    F (&acc)[kRows][kCols]) {
+  PLANISH_INLINE static void begin(const FloatEpilogue& e, int64_t channel, int64_t exist, F (&acc)[kRows][kCols]) {
+    using simd::unroll;
+    unroll<kCols>([&](auto c) __attribute__((always_inline)) {
+      const F bias = e.bias != nullptr ? load(e.bias + channel + c * W, exist - c * W) : S::set1(0.0F);
+      unroll<kRows>([&](auto i) __attribute__((always_inline)) { acc[i][c] = bias; });
+    });
+  }
+
+  /// Adds residual and activation and stores; of whole vectors bounds and HardSwish in registers, all else through
+  /// memory.
+  template <int kRows, int kCols>
+  PLANISH_INLINE static void finish(const FloatEpilogue& e, const FloatTarget& to, F (&acc)[kRows][kCols]) {
     using simd::unroll;
     const auto each = [](auto f) __attribute__((always_inline)) {
       unroll<kRows>([&](auto i) __attribute__((always_inline)) {
         unroll<kCols>([&](auto c) __attribute__((always_inline)) { f(i, c); });
       });
     };
-    if (e.bias != nullptr)
-      unroll<kCols>([&](auto c) __attribute__((always_inline)) {
-        const F bias = load(e.bias + channel + c * W, to.exist - c * W);
-        unroll<kRows>([&](auto i) __attribute__((always_inline)) { acc[i][c] = S::add(acc[i][c], bias); });
-      });
-    if (e.act != FloatEpilogue::Act::clamp || to.exist < int64_t{kCols} * W) {
+    const bool whole = to.exist >= int64_t{kCols} * W;
+    if (e.act == FloatEpilogue::Act::hard_swish && to.residual == nullptr && whole)
+      return store_rows<kRows, kCols, false>(
+          to, [&](auto i, auto c, const float*)
+                  __attribute__((always_inline)) { return FloatActivation<S>::hard_swish(acc[i][c]); });
+    if (e.act != FloatEpilogue::Act::clamp || !whole) {
       alignas(64) float sums[kRows * kCols * W];
       each([&](auto i, auto c) __attribute__((always_inline)) { S::store(sums + (i * kCols + c) * W, acc[i][c]); });
       return finish_sums(e, to, kRows, kCols, sums);
     }
     const F low = S::set1(e.low);
     const F high = S::set1(e.high);
-    const auto residual = [&](auto i, auto c) __attribute__((always_inline)) {
-      return S::load(to.residual + i * to.row + c * to.vector);
-    };
     if (to.residual == nullptr)
-      each([&](auto i, auto c) __attribute__((always_inline)) { acc[i][c] = S::limit(acc[i][c], low, high); });
-    else if (e.residual_last)
-      each([&](auto i, auto c)
-               __attribute__((always_inline)) { acc[i][c] = S::add(S::limit(acc[i][c], low, high), residual(i, c)); });
-    else
-      each([&](auto i, auto c)
-               __attribute__((always_inline)) { acc[i][c] = S::limit(S::add(acc[i][c], residual(i, c)), low, high); });
-    each([&](auto i, auto c)
-             __attribute__((always_inline)) { S::store(to.y + i * to.row + c * to.vector, acc[i][c]); });
+      return store_rows<kRows, kCols, false>(
+          to, [&](auto i, auto c, const float*)
+                  __attribute__((always_inline)) { return S::limit(acc[i][c], low, high); });
+    if (e.residual_last)
+      return store_rows<kRows, kCols, true>(
+          to, [&](auto i, auto c, const float* r)
+                  __attribute__((always_inline)) { return S::add(S::limit(acc[i][c], low, high), S::load(r)); });
+    store_rows<kRows, kCols, true>(
+        to, [&](auto i, auto c, const float* r)
+                __attribute__((always_inline)) { return S::limit(S::add(acc[i][c], S::load(r)), low, high); });
   }
 
  private:
+  /// Stores f(row, column, where its residual is) for a whole tile. Pointers move from row to row: left to itself, GCC
+  /// computes every address beforehand and keeps them in memory, which costs more than the stores.
+  template <int kRows, int kCols, bool kResidual, typename Fn>
+  PLANISH_INLINE static void store_rows(const FloatTarget& to, Fn f) {
+    float* y = to.y;
+    const float* r = to.residual;
+    simd::unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+      simd::unroll<kCols>([&](auto c) __attribute__((always_inline)) {
+        S::store(y + c * to.vector, f(i, c, kResidual ? r + c * to.vector : nullptr));
+      });
+      y += to.row;
+      simd::keep_in_register(y);
+      if constexpr (kResidual) {
+        r += to.row;
+        simd::keep_in_register(r);
+      }
+    });
+  }
+
   static void finish_sums(const FloatEpilogue& e, const FloatTarget& to, int rows, int cols, float* sums) {
     const auto each = [&](auto f) __attribute__((always_inline)) {
       for (int i = 0; i < rows; ++i)

@@ -57,41 +57,47 @@ struct PanelConv {
     }
   };
 
+  /// One tap: all channels of the pixels at `tap`, which lie `advance` apart.
   template <int kRows, int kCols>
-  PLANISH_INLINE static void accumulate(const PanelConvProblem& p, const Run& run, const float* weights,
-                                        F (&acc)[kRows][kCols]) {
+  PLANISH_INLINE static void accumulate_tap(const PanelConvProblem& p, const float* tap, int64_t advance,
+                                            const float* w, const float*& later, int64_t later_step,
+                                            F (&acc)[kRows][kCols]) {
     using simd::unroll;
-    constexpr int64_t kStep = int64_t{kCols} * W;
-    const int64_t advance = p.stride_w * p.x_pixel;
     // Three pixels share a pointer: they lie `advance` apart, which addressing modes multiply by 1 and 2 for free.
     constexpr int kPointers = (kRows + 2) / 3;
-    const float* later = run.later;
-    for (int64_t r = run.r_begin; r < run.r_end; ++r)
-      for (int64_t s = run.s_begin; s < run.s_end; ++s) {
-        const float* w = weights + (r * p.kernel_w + s) * p.channels() * kStep;
-        const float* tap = run.x + r * p.dilation_h * p.x_row + s * p.dilation_w * p.x_pixel;
-        for (int64_t piece = 0; piece < p.chunks; ++piece, tap += p.x_chunk) {
-          const float* pixel[kPointers];
-          unroll<kPointers>([&](auto i) __attribute__((always_inline)) { pixel[i] = tap + 3 * i * advance; });
-          const int64_t numbers = piece + 1 < p.chunks ? p.chunk : p.last_chunk;
-          for (int64_t k = 0; k < numbers; ++k) {
-            F b[kCols];
-            unroll<kCols>([&](auto c) __attribute__((always_inline)) { b[c] = S::load(w + c * W); });
-            w += kStep;
-            __builtin_prefetch(later, 0, kSecondLevel);
-            later += run.later_step;
-            unroll<kRows>([&](auto i) __attribute__((always_inline)) {
-              const float* at = pixel[i / 3] + i % 3 * advance;
-              const F a = S::set1(*at);
-              unroll<kCols>([&](auto c) __attribute__((always_inline)) { acc[i][c] = S::fma(a, b[c], acc[i][c]); });
-            });
-            unroll<kPointers>([&](auto i) __attribute__((always_inline)) { ++pixel[i]; });
-          }
-        }
+    for (int64_t piece = 0; piece < p.chunks; ++piece, tap += p.x_chunk) {
+      const float* pixel[kPointers];
+      unroll<kPointers>([&](auto i) __attribute__((always_inline)) { pixel[i] = tap + 3 * i * advance; });
+      const int64_t numbers = piece + 1 < p.chunks ? p.chunk : p.last_chunk;
+      for (int64_t k = 0; k < numbers; ++k) {
+        F b[kCols];
+        unroll<kCols>([&](auto c) __attribute__((always_inline)) { b[c] = S::load(w + c * W); });
+        w += int64_t{kCols} * W;
+        __builtin_prefetch(later, 0, kSecondLevel);
+        later += later_step;
+        unroll<kRows>([&](auto i) __attribute__((always_inline)) {
+          const float* at = pixel[i / 3] + i % 3 * advance;
+          const F a = S::set1(*at);
+          unroll<kCols>([&](auto c) __attribute__((always_inline)) { acc[i][c] = S::fma(a, b[c], acc[i][c]); });
+        });
+        unroll<kPointers>([&](auto i) __attribute__((always_inline)) { ++pixel[i]; });
       }
+    }
   }
 
   template <int kRows, int kCols>
+  PLANISH_INLINE static void accumulate(const PanelConvProblem& p, const Run& run, const float* weights,
+                                        F (&acc)[kRows][kCols]) {
+    const int64_t tap_floats = p.channels() * kCols * W;
+    const float* later = run.later;
+    for (int64_t r = run.r_begin; r < run.r_end; ++r)
+      for (int64_t s = run.s_begin; s < run.s_end; ++s)
+        accumulate_tap(p, run.x + r * p.dilation_h * p.x_row + s * p.dilation_w * p.x_pixel, p.stride_w * p.x_pixel,
+                       weights + (r * p.kernel_w + s) * tap_floats, later, run.later_step, acc);
+  }
+
+  /// kOneTap: the window is one pixel, which is inside.
+  template <bool kOneTap, int kRows, int kCols>
   static void tile(const PanelConvProblem& p, const Run& run, int64_t vector, const float* weights,
                    const FloatEpilogue& e) {
     F acc[kRows][kCols];
@@ -105,30 +111,34 @@ struct PanelConv {
     const auto at = [&](auto i, auto c) __attribute__((always_inline)) {
       return run.y + i * p.y_pixel + c * p.y_vector;
     };
-    if (run.begins)
-      each([&](auto i, auto c) __attribute__((always_inline)) { acc[i][c] = S::set1(0.0F); });
+    if (kOneTap || run.begins)
+      FloatTile<S>::begin(e, vector * W, exist, acc);
     else
       each([&](auto i, auto c)
                __attribute__((always_inline)) { acc[i][c] = FloatTile<S>::load(at(i, c), exist - c * W); });
-    accumulate<kRows, kCols>(p, run, weights, acc);
-    if (!run.ends)
+    if constexpr (kOneTap) {
+      const float* later = run.later;
+      accumulate_tap(p, run.x, p.stride_w * p.x_pixel, weights, later, run.later_step, acc);
+    } else {
+      accumulate(p, run, weights, acc);
+    }
+    if (!kOneTap && !run.ends)
       return each([&](auto i, auto c)
                       __attribute__((always_inline)) { FloatTile<S>::store(at(i, c), acc[i][c], exist - c * W); });
-    FloatTile<S>::template finish<kRows, kCols>(e, vector * W, {run.y, run.residual, p.y_pixel, p.y_vector, exist},
-                                                acc);
+    FloatTile<S>::template finish<kRows, kCols>(e, {run.y, run.residual, p.y_pixel, p.y_vector, exist}, acc);
   }
 
-  template <int kRows, int kCols>
+  template <bool kOneTap, int kRows, int kCols>
   static void tile_of(int64_t rows, const PanelConvProblem& p, const Run& run, int64_t vector, const float* weights,
                       const FloatEpilogue& e) {
     if constexpr (kRows > 0) {
-      if (rows == kRows) return tile<kRows, kCols>(p, run, vector, weights, e);
-      return tile_of<kRows - 1, kCols>(rows, p, run, vector, weights, e);
+      if (rows == kRows) return tile<kOneTap, kRows, kCols>(p, run, vector, weights, e);
+      return tile_of<kOneTap, kRows - 1, kCols>(rows, p, run, vector, weights, e);
     }
   }
 
   /// A whole line, or a part of it: pixels [j, end) of output line `i`.
-  template <int kCols>
+  template <bool kOneTap, int kCols>
   PLANISH_INLINE static void line(const PanelConvProblem& p, const PanelConvPart& part, int64_t image, int64_t i,
                                   int64_t j, int64_t end, const float* x, const float* weights, const FloatEpilogue& e,
                                   Later& later, float* y) {
@@ -150,7 +160,7 @@ struct PanelConv {
       run.residual = e.residual != nullptr ? e.residual + at : nullptr;
       run.later = later.at;
       run.later_step = later.step;
-      tile_of<kMostRows, kCols>(count, p, run, part.vector, weights, e);
+      tile_of<kOneTap, kMostRows, kCols>(count, p, run, part.vector, weights, e);
       later.advance((run.r_end - run.r_begin) * (run.s_end - run.s_begin) * p.channels());
       j += count;
     };
@@ -194,7 +204,7 @@ struct PanelConv {
     return (pixels + p.out_w - 1) / p.out_w * ((p.out_w + most - 1) / most + (p.pad_left > 0 ? 2 : 0));
   }
 
-  template <int kCols>
+  template <bool kOneTap, int kCols>
   static void lines(const PanelConvProblem& p, const PanelConvPart& part, const float* x, const float* weights,
                     const FloatEpilogue& e, float* y) {
     const int64_t tap_rows = (part.last_tap_row < p.kernel_h ? part.last_tap_row : p.kernel_h) - part.tap_row;
@@ -204,7 +214,7 @@ struct PanelConv {
       const int64_t i = at / p.out_w;
       const int64_t j = at % p.out_w;
       const int64_t end = last - at < p.out_w - j ? j + last - at : p.out_w;
-      line<kCols>(p, part, i / p.out_h, i % p.out_h, j, end, x, weights, e, later, y);
+      line<kOneTap, kCols>(p, part, i / p.out_h, i % p.out_h, j, end, x, weights, e, later, y);
       at += end - j;
     }
   }
@@ -214,7 +224,10 @@ struct PanelConv {
                          const FloatEpilogue& e, float* y) {
     if constexpr (kCols > 0) {
       if (part.vectors != kCols) return columns_of<kCols - 1>(p, part, x, weights, e, y);
-      lines<kCols>(p, part, x, weights, e, y);
+      if (p.taps() == 1 && p.pad_top == 0 && p.pad_left == 0 && (p.out_h - 1) * p.stride_h < p.in_h &&
+          (p.out_w - 1) * p.stride_w < p.in_w)
+        return lines<true, kCols>(p, part, x, weights, e, y);
+      lines<false, kCols>(p, part, x, weights, e, y);
     }
   }
 

@@ -61,13 +61,17 @@ struct PanelConvKernel {
 std::span<const PanelConvKernel> panel_conv_kernels();
 const PanelConvKernel& best_panel_conv_kernel();
 
-/// How filters are dealt out to panels: evenly, so that no panel is much narrower than the others.
+/// How filters are dealt out to panels: evenly, so that no panel is much narrower than the others, and where there are
+/// several, to an even number of them, which an even number of threads can share.
 struct Panels {
   int64_t vectors = 0;  ///< in all
   int64_t count = 0;
 
   Panels(int64_t filters, int64_t width, int64_t most)
-      : vectors((filters + width - 1) / width), count((vectors + most - 1) / most) {}
+      : vectors((filters + width - 1) / width), count((vectors + most - 1) / most) {
+    constexpr int64_t kLeast = 2;  // vectors; narrower panels leave the loads no room beside the multiply-adds
+    if (count > 1 && count % 2 == 1 && vectors >= kLeast * (count + 1)) ++count;
+  }
   /// First vector of panel `i`; panel `count` begins behind the last.
   [[nodiscard]] int64_t begin(int64_t i) const { return vectors * i / count; }
 };
