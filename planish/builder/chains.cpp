@@ -49,7 +49,7 @@ class ChainFinder {
  public:
   ChainFinder(const Graph& graph, const std::vector<std::optional<NodeView>>& views, const std::vector<Choice>& choices,
               const BuildOptions& options, const Target& target, const TacticTable& table, TacticTimer& timer,
-              double margin)
+              double margin, ChainPreference preference)
       : graph_(graph),
         views_(views),
         choices_(choices),
@@ -58,8 +58,8 @@ class ChainFinder {
         table_(table),
         timer_(timer),
         margin_(margin),
-        uses_(graph),
-        taken_(graph.nodes.size(), false) {}
+        preference_(preference),
+        uses_(graph) {}
 
   std::vector<Chain> run() {
     for (int32_t n = 0; n < static_cast<int32_t>(graph_.nodes.size()); ++n) {
@@ -67,10 +67,15 @@ class ChainFinder {
       if (is_float(n, "GlobalAveragePool")) consider_gate(n);
       if (is_float(n, "LayerNormalization") || is_float(n, "RMSNormalization")) consider_norm(n);
     }
-    return std::move(found_);
+    return chosen();
   }
 
  private:
+  struct Candidate {
+    std::vector<int32_t> parts;
+    double saved_ms = 0;
+  };
+
   /// A node that is computed in f32.
   [[nodiscard]] bool is_float(int32_t n, std::string_view op, std::string_view domain = "") const {
     if (n < 0 || !views_[static_cast<size_t>(n)]) return false;
@@ -89,21 +94,19 @@ class ChainFinder {
     return v.inputs[1].rank() == 4 && is_one_pixel_conv(*v.node, v.inputs[0].shape, v.inputs[1].shape);
   }
 
-  /// Takes the chain around the depthwise convolution `n` that saves most.
+  /// Tries the chains around the depthwise convolution `n`.
   void consider(int32_t n) {
     const int32_t maker = uses_.producer[static_cast<size_t>(graph_.nodes[static_cast<size_t>(n)].in(0))];
-    const bool in_front = is_convolution(maker) && is_one_pixel(maker) && !view(maker).has_input(3) &&
-                          single_reader(maker) == n && !taken_[static_cast<size_t>(maker)];
+    const bool in_front =
+        is_convolution(maker) && is_one_pixel(maker) && !view(maker).has_input(3) && single_reader(maker) == n;
     const int32_t reader = single_reader(n);
     const bool behind = is_convolution(reader) && is_one_pixel(reader) && !view(n).has_input(3) && reads(reader, n);
-    std::vector<std::vector<int32_t>> chains;
-    if (in_front && behind) chains.push_back({maker, n, reader});
-    if (in_front) chains.push_back({maker, n});
-    if (behind) chains.push_back({n, reader});
-    take_best(chains);
+    if (in_front && behind) add({maker, n, reader});
+    if (in_front) add({maker, n});
+    if (behind) add({n, reader});
   }
 
-  /// The same for a squeeze-and-excite block that begins with the mean `n`: with the convolution in front, or without.
+  /// The same for a squeeze-and-excite block that begins with the mean `n`: with the convolutions in front, or without.
   void consider_gate(int32_t n) {
     const ValueId image = graph_.nodes[static_cast<size_t>(n)].in(0);
     const int32_t squeeze = single_reader(n);
@@ -116,14 +119,16 @@ class ChainFinder {
     if (product.in(0) != image && product.in(1) != image) return;
     const int32_t project = single_reader(gate);
     if (!is_convolution(project) || !is_one_pixel(project) || !reads(project, gate)) return;
-    std::vector<std::vector<int32_t>> chains{{n, squeeze, excite, gate, project}};
+    add({n, squeeze, excite, gate, project});
     const int32_t maker = uses_.producer[static_cast<size_t>(image)];
     const auto& readers = uses_.consumers[static_cast<size_t>(image)];
     const bool alone = !uses_.is_output[static_cast<size_t>(image)] &&
                        std::ranges::all_of(readers, [&](int32_t r) { return r == n || r == gate; });
-    if (alone && is_convolution(maker) && is_depthwise(maker) && !view(maker).has_input(3))
-      chains.push_back({maker, n, squeeze, excite, gate, project});
-    take_best(chains);
+    if (!alone || !is_convolution(maker) || !is_depthwise(maker) || view(maker).has_input(3)) return;
+    add({maker, n, squeeze, excite, gate, project});
+    const int32_t front = uses_.producer[static_cast<size_t>(graph_.nodes[static_cast<size_t>(maker)].in(0))];
+    if (is_convolution(front) && is_one_pixel(front) && !view(front).has_input(3) && single_reader(front) == maker)
+      add({front, maker, n, squeeze, excite, gate, project});
   }
 
   /// The same for the normalisation `n` and a product that nobody but it reads, or that alone reads it.
@@ -133,12 +138,10 @@ class ChainFinder {
     if (std::any_of(outputs.begin() + 1, outputs.end(), [](ValueId v) { return v != kNoValue; })) return;
     const int32_t maker = uses_.producer[static_cast<size_t>(graph_.nodes[static_cast<size_t>(n)].in(0))];
     const int32_t reader = single_reader(n);
-    std::vector<std::vector<int32_t>> chains;
-    if (is_float(maker, "FusedMatMul", "planish") && single_reader(maker) == n) chains.push_back({maker, n});
+    if (is_float(maker, "FusedMatMul", "planish") && single_reader(maker) == n) add({maker, n});
     if (is_float(reader, "FusedMatMul", "planish") && reads(reader, n) &&
         graph_.nodes[static_cast<size_t>(reader)].in(kResidual) != graph_.nodes[static_cast<size_t>(n)].out(0))
-      chains.push_back({n, reader});
-    take_best(chains);
+      add({n, reader});
   }
 
   [[nodiscard]] int32_t single_reader(int32_t n) const {
@@ -149,20 +152,29 @@ class ChainFinder {
     return graph_.nodes[static_cast<size_t>(reader)].in(0) == graph_.nodes[static_cast<size_t>(n)].out(0);
   }
 
-  void take_best(const std::vector<std::vector<int32_t>>& chains) {
-    double most = -kImpossible;
-    std::vector<int32_t> best;
-    for (const auto& chain : chains) {
-      if (std::ranges::any_of(chain, [this](int32_t part) { return taken_[static_cast<size_t>(part)]; })) continue;
-      const auto saved = saved_ms(chain);
-      if (!saved || *saved <= most) continue;
-      most = *saved;
-      best = chain;
+  void add(std::vector<int32_t> parts) {
+    if (const auto saved = saved_ms(parts)) candidates_.push_back({std::move(parts), *saved});
+  }
+
+  /// Chains that have no part in common: the preferred ones first.
+  std::vector<Chain> chosen() {
+    const bool by_length = preference_ == ChainPreference::longest;
+    std::ranges::stable_sort(candidates_, [by_length](const Candidate& a, const Candidate& b) {
+      if (by_length && a.parts.size() != b.parts.size()) return a.parts.size() > b.parts.size();
+      return a.saved_ms > b.saved_ms;
+    });
+    std::vector<bool> taken(graph_.nodes.size(), false);
+    std::vector<Chain> chains;
+    for (const Candidate& c : candidates_) {
+      if (std::ranges::any_of(c.parts, [&](int32_t part) { return taken[static_cast<size_t>(part)]; })) continue;
+      Chain& chain = chains.emplace_back();
+      for (const int32_t part : c.parts) {
+        taken[static_cast<size_t>(part)] = true;
+        chain.push_back(graph_.nodes[static_cast<size_t>(part)].out(0));
+      }
     }
-    if (best.empty()) return;
-    for (const int32_t part : best) taken_[static_cast<size_t>(part)] = true;
-    Chain& found = found_.emplace_back();
-    for (const int32_t part : best) found.push_back(graph_.nodes[static_cast<size_t>(part)].out(0));
+    std::ranges::sort(chains);
+    return chains;
   }
 
   /// Milliseconds that the chain saves beside its parts as they were chosen; nullopt where it is not worth trying.
@@ -212,18 +224,19 @@ class ChainFinder {
   const TacticTable& table_;
   TacticTimer& timer_;
   double margin_;
+  ChainPreference preference_;
   Uses uses_;
-  std::vector<bool> taken_;
-  std::vector<Chain> found_;
+  std::vector<Candidate> candidates_;
 };
 
 }  // namespace
 
 std::vector<Chain> find_chains(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
                                const std::vector<Choice>& choices, const BuildOptions& options, const Target& target,
-                               const TacticTable& table, TacticTimer& timer, double margin) {
+                               const TacticTable& table, TacticTimer& timer, double margin,
+                               ChainPreference preference) {
   if (options.optimization_level == 0 || !options.chains) return {};
-  return ChainFinder(graph, views, choices, options, target, table, timer, margin).run();
+  return ChainFinder(graph, views, choices, options, target, table, timer, margin, preference).run();
 }
 
 std::optional<Graph> with_chains(const Graph& graph, const std::vector<Chain>& chains) {

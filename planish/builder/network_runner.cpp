@@ -119,8 +119,10 @@ Result<std::unique_ptr<NetworkRunner::Running>> NetworkRunner::prepare(const Ent
     layer.tactic = std::string(tactic->id);
     if (tactic->pack == nullptr) continue;
     const Choice& c = choices[n];
-    const ValueId written = c.node < 0 ? kNoValue : form.graph.nodes[static_cast<size_t>(c.node)].out(0);
-    const PackKey key{written, view.node->op, tactic->id, c.in, c.out, c.types.in, c.types.out};
+    const Node* node = c.node < 0 ? nullptr : &form.graph.nodes[static_cast<size_t>(c.node)];
+    const ValueId read = node == nullptr ? kNoValue : node->in(0);
+    const ValueId written = node == nullptr ? kNoValue : node->out(0);
+    const PackKey key{read, written, view.node->op, tactic->id, c.in, c.out, c.types.in, c.types.out};
     auto known = packs.find(key);
     if (known == packs.end()) {
       const auto before = packs_.find(key);

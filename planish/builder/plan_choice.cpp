@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <map>
 
 #include "planish/base/atomic_file.h"
@@ -72,7 +73,7 @@ class PlanChooser {
     if (!in_place || options_.error_on_timing_cache_miss)
       return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
     std::vector<Basin> basins = PLANISH_TRY(basins_of(apart));
-    if (basins.size() == 1 && !basins[0].fused && !has_alternatives(apart)) return finish(std::move(apart));
+    if (basins.size() == 1 && basins[0].fused.empty() && !has_alternatives(apart)) return finish(std::move(apart));
     const double spent_ms = std::chrono::duration<double, std::milli>(Clock::now() - begin_).count();
     const double budget_ms = std::max(kLeastBudgetMs, spent_ms) * (is_exhaustive() ? kExhaustiveBudget : 1);
     if (apart.form->space->cost_ms(times_alone(*apart.form->space), apart.picks) > kLongestRun * budget_ms)
@@ -102,9 +103,9 @@ class PlanChooser {
   /// The network mostly in one layout. Which chains pay depends on the layout, and the other way round, and a plan in
   /// one does not reach the other by steps that pay each.
   struct Basin {
-    size_t layout = 0;             ///< which of PlanSpace::local_optima()
-    Variant apart;                 ///< without chains
-    std::optional<Variant> fused;  ///< with all chains that come near their parts
+    size_t layout = 0;           ///< which of PlanSpace::local_optima()
+    Variant apart;               ///< without chains
+    std::vector<Variant> fused;  ///< with chains that come near their parts: those that save most, the longest
   };
 
   Result<Variant> form_of(std::vector<Chain> chains) {
@@ -131,15 +132,15 @@ class PlanChooser {
   }
 
   /// Chains that pay beside the layers of a plan.
-  std::vector<Chain> more_chains(const Variant& v, const Picks& picks, double margin) {
+  std::vector<Chain> more_chains(const Variant& v, const Picks& picks, double margin, ChainPreference preference) {
     return find_chains(v.form->graph, v.form->views, choices_of(*v.form->space, picks), options_, target_, table_,
-                       timer_, margin);
+                       timer_, margin, preference);
   }
 
   /// Chains by the times of layers alone. One changes which layouts pay, and with them other chains.
   Result<Variant> with_best_chains(Variant v) {
     for (;;) {
-      const auto found = more_chains(v, v.picks, 0);
+      const auto found = more_chains(v, v.picks, 0, ChainPreference::most_saved);
       if (found.empty()) return v;
       std::vector<Chain> chains = v.chains;
       chains.insert(chains.end(), found.begin(), found.end());
@@ -161,18 +162,30 @@ class PlanChooser {
     for (size_t layout = 0; layout < plans.size(); ++layout) {
       const auto same = [&](const Basin& b) { return b.apart.picks == plans[layout]; };
       if (space.cost_ms(alone, plans[layout]) > kNear * least || std::ranges::any_of(basins, same)) continue;
-      Basin& basin = basins.emplace_back(Basin{layout, apart, std::nullopt});
+      Basin& basin = basins.emplace_back(Basin{layout, apart, {}});
       basin.apart.picks = plans[layout];
-      std::vector<Chain> chains = more_chains(apart, plans[layout], kChainMargin);
-      if (chains.empty()) continue;
-      has_chains = true;
-      basin.fused = PLANISH_TRY(form_of(std::move(chains)));
-      PLANISH_TRY(time(*basin.fused));
-      PlanSpace& fused = *basin.fused->form->space;
-      basin.fused->picks = fused.local_optima(times_alone(fused))[layout];
+      for (const auto preference : {ChainPreference::most_saved, ChainPreference::longest}) {
+        std::vector<Chain> chains = more_chains(apart, plans[layout], kChainMargin, preference);
+        if (chains.empty() || has_form(basin.fused, chains)) continue;
+        has_chains = true;
+        basin.fused.push_back(PLANISH_TRY(in_layout(std::move(chains), layout)));
+      }
     }
-    if (!has_chains) basins.assign(1, Basin{0, apart, std::nullopt});
+    if (!has_chains) basins.assign(1, Basin{0, apart, {}});
     return basins;
+  }
+
+  static bool has_form(const std::vector<Variant>& variants, const std::vector<Chain>& chains) {
+    return std::ranges::any_of(variants, [&](const Variant& v) { return v.chains == chains; });
+  }
+
+  /// The network with these chains, and the plan for it that is mostly in one layout.
+  Result<Variant> in_layout(std::vector<Chain> chains, size_t layout) {
+    Variant v = PLANISH_TRY(form_of(std::move(chains)));
+    PLANISH_TRY(time(v));
+    PlanSpace& space = *v.form->space;
+    v.picks = space.local_optima(times_alone(space))[layout];
+    return v;
   }
 
   static size_t packed_at_once(const std::vector<Basin>& basins) {
@@ -180,7 +193,7 @@ class PlanChooser {
     for (const Value& v : basins[0].apart.form->graph.values)
       if (v.constant) weights += v.constant->bytes();
     size_t plans = 0;
-    for (const Basin& b : basins) plans += b.fused ? 2 : 1;
+    for (const Basin& b : basins) plans += 1 + b.fused.size();
     return weights * std::max<size_t>(plans, 2);
   }
 
@@ -217,31 +230,28 @@ class PlanChooser {
     return std::optional(std::move(best[0].v));
   }
 
-  /// The fastest form of each basin: without chains, with all, or with those that were faster than their parts where
-  /// they stand. The two best basins, or one that is far ahead; none where a run failed.
+  /// The fastest form of each basin: without chains, with all of one kind, or with those that were fastest where they
+  /// stand. The two best basins, or one that is far ahead; none where a run failed.
   Result<std::vector<Timed>> best_forms(const std::vector<Basin>& basins, NetworkRunner& runner) {
     constexpr double kFarAhead = 1.1;
+    const auto total = [](const Timed& t) { return t.times.total_ms(); };
     std::vector<std::vector<Timed>> forms(basins.size());  // by basin
     for (size_t i = 0; i < basins.size(); ++i) {
       forms[i].push_back({basins[i].apart, {}});
-      if (basins[i].fused) forms[i].push_back({*basins[i].fused, {}});
+      for (const Variant& fused : basins[i].fused) forms[i].push_back({fused, {}});
     }
     if (!race_all(forms, runner)) return std::vector<Timed>{};
     bool again = false;
     for (size_t i = 0; i < basins.size(); ++i) {
-      if (!basins[i].fused) continue;
-      const auto kept = faster_chains(forms[i][0], forms[i][1]);
-      forms[i].erase(forms[i].begin() + (forms[i][0].times.total_ms() < forms[i][1].times.total_ms() ? 1 : 0));
-      if (kept.empty() || kept.size() == basins[i].fused->chains.size()) continue;
-      Variant some = PLANISH_TRY(form_of(kept));
-      PLANISH_TRY(time(some));
-      PlanSpace& space = *some.form->space;
-      some.picks = space.local_optima(times_alone(space))[basins[i].layout];
-      forms[i].push_back({std::move(some), {}});
+      if (basins[i].fused.empty()) continue;
+      std::vector<Chain> fastest = fastest_chains(forms[i]);
+      const bool known = fastest.empty() || has_form(basins[i].fused, fastest);
+      forms[i].assign(1, std::move(*std::ranges::min_element(forms[i], {}, total)));
+      if (known) continue;
+      forms[i].push_back({PLANISH_TRY(in_layout(std::move(fastest), basins[i].layout)), {}});
       again = true;
     }
     if (again && !race_all(forms, runner)) return std::vector<Timed>{};
-    const auto total = [](const Timed& t) { return t.times.total_ms(); };
     std::vector<Timed> best;
     for (auto& of_basin : forms) best.push_back(*std::ranges::min_element(of_basin, {}, total));
     std::ranges::stable_sort(best, {}, total);
@@ -262,11 +272,32 @@ class PlanChooser {
     return true;
   }
 
-  static std::vector<Chain> faster_chains(const Timed& apart, const Timed& fused) {
-    std::vector<Chain> kept;
-    for (const Chain& chain : fused.v.chains)
-      if (time_of(fused, {chain.back()}) < time_of(apart, chain)) kept.push_back(chain);
-    return kept;
+  /// Of every part of the network that some form has chains in, the chains of the form that is fastest there; forms[0]
+  /// has none.
+  static std::vector<Chain> fastest_chains(const std::vector<Timed>& forms) {
+    std::vector<Chain> places;  // values of chains that have some in common
+    for (const Timed& form : forms)
+      for (Chain place : form.v.chains) {
+        std::erase_if(places, [&](const Chain& known) {
+          if (!overlap(known, place)) return false;
+          std::ranges::copy_if(known, std::back_inserter(place),
+                               [&](ValueId v) { return std::ranges::find(place, v) == place.end(); });
+          return true;
+        });
+        places.push_back(std::move(place));
+      }
+    std::vector<Chain> chains;
+    for (const Chain& place : places) {
+      const auto best = std::ranges::min_element(forms, {}, [&](const Timed& form) { return time_of(form, place); });
+      std::ranges::copy_if(best->v.chains, std::back_inserter(chains),
+                           [&](const Chain& chain) { return overlap(chain, place); });
+    }
+    std::ranges::sort(chains);
+    return chains;
+  }
+
+  static bool overlap(const Chain& a, const Chain& b) {
+    return std::ranges::any_of(a, [&](ValueId v) { return std::ranges::find(b, v) != b.end(); });
   }
 
   /// What the nodes that write these values take together, with the reformats in front of them and behind them.

@@ -10,10 +10,7 @@
 
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
-#include "planish/ops/chain.h"
-#include "planish/ops/conv_geometry.h"
-#include "planish/tactics/cpu/chain_parts.h"
-#include "planish/tactics/cpu/float_conv.h"
+#include "planish/tactics/cpu/conv_chain_parts.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
 namespace planish {
@@ -26,68 +23,6 @@ using kernels::PanelConvKernel;
 using kernels::PanelConvPart;
 using kernels::PanelConvProblem;
 using kernels::Panels;
-
-/// The parts that a chain consists of: `expand` and `project` may be missing, one of them only.
-struct Parts {
-  std::deque<ChainPart> all;
-  const ChainPart* expand = nullptr;
-  const ChainPart* depthwise = nullptr;
-  const ChainPart* project = nullptr;
-};
-
-Error refused(const NodeView& view, std::string what) {
-  return Error{.code = Code::unsupported, .node = view.node->name, .what = std::move(what)};
-}
-
-/// nullopt, or why the operands of step `k` are not those of one convolution behind the other.
-WhyNot operands_refusal(const NodeView& chain, const ChainStep& step, size_t k) {
-  const auto inputs = static_cast<int32_t>(chain.inputs.size());
-  for (size_t i = 0; i < step.operands.size(); ++i)
-    if (step.operands[i] >= inputs && (i != 0 || static_cast<size_t>(step.operands[i] - inputs) + 1 != k))
-      return "a step reads another result than that of the step before it";
-  const int32_t first = k == 0 ? 0 : inputs + static_cast<int32_t>(k) - 1;
-  if (step.operands.empty() || step.operands[0] != first)
-    return "the first step has to read the chain's first input, and others the result before them";
-  return std::nullopt;
-}
-
-bool is_depthwise(const ChainPart& part) {
-  return part.node.attr_int("group", 1) != 1 && part.view.inputs[kConvW].shape[1] == 1;
-}
-
-bool one_pixel(const ChainPart& part) {
-  return is_one_pixel_conv(part.node, part.view.inputs[kConvX].shape, part.view.inputs[kConvW].shape);
-}
-
-Result<Parts> parts_of(const NodeView& chain, const Target& target) {
-  const auto steps = PLANISH_TRY(chain_steps(*chain.node));
-  if (steps.size() < 2 || steps.size() > 3) return refused(chain, "takes two or three convolutions");
-  if (!chain.has_input(0)) return refused(chain, "needs an image");
-  const Layout layout = chain.outputs[0].layout;
-  if (layout_block(layout) <= 1 || chain.inputs[0].layout != layout) return refused(chain, "takes blocked images only");
-  Parts parts;
-  std::vector<TensorDesc> results;
-  for (size_t k = 0; k < steps.size(); ++k) {
-    if (!steps[k].node.is("FusedConv", "planish")) return refused(chain, "takes float convolutions only");
-    if (WhyNot why = operands_refusal(chain, steps[k], k)) return refused(chain, std::move(*why));
-    parts.all.push_back(PLANISH_TRY(chain_part(chain, steps[k], layout, results)));
-    ChainPart& part = parts.all.back();
-    part.view.node = &part.node;
-    if (part.view.inputs.size() < 2 || !part.view.has_input(kConvX) || part.view.inputs[kConvX].rank() != 4 ||
-        part.view.inputs[kConvW].rank() != 4)
-      return refused(chain, "takes images with two spatial dimensions");
-    const bool depthwise = is_depthwise(part);
-    if (!depthwise && !one_pixel(part)) return refused(chain, "takes depthwise convolutions and those of one pixel");
-    if (depthwise ? parts.depthwise != nullptr : parts.depthwise == nullptr && k != 0)
-      return refused(chain, "takes one depthwise convolution, with at most one of one pixel on each side");
-    (depthwise ? parts.depthwise : (parts.depthwise != nullptr ? parts.project : parts.expand)) = &part;
-    if (k + 1 < steps.size() && part.view.has_input(kConvR)) return refused(chain, "adds a residual at the end only");
-    part.tactic = depthwise ? &kCpuDepthwise : &kCpuPanelConv;
-    if (WhyNot why = part.tactic->supports(part.view, target)) return refused(chain, std::move(*why));
-  }
-  if (parts.depthwise == nullptr) return refused(chain, "needs a depthwise convolution");
-  return parts;
-}
 
 /// The weights of a convolution of one pixel, cut into panels.
 struct Pointwise {
@@ -121,29 +56,9 @@ struct Pointwise {
   }
 };
 
-/// What one part reads besides the result before it.
-struct Operands {
-  FloatEpilogue epilogue;
-  int32_t weights = 0;  ///< inputs of the chain, -1: none
-  int32_t bias = -1;
-  PaddedBias padded;
-
-  Operands(const ChainPart& part, const FloatEpilogue& e)
-      : epilogue(e), weights(part.operands[kConvW]), padded(part.view) {
-    if (part.view.has_input(kConvB)) bias = part.operands[kConvB];
-  }
-  /// The epilogue of a run, and the weights through `w`.
-  FloatEpilogue bind(const Bindings& b, const float*& w) {
-    FloatEpilogue e = epilogue;
-    w = host_ptr<const float>(b.inputs[static_cast<size_t>(weights)]);
-    if (bias >= 0) e.bias = padded.bind(host_ptr<const float>(b.inputs[static_cast<size_t>(bias)]));
-    return e;
-  }
-};
-
 class ChainRunner final : public Kernel {
  public:
-  ChainRunner(const Parts& parts, std::deque<Operands> operands, const DepthwiseProblem& d, int threads)
+  ChainRunner(const ConvChainParts& parts, std::deque<ChainOperands> operands, const DepthwiseProblem& d, int threads)
       : panel_(kernels::best_panel_conv_kernel()),
         depthwise_(kernels::best_depthwise_kernel()),
         operands_(std::move(operands)),
@@ -159,12 +74,12 @@ class ChainRunner final : public Kernel {
     cut(threads);
   }
 
-  Status set_pointwise(const Parts& parts) {
+  Status set_pointwise(const ConvChainParts& parts) {
     const int64_t width = panel_.width;
     if (has_expand_) {
-      expand_ = Pointwise(panel_, PLANISH_TRY(panel_conv_problem(parts.expand->view, width)));
       cut_steps();
-      expand_.p.y_vector = kept_rows_ * row_floats_;
+      expand_ = Expansion(panel_, PLANISH_TRY(panel_conv_problem(parts.expand->view, width)), kept_rows_ * d_.in_w);
+      expanded_floats_ = expand_.panel_floats();
     }
     if (has_project_) {
       project_ = Pointwise(panel_, PLANISH_TRY(panel_conv_problem(parts.project->view, width)));
@@ -248,7 +163,6 @@ class ChainRunner final : public Kernel {
     step_ = band_;
     while (step_ > 1 && vectors * kept(step_) * row_floats_ > cached) --step_;
     kept_rows_ = kept(step_);
-    expanded_floats_ = vectors * kept_rows_ * row_floats_;
   }
 
   /// Rows of the depthwise convolution's input that one output row looks at, that `rows` of them do, and that bands
@@ -271,7 +185,7 @@ class ChainRunner final : public Kernel {
       if (has_expand_) {
         const Rows next = row + count < last ? looked_at(row + count, 1) : Rows{d_.in_h, d_.in_h};
         Rows made;
-        for (int64_t i = 0; i < expand_.panels.count; ++i)
+        for (int64_t i = 0; i < expand_.panels().count; ++i)
           made = expand_and_filter(run, image, {row, row + count}, i, halo, next.from);
         halo = {std::clamp(next.from, made.from, made.until), made.until};
       } else {
@@ -286,8 +200,8 @@ class ChainRunner final : public Kernel {
   /// A band of one panel of vectors. What `halo` says is there from the band before, and the rows from `next` on are
   /// left for the one behind. Returns the rows of the expanded image that were made last.
   Rows expand_and_filter(const Run& run, int64_t image, Rows band, int64_t panel, Rows halo, int64_t next) const {
-    const int64_t vector = expand_.panels.begin(panel);
-    const int64_t vectors = expand_.panels.begin(panel + 1) - vector;
+    const int64_t vector = expand_.panels().begin(panel);
+    const int64_t vectors = expand_.panels().begin(panel + 1) - vector;
     const int64_t plane = kept_rows_ * row_floats_;
     float* expanded = run.workspace;
     float* left = run.workspace + expanded_floats_ + vector * halo_rows() * row_floats_;
@@ -320,16 +234,9 @@ class ChainRunner final : public Kernel {
 
   /// Rows `rows` of one panel of the expanded image.
   void expand(const Run& run, int64_t image, Rows rows, int64_t panel, float* to) const {
-    const int64_t vector = expand_.panels.begin(panel);
-    PanelConvProblem p = expand_.p;
-    FloatEpilogue e = run.epilogues[0];
-    p.in_h = p.out_h = 1;
-    p.in_w = p.out_w = (rows.until - rows.from) * d_.in_w;
-    p.filters -= vector * panel_.width;
-    if (e.bias != nullptr) e.bias += vector * panel_.width;
-    panel_.run(p, {0, p.out_w, 0, expand_.panels.begin(panel + 1) - vector},
-               run.x + image * x_image_ + rows.from * d_.in_w * p.x_pixel,
-               run.weights[0] + vector * expand_.panel_floats, e, to);
+    expand_.run(panel, (rows.until - rows.from) * d_.in_w,
+                run.x + image * x_image_ + rows.from * d_.in_w * depthwise_.width, run.weights[0], run.epilogues[0], {},
+                to);
   }
 
   /// Output rows `rows` of one vector from the input rows `in` at `x`; `band` is the first row of what is handed on.
@@ -341,15 +248,13 @@ class ChainRunner final : public Kernel {
     d.in_h = in.until - in.from;
     d.out_h = rows.until - rows.from;
     d.pad_top = in.from - (rows.from * d_.stride_h - d_.pad_top);
-    d.channels -= vector * width;
-    if (e.bias != nullptr) e.bias += vector * width;
     float* y = run.workspace + expanded_floats_ + halo_floats_ + (vector * band_ + rows.from - band) * d.out_w * width;
     if (!has_project_) {
       const int64_t offset = image * y_image_ + vector * d.y_vector + rows.from * d.y_row;
       y = run.y + offset;
       if (e.residual != nullptr) e.residual += offset;
     }
-    depthwise_.run(d, {0, 0, 0, d.out_h}, x, run.weights[k] + vector * d.kernel_h * d.kernel_w * width, e, y);
+    filter_vector(depthwise_, d, vector, 0, d.out_h, x, run.weights[k], e, y);
   }
 
   void project_rows(const Run& run, int64_t image, int64_t row, int64_t count) const {
@@ -363,9 +268,9 @@ class ChainRunner final : public Kernel {
 
   const PanelConvKernel& panel_;
   const DepthwiseKernel& depthwise_;
-  std::deque<Operands> operands_;
+  std::deque<ChainOperands> operands_;
   DepthwiseProblem d_;
-  Pointwise expand_;
+  Expansion expand_;
   Pointwise project_;
   bool has_expand_ = false;
   bool has_project_ = false;
@@ -384,34 +289,10 @@ class ChainRunner final : public Kernel {
   int64_t handed_floats_ = 0;
 };
 
-WhyNot supports(const NodeView& view, const Target& target) {
-  const auto parts = parts_of(view, target);
-  if (!parts.ok()) return parts.error().what;
-  return std::nullopt;
-}
-
-Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target& target) {
-  const Parts parts = PLANISH_TRY(parts_of(view, target));
-  std::vector<const ChainPart*> all;
-  for (const ChainPart& part : parts.all) all.push_back(&part);
-  return pack_parts(all, target);
-}
-
-/// The weights alone say which kernel packed them.
-Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
-  return unpack_part(view, packed, std::array{&kCpuPanelConv, &kCpuDepthwise});
-}
-
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
                                         const Target& target) {
-  const Parts parts = PLANISH_TRY(parts_of(view, target));
-  std::deque<Operands> operands;
-  for (const ChainPart& part : parts.all) {
-    // The part's own tactic judges the packed form.
-    const auto own = packed_weights_of(part, packed);
-    if (auto kernel = part.tactic->prepare(part.view, own, target); !kernel.ok()) return std::move(kernel).take_error();
-    operands.emplace_back(part, PLANISH_TRY(float_epilogue(part.view)));
-  }
+  const ConvChainParts parts = PLANISH_TRY(conv_chain_parts(view, target));
+  auto operands = PLANISH_TRY(chain_operands(parts, packed, target));
   const DepthwiseProblem d =
       PLANISH_TRY(depthwise_problem(parts.depthwise->view, kernels::best_depthwise_kernel().width));
   auto runner = std::make_unique<ChainRunner>(parts, std::move(operands), d, target.threads);
@@ -425,11 +306,11 @@ constexpr std::array<std::string_view, 1> kOps{"planish.Chain"};
 
 constinit const Tactic kCpuConvChain{.id = "cpu.conv_chain",
                                      .ops = kOps,
-                                     .supports = supports,
-                                     .pack = pack,
+                                     .supports = conv_chain_refusal,
+                                     .pack = pack_conv_chain,
                                      .prepare = prepare,
-                                     .unpack = unpack,
+                                     .unpack = unpack_conv_chain,
                                      .packs = Tactic::kSeveral,
-                                     .version = 6};
+                                     .version = 7};
 
 }  // namespace planish

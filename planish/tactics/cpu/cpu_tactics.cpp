@@ -15,6 +15,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuPanelConv,
                                      &kCpuDepthwise,
                                      &kCpuConvChain,
+                                     &kCpuConvChainChannels,
                                      &kCpuSqueezeExcite,
                                      &kCpuNormGemm,
                                      &kCpuNormStrassen,

@@ -36,15 +36,21 @@ WhyNot float_conv_refusal(const NodeView& view, int64_t width) {
   return std::nullopt;
 }
 
-Result<kernels::FloatEpilogue> float_epilogue(const NodeView& view) {
+Result<RowActivation> row_activation(const NodeView& view) {
   const FusedEpilogue fused = PLANISH_TRY(read_epilogue(*view.node));
-  kernels::FloatEpilogue e;
-  e.residual_last = fused.residual_last;
-  if (fused.activation == nullptr) return e;
+  if (fused.activation == nullptr) return RowActivation{};
   const auto op = kernels::find_pointwise_op(fused.activation->op, fused.params.approximate_tanh);
   if (!op)
     return Error{.code = Code::unsupported, .node = view.node->name, .what = "the activation has no vector form"};
-  set_activation(e, *op, static_cast<float>(fused.params.alpha), static_cast<float>(fused.params.beta));
+  return RowActivation{kernels::best_pointwise_kernel().fn, *op, static_cast<float>(fused.params.alpha),
+                       static_cast<float>(fused.params.beta)};
+}
+
+Result<kernels::FloatEpilogue> float_epilogue(const NodeView& view) {
+  kernels::FloatEpilogue e;
+  e.residual_last = PLANISH_TRY(read_epilogue(*view.node)).residual_last;
+  const RowActivation a = PLANISH_TRY(row_activation(view));
+  if (a.present()) set_activation(e, a.op, a.alpha, a.beta);
   return e;
 }
 

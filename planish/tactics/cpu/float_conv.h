@@ -21,6 +21,22 @@ WhyNot float_conv_refusal(const NodeView& view, int64_t width);
 /// Activation and place of the residual; bias and residual are bound at run time. Error: no such activation.
 Result<kernels::FloatEpilogue> float_epilogue(const NodeView& view);
 
+/// The activation of a convolution over rows of its sums.
+struct RowActivation {
+  kernels::PointwiseFn fn = nullptr;  ///< nullptr: none
+  kernels::PointwiseOp op = kernels::PointwiseOp::identity;
+  float alpha = 0;
+  float beta = 0;
+
+  [[nodiscard]] bool present() const { return fn != nullptr; }
+  void apply(int64_t n, float* v) const {
+    if (fn != nullptr) fn(op, n, v, nullptr, v, alpha, beta);
+  }
+};
+
+/// The activation of a FusedConv. Error: it has no vector form.
+Result<RowActivation> row_activation(const NodeView& view);
+
 /// Channels per pixel in memory: blocked layouts pad.
 int64_t stored_channels(const TensorDesc& d);
 /// The bias of a node as many floats as channels are stored: a copy where padding is needed.

@@ -20,6 +20,7 @@ extern const Tactic kCpuCast;
 extern const Tactic kCpuPanelConv;
 extern const Tactic kCpuDepthwise;
 extern const Tactic kCpuConvChain;
+extern const Tactic kCpuConvChainChannels;
 extern const Tactic kCpuSqueezeExcite;
 extern const Tactic kCpuNormGemm;
 extern const Tactic kCpuNormStrassen;

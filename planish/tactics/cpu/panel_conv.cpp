@@ -70,10 +70,10 @@ class PackedWeights {
   Panels panels_;
 };
 
-std::string format_name(const Format& f) { return fmt::format("panels:{}:{}", f.width, f.vectors); }
+std::string format_name(const Format& f) { return fmt::format("even_panels:{}:{}", f.width, f.vectors); }
 
 std::optional<Format> parse_format(std::string_view name) {
-  constexpr std::string_view kPrefix = "panels:";
+  constexpr std::string_view kPrefix = "even_panels:";
   constexpr int64_t kLargest = 64;
   if (!name.starts_with(kPrefix)) return std::nullopt;
   Format f;
@@ -339,6 +339,6 @@ constinit const Tactic kCpuPanelConv{.id = "cpu.panel_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .version = 8};
+                                     .version = 9};
 
 }  // namespace planish

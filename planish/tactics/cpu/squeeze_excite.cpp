@@ -1,9 +1,10 @@
 // planish.Chain of a squeeze-and-excite block: the mean of every channel through two convolutions of one pixel, the
-// channels times the result, and the convolution of one pixel that reads them; with the depthwise convolution in front
-// or without it. The means are taken while the depthwise convolution's lines are in the first-level cache, and what
-// gates the channels is multiplied into whichever is smaller, the weights behind or the image. A thread filters, adds
-// up, gates and multiplies the same part of the image, some of its lines or some of its channels: reading what lies in
-// the other core's cache takes seven times as long as reading its own.
+// channels times the result, and the convolution of one pixel that reads them; with the depthwise convolution in front,
+// and the convolution of one pixel in front of that, or without them. The means are taken while the depthwise
+// convolution's lines are in the first-level cache, and what gates the channels is multiplied into whichever is
+// smaller, the weights behind or the image. A thread filters, adds up, gates and multiplies the same part of the image,
+// some of its lines or some of its channels: reading what lies in the other core's cache takes seven times as long as
+// reading its own.
 //
 // Source of the block: Hu, Shen, Sun, "Squeeze-and-Excitation Networks" (2018).
 
@@ -11,7 +12,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <deque>
 
 #include "planish/base/isa.h"
@@ -20,8 +20,7 @@
 #include "planish/ops/chain.h"
 #include "planish/ops/conv_geometry.h"
 #include "planish/ops/fused_epilogue.h"
-#include "planish/tactics/cpu/chain_parts.h"
-#include "planish/tactics/cpu/float_conv.h"
+#include "planish/tactics/cpu/conv_chain_parts.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
 namespace planish {
@@ -40,9 +39,10 @@ Error refused(const NodeView& view, std::string what) {
   return Error{.code = Code::unsupported, .node = view.node->name, .what = std::move(what)};
 }
 
-/// The convolutions of the block; `depthwise` may be missing.
+/// The convolutions of the block; `expand` may be missing, and `depthwise` too.
 struct Block {
   std::deque<ChainPart> all;
+  const ChainPart* expand = nullptr;
   const ChainPart* depthwise = nullptr;
   const ChainPart* squeeze = nullptr;
   const ChainPart* excite = nullptr;
@@ -51,7 +51,8 @@ struct Block {
 
   [[nodiscard]] std::vector<const ChainPart*> convolutions() const {
     std::vector<const ChainPart*> out{squeeze, excite, project};
-    if (depthwise != nullptr) out.push_back(depthwise);
+    for (const ChainPart* part : {depthwise, expand})
+      if (part != nullptr) out.push_back(part);
     return out;
   }
 };
@@ -74,16 +75,15 @@ bool has_own_operands(const NodeView& chain, const ChainPart& conv) {
 /// nullopt, or why the steps are not a block: operators in their order, each reading what the block's does.
 WhyNot order_refusal(const NodeView& chain, Block& block) {
   constexpr size_t kGateSteps = 5;
-  if (block.all.size() != kGateSteps && block.all.size() != kGateSteps + 1) return "takes five or six steps";
-  const auto inputs = static_cast<int32_t>(chain.inputs.size());
-  const bool filters = block.all.size() > kGateSteps;
-  const int32_t image = filters ? inputs : 0;
-  const int32_t mean = filters ? inputs + 1 : inputs;
+  const size_t in_front = block.all.size() - std::min(block.all.size(), kGateSteps);
+  if (block.all.size() < kGateSteps || in_front > 2) return "takes five to seven steps";
+  const int32_t mean = static_cast<int32_t>(chain.inputs.size() + in_front);
+  const int32_t image = in_front > 0 ? mean - 1 : 0;
   auto part = block.all.begin();
   const auto conv = [](const ChainPart& p) { return p.node.is("FusedConv", "planish") && p.view.has_input(kConvW); };
-  if (filters) {
-    block.depthwise = &*part++;
-    if (!conv(*block.depthwise) || !reads(*block.depthwise, 0, 0)) return "the first step is no convolution";
+  for (size_t k = 0; k < in_front; ++k, ++part) {
+    if (!conv(*part) || !reads(*part, 0, k == 0 ? 0 : image - 1)) return "needs convolutions in front of the mean";
+    (k + 1 < in_front ? block.expand : block.depthwise) = &*part;
   }
   const ChainPart& pool = *part++;
   block.squeeze = &*part++;
@@ -97,6 +97,13 @@ WhyNot order_refusal(const NodeView& chain, Block& block) {
   const bool gated = gate.node.is("Mul") && ((reads(gate, 0, image) && reads(gate, 1, mean + 2)) ||
                                              (reads(gate, 1, image) && reads(gate, 0, mean + 2)));
   return gated ? std::nullopt : WhyNot("needs the product of the image with what the mean became");
+}
+
+/// What keeps the last convolution from being the sum of parts.
+bool adds_after_activation(const ChainPart& project) {
+  const auto epilogue = float_epilogue(project.view);
+  const auto activation = row_activation(project.view);
+  return !epilogue.ok() || !activation.ok() || (epilogue->residual_last && activation->present());
 }
 
 Result<Block> block_of(const NodeView& chain, const Target& target) {
@@ -117,6 +124,8 @@ Result<Block> block_of(const NodeView& chain, const Target& target) {
     weights.push_back(conv->operands[kConvW]);
     if (!has_own_operands(chain, *conv)) return refused(chain, "a step has another step's result for weights or bias");
     if (conv != block.depthwise && !one_pixel(*conv)) return refused(chain, "takes convolutions of one pixel");
+    if (conv == block.expand && layout_block(layout) <= 1)
+      return refused(chain, "takes two convolutions in front of the mean in blocked images only");
     if (conv != block.project && conv->view.has_input(kConvR)) return refused(chain, "adds a residual at the end only");
   }
   std::ranges::sort(weights);
@@ -135,25 +144,10 @@ Result<Block> block_of(const NodeView& chain, const Target& target) {
       part.view.inputs[kConvX].layout = part.view.outputs[0].layout = Layout::channels_last;
     if (WhyNot why = part.tactic->supports(part.view, target)) return refused(chain, std::move(*why));
   }
+  if (block.expand != nullptr && adds_after_activation(*block.project))
+    return refused(chain, "adds a residual before the activation only");
   return block;
 }
-
-/// A function of one convolution's sums, as a whole row of them.
-struct Activation {
-  kernels::PointwiseFn fn = nullptr;  ///< nullptr: none
-  kernels::PointwiseOp op = kernels::PointwiseOp::identity;
-  float alpha = 0;
-  float beta = 0;
-
-  static Result<Activation> of(const ChainPart& part) {
-    const FusedEpilogue fused = PLANISH_TRY(read_epilogue(part.node));
-    if (fused.activation == nullptr) return Activation{};
-    const auto op = kernels::find_pointwise_op(fused.activation->op, fused.params.approximate_tanh);
-    if (!op) return refused(part.view, "the activation has no vector form");
-    return Activation{kernels::best_pointwise_kernel().fn, *op, static_cast<float>(fused.params.alpha),
-                      static_cast<float>(fused.params.beta)};
-  }
-};
 
 int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
@@ -166,6 +160,7 @@ struct Share {
 
 /// Where things begin in the workspace, in floats. What there is once per slot is `padded` apart, as is said there.
 struct Scratch {
+  int64_t expanded = 0;  ///< per slot: one panel of the first convolution's result
   int64_t image = 0;     ///< the depthwise convolution's result
   int64_t gated = 0;     ///< the image times its gates, or per slot: the weights times them
   int64_t parts = 0;     ///< per division of the channels but the first: its part of the sums over all channels
@@ -179,17 +174,20 @@ struct Scratch {
 class SqueezeExciteRunner final : public Kernel {
  public:
   SqueezeExciteRunner(const Block& block, int threads)
-      : has_depthwise_(block.depthwise != nullptr),
+      : has_expand_(block.expand != nullptr),
+        has_depthwise_(block.depthwise != nullptr),
         images_(block.image.shape[0]),
         channels_(block.image.shape[1]),
         stored_(stored_channels(block.image)),
         pixels_(block.image.shape[2] * block.image.shape[3]),
         squeezed_(block.squeeze->view.outputs[0].shape[1]),
         threads_(threads),
+        expand_bias_(has_expand_ ? block.expand->view : block.project->view),
         padded_bias_(has_depthwise_ ? block.depthwise->view : block.project->view),
         project_bias_(block.project->view) {
     const auto bias = [](const ChainPart& p) { return p.view.has_input(kConvB) ? p.operands[kConvB] : -1; };
     const auto operands = [&](const ChainPart& p) { return Operands{p.operands[kConvW], bias(p)}; };
+    if (has_expand_) expand_operands_ = operands(*block.expand);
     if (has_depthwise_) depthwise_operands_ = operands(*block.depthwise);
     squeeze_operands_ = operands(*block.squeeze);
     excite_operands_ = operands(*block.excite);
@@ -202,9 +200,15 @@ class SqueezeExciteRunner final : public Kernel {
     squeeze_ = PLANISH_TRY(panel_conv_problem(block.squeeze->view, width));
     excite_ = PLANISH_TRY(panel_conv_problem(block.excite->view, width));
     project_ = PLANISH_TRY(panel_conv_problem(block.project->view, width));
-    squeeze_activation_ = PLANISH_TRY(Activation::of(*block.squeeze));
+    squeeze_activation_ = PLANISH_TRY(row_activation(block.squeeze->view));
     excite_epilogue_ = PLANISH_TRY(float_epilogue(block.excite->view));
     project_epilogue_ = PLANISH_TRY(float_epilogue(block.project->view));
+    project_activation_ = PLANISH_TRY(row_activation(block.project->view));
+    if (has_expand_) {
+      const TensorDesc& x = block.expand->view.outputs[0];
+      expand_ = Expansion(panel_, PLANISH_TRY(panel_conv_problem(block.expand->view, width)), x.shape[2] * x.shape[3]);
+      expand_epilogue_ = PLANISH_TRY(float_epilogue(block.expand->view));
+    }
     if (has_depthwise_) {
       filter_ = PLANISH_TRY(depthwise_problem(block.depthwise->view, depthwise_.width));
       filter_epilogue_ = PLANISH_TRY(float_epilogue(block.depthwise->view));
@@ -235,19 +239,22 @@ class SqueezeExciteRunner final : public Kernel {
       return i < 0 ? nullptr : host_ptr<const float>(b.inputs[static_cast<size_t>(i)]);
     };
     Run run{.x = input(0), .y = host_ptr<float>(b.outputs[0]), .workspace = host_ptr<float>(b.workspace)};
+    run.expand_weights = input(expand_operands_.weights);
     run.filter_weights = input(depthwise_operands_.weights);
     run.squeeze_weights = input(squeeze_operands_.weights);
     run.squeeze_bias = input(squeeze_operands_.bias);
     run.excite_weights = input(excite_operands_.weights);
     run.project_weights = input(project_operands_.weights);
+    run.expand = expand_epilogue_;
     run.filter = filter_epilogue_;
     run.excite = excite_epilogue_;
     run.project = project_epilogue_;
+    if (expand_operands_.bias >= 0) run.expand.bias = expand_bias_.bind(input(expand_operands_.bias));
     if (depthwise_operands_.bias >= 0) run.filter.bias = padded_bias_.bind(input(depthwise_operands_.bias));
     run.excite.bias = input(excite_operands_.bias);
     if (project_operands_.bias >= 0) run.project.bias = project_bias_.bind(input(project_operands_.bias));
     run.project.residual = input(residual_);
-    const int64_t x_image = has_depthwise_ ? filter_.x_image : stored_ * pixels_;
+    const int64_t x_image = has_expand_ ? expand_.image_floats() : has_depthwise_ ? filter_.x_image : stored_ * pixels_;
     for (int64_t image = 0; image < images_; ++image) {
       run_image(run);
       run.x += x_image;
@@ -268,23 +275,29 @@ class SqueezeExciteRunner final : public Kernel {
     const float* x = nullptr;
     float* y = nullptr;
     float* workspace = nullptr;
+    const float* expand_weights = nullptr;
     const float* filter_weights = nullptr;
     const float* squeeze_weights = nullptr;
     const float* squeeze_bias = nullptr;
     const float* excite_weights = nullptr;
     const float* project_weights = nullptr;
-    FloatEpilogue filter, excite, project;
+    FloatEpilogue expand, filter, excite, project;
   };
 
   /// Divides channels or lines among the threads, or both, so that the largest share is small. Where it makes no
-  /// difference, as the convolution in front does that made what is read: see PanelConvWork.
+  /// difference, as the convolution in front does that made what is read: see PanelConvWork. With that convolution
+  /// being part of the block, channels: whole panels of its filters.
   void share_out() {
+    if (has_expand_) {
+      channel_shares_ = std::min<int64_t>(threads_, expand_.panels().count);
+      return;
+    }
     constexpr double kNotInFront = 1.03;  // what reading the other core's half costs
     const int64_t pixels = has_depthwise_ ? filter_.in_h * filter_.in_w : pixels_;
     const bool by_channels = channels_ > pixels;
     double least = 2;
     for (int64_t c = 1; c <= threads_; ++c) {
-      if (threads_ % c != 0 || (c > 1 && !is_linear(project_epilogue_))) continue;
+      if (threads_ % c != 0 || (c > 1 && project_epilogue_.residual_last && project_activation_.present())) continue;
       const int64_t channel_shares = std::min(c, vectors_);
       const int64_t row_shares = std::min(threads_ / c, lines_);
       const auto largest = [](int64_t all, int64_t shares) {
@@ -299,23 +312,24 @@ class SqueezeExciteRunner final : public Kernel {
     }
   }
 
-  static bool is_linear(const FloatEpilogue& e) {
-    return e.act == FloatEpilogue::Act::clamp && std::isinf(e.low) && std::isinf(e.high);
-  }
-
   [[nodiscard]] Share share(int64_t slot) const {
     const int64_t c = slot / row_shares_;
     const int64_t r = slot % row_shares_;
+    if (has_expand_)
+      return {expand_.panels().begin(first_panel(c)), expand_.panels().begin(first_panel(c + 1)), 0, lines_};
     return {vectors_ * c / channel_shares_, vectors_ * (c + 1) / channel_shares_, lines_ * r / row_shares_,
             lines_ * (r + 1) / row_shares_};
   }
+  /// Of the first convolution's panels, the first one of division `c` of the channels.
+  [[nodiscard]] int64_t first_panel(int64_t c) const { return expand_.panels().count * c / channel_shares_; }
   [[nodiscard]] int64_t slots() const { return channel_shares_ * row_shares_; }
   [[nodiscard]] int64_t channels_of(const Share& s) const {
     return std::min(s.v_end * panel_.width, channels_) - s.v_begin * panel_.width;
   }
   /// Weights of the last convolution for the channels of the largest share.
   [[nodiscard]] int64_t weight_floats() const {
-    const int64_t vectors = (vectors_ + channel_shares_ - 1) / channel_shares_;
+    int64_t vectors = 0;
+    for (int64_t slot = 0; slot < slots(); ++slot) vectors = std::max(vectors, share(slot).v_end - share(slot).v_begin);
     return panels_.vectors * panel_.width * vectors * panel_.width;
   }
 
@@ -326,6 +340,7 @@ class SqueezeExciteRunner final : public Kernel {
       end += padded(floats);
       return at;
     };
+    scratch_.expanded = take(has_expand_ ? slots() * expand_.panel_floats() : 0);
     scratch_.image = take(has_depthwise_ ? stored_ * pixels_ : 0);
     scratch_.gated = take(gates_image_ ? (has_depthwise_ ? 0 : stored_ * pixels_) : slots() * padded(weight_floats()));
     if (gates_image_ && has_depthwise_) scratch_.gated = scratch_.image;
@@ -354,7 +369,25 @@ class SqueezeExciteRunner final : public Kernel {
     parallel_for(project_.y_image, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t c = 1; c < channel_shares_; ++c)
         add(kernels::PointwiseOp::add, end - begin, run.y + begin, part(run, c) + begin, run.y + begin, 0, 0);
+      project_activation_.apply(end - begin, run.y + begin);
     });
+  }
+
+  /// Adds the lines of a share up in one vector of channels, which are filtered from `x` in front of that.
+  void add_up(const Run& run, const Share& s, int64_t vector, const float* x, float* sums) const {
+    const int64_t width = panel_.width;
+    const int64_t at_once = std::max<int64_t>(1, kLineCache / (line_ * width));
+    for (int64_t row = s.row; row < s.last_row; row += at_once) {
+      const int64_t rows = std::min(at_once, s.last_row - row);
+      const float* from = run.x + vector * vector_;
+      if (has_depthwise_) {
+        float* image = run.workspace + scratch_.image + vector * vector_;
+        filter_vector(depthwise_, filter_, vector, row, rows, x, run.filter_weights, run.filter, image);
+        from = image;
+      }
+      gate_.add_columns(rows * line_, std::min(width, channels_ - vector * width), pixel_, from + row * line_ * pixel_,
+                        sums + vector * width);
+    }
   }
 
   /// Filters a share, adds it up, and gives the sums to the squeezing convolution. That is linear, so every slot can do
@@ -365,19 +398,20 @@ class SqueezeExciteRunner final : public Kernel {
     const int64_t first = s.v_begin * width;
     const int64_t channels = channels_of(s);
     std::fill_n(sums + first, channels, 0.0F);
-    const int64_t at_once = std::max<int64_t>(1, kLineCache / (line_ * width));
-    for (int64_t vector = s.v_begin; vector < s.v_end; ++vector)
-      for (int64_t row = s.row; row < s.last_row; row += at_once) {
-        const int64_t rows = std::min(at_once, s.last_row - row);
-        const float* from = run.x;
-        if (has_depthwise_) {
-          float* image = run.workspace + scratch_.image;
-          depthwise_.run(filter_, {0, vector, row, rows}, run.x, run.filter_weights, run.filter, image);
-          from = image;
-        }
-        gate_.add_columns(rows * line_, std::min(width, channels_ - vector * width), pixel_,
-                          from + vector * vector_ + row * line_ * pixel_, sums + vector * width);
+    if (has_expand_) {
+      float* expanded = run.workspace + scratch_.expanded + slot * expand_.panel_floats();
+      for (int64_t panel = first_panel(slot); panel < first_panel(slot + 1); ++panel) {
+        Expansion::Ahead ahead;
+        if (panel + 1 < first_panel(slot + 1)) ahead = expand_.weights_of(panel + 1, run.expand_weights);
+        expand_.run(panel, filter_.in_h * filter_.in_w, run.x, run.expand_weights, run.expand, ahead, expanded);
+        const int64_t vector = expand_.panels().begin(panel);
+        for (int64_t v = vector; v < expand_.panels().begin(panel + 1); ++v)
+          add_up(run, s, v, expanded + (v - vector) * expand_.vector_floats(), sums);
       }
+    } else {
+      for (int64_t v = s.v_begin; v < s.v_end; ++v)
+        add_up(run, s, v, has_depthwise_ ? run.x + v * filter_.x_vector : nullptr, sums);
+    }
     for (int64_t c = first; c < first + channels; ++c) sums[c] *= 1.0F / static_cast<float>(pixels_);
     PanelConvProblem p = squeeze_;
     p.chunk = p.last_chunk = channels;
@@ -398,8 +432,7 @@ class SqueezeExciteRunner final : public Kernel {
     for (int64_t k = 0; k < squeezed_; ++k) to[k] = run.squeeze_bias != nullptr ? run.squeeze_bias[k] : 0.0F;
     for (int64_t slot = 0; slot < slots(); ++slot)
       for (int64_t k = 0; k < squeezed_; ++k) to[k] += from[slot * stride + k];
-    const Activation& a = squeeze_activation_;
-    if (a.fn != nullptr) a.fn(a.op, squeezed_, to, nullptr, to, a.alpha, a.beta);
+    squeeze_activation_.apply(squeezed_, to);
   }
 
   /// The gates of a share's channels. Slots that divide lines do the same work: it is less than waiting for it.
@@ -451,7 +484,10 @@ class SqueezeExciteRunner final : public Kernel {
     }
     const int64_t c = slot / row_shares_;
     float* y = c == 0 ? run.y : part(run, c);
-    const FloatEpilogue& epilogue = c == 0 ? run.project : kNoEpilogue;
+    FloatEpilogue epilogue;
+    if (c == 0)
+      epilogue = channel_shares_ == 1 ? run.project
+                                      : FloatEpilogue{.bias = run.project.bias, .residual = run.project.residual};
     const auto raw = [&](int64_t panel) {
       const int64_t wide = panels_.begin(panel + 1) - panels_.begin(panel);
       return run.project_weights + (panels_.begin(panel) * channels_ + first_channel * wide) * width;
@@ -481,12 +517,12 @@ class SqueezeExciteRunner final : public Kernel {
       }
   }
 
-  static constexpr FloatEpilogue kNoEpilogue{};
   static constexpr int64_t kLineCache = 2048;  ///< floats that stay in the first-level cache until they are added up
 
   const PanelConvKernel& panel_ = kernels::best_panel_conv_kernel();
   const DepthwiseKernel& depthwise_ = kernels::best_depthwise_kernel();
   const ChannelGateKernel& gate_ = kernels::best_channel_gate_kernel();
+  bool has_expand_ = false;
   bool has_depthwise_ = false;
   int64_t images_ = 0;
   int64_t channels_ = 0;
@@ -494,14 +530,16 @@ class SqueezeExciteRunner final : public Kernel {
   int64_t pixels_ = 0;
   int64_t squeezed_ = 0;  ///< channels between the two convolutions of the mean
   int threads_ = 1;
+  PaddedBias expand_bias_;
   PaddedBias padded_bias_;
   PaddedBias project_bias_;
-  Operands depthwise_operands_, squeeze_operands_, excite_operands_, project_operands_;
+  Operands expand_operands_, depthwise_operands_, squeeze_operands_, excite_operands_, project_operands_;
   int32_t residual_ = -1;
+  Expansion expand_;
   PanelConvProblem squeeze_, excite_, project_;
   DepthwiseProblem filter_;
-  Activation squeeze_activation_;
-  FloatEpilogue filter_epilogue_, excite_epilogue_, project_epilogue_;
+  RowActivation squeeze_activation_, project_activation_;
+  FloatEpilogue expand_epilogue_, filter_epilogue_, excite_epilogue_, project_epilogue_;
   Panels panels_{1, 1, 1};          ///< of the last convolution's filters
   int64_t lines_ = 0, line_ = 0;    ///< of the image, and pixels in each
   int64_t pixel_ = 0, vector_ = 0;  ///< strides of the image
@@ -551,6 +589,6 @@ constinit const Tactic kCpuSqueezeExcite{.id = "cpu.squeeze_excite",
                                          .prepare = prepare,
                                          .unpack = unpack,
                                          .packs = Tactic::kSeveral,
-                                         .version = 5};
+                                         .version = 6};
 
 }  // namespace planish

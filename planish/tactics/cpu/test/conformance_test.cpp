@@ -16,6 +16,14 @@ const ConformanceCase kChain[] = {
      "\"planish.FusedConv 6 3 4\", \"planish.FusedConv 7 5 _ 0\"], s0_activation = \"Clip\", s0_act_alpha = 0.0, "
      "s0_act_beta = 0.5, s1_activation = \"Relu\", s1_group = 48, s1_pads = [1,1,1,1]} @c\n}",
      "cpu.conv_chain"},
+    {"inverted_residual_for_three_threads",
+     "graph \"g\" (x: f32[2,40,7,9]) -> (y) {\n const w0: f32[232,40,1,1] = seed(1)\n const b0: f32[232] = seed(2)\n"
+     " const w1: f32[232,1,3,3] = seed(3)\n const b1: f32[232] = seed(4)\n const w2: f32[40,232,1,1] = seed(5)\n"
+     " const b2: f32[40] = seed(6)\n y = planish.Chain(x, w0, b0, w1, b1, w2, b2) {steps = "
+     "[\"planish.FusedConv 0 1 2\", \"planish.FusedConv 7 3 4\", \"planish.FusedConv 8 5 6 0\"], "
+     "s0_activation = \"Swish\", s1_activation = \"Relu\", s1_group = 232, s1_pads = [1,1,1,1], "
+     "s2_activation = \"HardSwish\"} @c\n}",
+     "cpu.conv_chain_channels", 5e-5, -1, 1, 0, 3},
     {"inverted_residual_strided_with_padding_channels",
      "graph \"g\" (x: f32[1,24,70,64]) -> (y) {\n const w0: f32[72,24,1,1] = seed(1)\n"
      " const w1: f32[72,1,5,5] = seed(3)\n const w2: f32[40,72,1,1] = seed(5)\n const b2: f32[40] = seed(6)\n"
@@ -65,6 +73,27 @@ const ConformanceCase kChain[] = {
      "\"GlobalAveragePool 6\", \"planish.FusedConv 7 2\", \"planish.FusedConv 8 3\", \"Mul 6 9\", "
      "\"planish.FusedConv 10 4 5\"], s0_group = 144, s0_pads = [1,1,1,1], s2_activation = \"Relu\", "
      "s3_activation = \"HardSigmoid\", s3_act_alpha = 0.2, s3_act_beta = 0.5, s5_activation = \"Relu\"} @c\n}",
+     "cpu.squeeze_excite"},
+    {"squeeze_excite_behind_an_expansion",
+     "graph \"g\" (x: f32[2,24,9,7], r: f32[2,40,5,4]) -> (y) {\n const w: f32[152,24,1,1] = seed(8)\n"
+     " const b: f32[152] = seed(9)\n const w0: f32[152,1,5,5] = seed(1)\n const b0: f32[152] = seed(2)\n"
+     " const w1: f32[40,152,1,1] = seed(3)\n const b1: f32[40] = seed(4)\n const w2: f32[152,40,1,1] = seed(5)\n"
+     " const b2: f32[152] = seed(6)\n const w3: f32[40,152,1,1] = seed(7)\n"
+     " y = planish.Chain(x, w, b, w0, b0, w1, b1, w2, b2, w3, r) {steps = [\"planish.FusedConv 0 1 2\", "
+     "\"planish.FusedConv 11 3 4\", \"GlobalAveragePool 12\", \"planish.FusedConv 13 5 6\", "
+     "\"planish.FusedConv 14 7 8\", \"Mul 15 12\", \"planish.FusedConv 16 9 _ 10\"], s0_activation = \"HardSwish\", "
+     "s1_activation = \"HardSwish\", s1_group = 152, s1_strides = [2,2], s1_pads = [2,2,2,2], "
+     "s3_activation = \"Relu\", s4_activation = \"HardSigmoid\", s4_act_alpha = 0.2, s4_act_beta = 0.5, "
+     "s6_activation = \"Relu\"} @c\n}",
+     "cpu.squeeze_excite"},
+    {"squeeze_excite_behind_an_expansion_of_one_panel",
+     "graph \"g\" (x: f32[1,16,12,12]) -> (y) {\n const w: f32[24,16,1,1] = seed(8)\n"
+     " const w0: f32[24,1,3,3] = seed(1)\n const w1: f32[8,24,1,1] = seed(3)\n const w2: f32[24,8,1,1] = seed(5)\n"
+     " const w3: f32[16,24,1,1] = seed(7)\n"
+     " y = planish.Chain(x, w, w0, w1, w2, w3) {steps = [\"planish.FusedConv 0 1\", \"planish.FusedConv 6 2\", "
+     "\"GlobalAveragePool 7\", \"planish.FusedConv 8 3\", \"planish.FusedConv 9 4\", \"Mul 10 7\", "
+     "\"planish.FusedConv 11 5 _ 0\"], s0_activation = \"Swish\", s1_activation = \"Swish\", s1_group = 24, "
+     "s1_pads = [1,1,1,1], s3_activation = \"Swish\", s4_activation = \"Sigmoid\"} @c\n}",
      "cpu.squeeze_excite"},
     {"squeeze_excite",
      "graph \"g\" (x: f32[1,40,13,9]) -> (y) {\n const w1: f32[8,40,1,1] = seed(3)\n"

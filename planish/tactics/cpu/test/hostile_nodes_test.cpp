@@ -106,15 +106,35 @@ TEST(HostileChains, NeedAnImage) {
       "graph \"g\" () -> (y) {\n y = planish.Chain() {steps = [\"RandomNormal\", \"Relu 0\"], s0_shape = [1,16,4,4]} "
       "@c\n}",
       b));
-  for (const Tactic* tactic : {&kCpuConvChain, &kCpuSqueezeExcite, &kCpuNormGemm, &kCpuNormStrassen})
+  for (const Tactic* tactic :
+       {&kCpuConvChain, &kCpuConvChainChannels, &kCpuSqueezeExcite, &kCpuNormGemm, &kCpuNormStrassen})
     EXPECT_FALSE(is_taken(*tactic, b.view));
+}
+
+/// Convolutions around a depthwise one that may be divided by channels: the sum of all parts comes before the
+/// activation.
+constexpr const char* kAround =
+    "graph \"g\" (x: f32[1,16,8,8]) -> (y) {\n const w0: f32[48,16,1,1] = seed(1)\n const w1: f32[48,1,3,3] = seed(3)\n"
+    " const w2: f32[16,48,1,1] = seed(5)\n y = planish.Chain(x, w0, w1, w2) {steps = [\"planish.FusedConv 0 1\", "
+    "\"planish.FusedConv 4 2\", \"planish.FusedConv 5 3 _ 0\"], s1_group = 48, s1_pads = [1,1,1,1], "
+    "s2_activation = \"Relu\"} @c\n}";
+const Block kArounds[] = {
+    {"the_residual_comes_last", "s2_activation", "s2_residual_last = 1, s2_activation"},
+    {"the_last_has_pads", "s2_activation", "s2_pads = [1,1,-1,-1], s2_activation"},
+    {"the_last_reads_the_first", "v 5 3 _ 0", "v 4 3"},
+    {"the_expansion_adds_something", "v 0 1\"", "v 0 1 _ 0\""},
+};
+
+TEST(HostileChains, ConvolutionsAroundADepthwiseOneAreTakenAndNoOther) {
+  expect_taken_alone(kCpuConvChainChannels, kAround, kArounds);
 }
 
 TEST(HostileChains, PackedWeightsBelongToAnInput) {
   Bound b;
   ASSERT_NO_FATAL_FAILURE(parse_node(kBlock, b));
   for (const int32_t input : {-1, 0, 5, 7, 1000})
-    EXPECT_FALSE(kCpuSqueezeExcite.unpack(b.view, {input, "panels:16,2", Tensor(DType::f32, {1024})}).ok()) << input;
+    EXPECT_FALSE(kCpuSqueezeExcite.unpack(b.view, {input, "even_panels:16:2", Tensor(DType::f32, {1024})}).ok())
+        << input;
 }
 
 TEST(HostileForks, PackedWeightsBelongToAPart) {
