@@ -44,6 +44,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuAttention,
                                      &kCpuResize,
                                      &kCpuReduceMean,
+                                     &kCpuGlobalMean,
                                      &kCpuRecurrent,
                                      &kCpuGridSample,
                                      &kCpuRoiAlign,

@@ -13,6 +13,7 @@ extern const Tactic kCpuSoftmax;
 extern const Tactic kCpuAttention;
 extern const Tactic kCpuResize;
 extern const Tactic kCpuReduceMean;
+extern const Tactic kCpuGlobalMean;
 extern const Tactic kCpuRecurrent;
 extern const Tactic kCpuGridSample;
 extern const Tactic kCpuRoiAlign;

@@ -489,6 +489,10 @@ const ConformanceCase kPool[] = {
      "graph \"g\" (x: f32[2,13,7,7]) -> (y) {\n y = AveragePool(x) {kernel_shape = [2,2], "
      "strides = [2,2]} @p\n}",
      "cpu.onednn.pool"},
+    {"global_average_of_padded_channels", "graph \"g\" (x: f32[2,43,5,3]) -> (y) {\n y = GlobalAveragePool(x) @p\n}",
+     "cpu.global_mean"},
+    {"global_average_of_a_line", "graph \"g\" (x: f32[3,24,1000]) -> (y) {\n y = GlobalAveragePool(x) @p\n}",
+     "cpu.global_mean"},
     {"global_average", "graph \"g\" (x: f32[2,32,7,7]) -> (y) {\n y = GlobalAveragePool(x) @p\n}", "cpu.onednn.pool"},
     {"global_max", "graph \"g\" (x: f32[2,19,7,5]) -> (y) {\n y = GlobalMaxPool(x) @p\n}", "cpu.reference"},
     {"maxpool_1d",
