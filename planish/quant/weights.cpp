@@ -14,7 +14,13 @@ struct Slices {
   Slices(const Shape& shape, int64_t axis) : count(shape[static_cast<size_t>(axis)]) {
     for (size_t d = static_cast<size_t>(axis) + 1; d < shape.size(); ++d) stride *= shape[d];
   }
-  [[nodiscard]] size_t of(int64_t i) const { return static_cast<size_t>(i / stride % count); }
+  /// Calls visit(element, slice) for all of `size` elements in order, without a division for each.
+  template <typename F>
+  void visit(int64_t size, F visit) const {
+    for (int64_t i = 0; i < size;)
+      for (size_t slice = 0; slice < static_cast<size_t>(count); ++slice)
+        for (const int64_t end = i + stride; i < end; ++i) visit(i, slice);
+  }
   /// Calls visit(element) for the elements beside `i`.
   template <typename F>
   void visit_neighbours(const WeightLimit& limit, int64_t i, F visit) const {
@@ -68,27 +74,26 @@ QuantisedWeights quantise_weights(const Tensor& weights, int64_t axis, bool per_
   const Slices slices(weights.shape(), axis);
   const float* w = weights.data<float>();
   std::vector<float> scale(per_channel ? static_cast<size_t>(slices.count) : 1);
-  const auto scale_of = [&](int64_t i) -> float& { return scale[per_channel ? slices.of(i) : 0]; };
   const bool pairs = limit.pair > 0 && !limit.neighbours.empty();
-  for (int64_t i = 0; i < weights.size(); ++i) {
-    if (!std::isfinite(w[i])) continue;
-    float& s = scale_of(i);
+  slices.visit(weights.size(), [&](int64_t i, size_t slice) {
+    if (!std::isfinite(w[i])) return;
+    float& s = scale[per_channel ? slice : 0];
     s = std::max(s, std::fabs(w[i]) / largest);
-    if (!pairs) continue;
+    if (!pairs) return;
     slices.visit_neighbours(limit, i, [&](int64_t j) {
       if (std::isfinite(w[j]) && w[i] * w[j] > 0)
         s = std::max(s, (std::fabs(w[i]) + std::fabs(w[j])) / static_cast<float>(limit.pair));
     });
-  }
+  });
   QuantisedWeights out;
   out.q = Tensor(DType::i8, weights.shape());
   auto* q = out.q.data<int8_t>();
   for (float& s : scale) s = s > 0 ? std::max(s, 1e-30F) : 1.0F;
-  for (int64_t i = 0; i < weights.size(); ++i) {
-    const float scaled = w[i] / scale_of(i);
+  slices.visit(weights.size(), [&](int64_t i, size_t slice) {
+    const float scaled = w[i] / scale[per_channel ? slice : 0];
     const float finite = std::isnan(scaled) ? 0.0F : std::clamp(scaled, -largest, largest);
     q[i] = static_cast<int8_t>(std::nearbyint(finite));
-  }
+  });
   // Two halves may both have been rounded up.
   for (int64_t i = 0; pairs && i < weights.size(); ++i)
     slices.visit_neighbours(limit, i, [&](int64_t j) {
@@ -102,9 +107,11 @@ Tensor dequantise(const QuantisedWeights& weights, int64_t axis) {
   const Slices slices(weights.q.shape(), axis);
   Tensor out(DType::f32, weights.q.shape());
   const bool per_channel = weights.scale.rank() == 1;
-  for (int64_t i = 0; i < out.size(); ++i)
-    out.data<float>()[i] =
-        static_cast<float>(weights.q.data<int8_t>()[i]) * weights.scale.data<float>()[per_channel ? slices.of(i) : 0];
+  const auto* q = weights.q.data<int8_t>();
+  const auto* scale = weights.scale.data<float>();
+  auto* values = out.data<float>();
+  slices.visit(out.size(),
+               [&](int64_t i, size_t slice) { values[i] = static_cast<float>(q[i]) * scale[per_channel ? slice : 0]; });
   return out;
 }
 
@@ -124,14 +131,14 @@ std::vector<double> output_shift(const Graph& graph, const QuantisedProduct& pro
                                  std::span<const float> means, std::span<const float> quantised_means) {
   const InputChannel channel(graph, product);
   const Tensor& w = *graph.constant_of(product.weights);
-  const Tensor wq = dequantise(weights, product.channel_axis);
+  const Tensor rounded = dequantise(weights, product.channel_axis);
   std::vector<double> shift(static_cast<size_t>(channel.outputs()), 0);
   if (static_cast<int64_t>(means.size()) != channel.inputs() || quantised_means.size() != means.size()) return shift;
-  for (int64_t i = 0; i < w.size(); ++i) {
-    const auto c = static_cast<size_t>(channel.input(i));
-    shift[static_cast<size_t>(channel.output(i))] += static_cast<double>(w.data<float>()[i]) * means[c] -
-                                                     static_cast<double>(wq.data<float>()[i]) * quantised_means[c];
-  }
+  const auto* exact = w.data<float>();
+  const auto* wq = std::as_const(rounded).data<float>();
+  channel.visit(w.size(), [&](int64_t i, size_t output, size_t c) {
+    shift[output] += static_cast<double>(exact[i]) * means[c] - static_cast<double>(wq[i]) * quantised_means[c];
+  });
   return shift;
 }
 

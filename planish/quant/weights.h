@@ -52,11 +52,27 @@ Tensor dequantise(const QuantisedWeights& weights, int64_t axis);
 class InputChannel {
  public:
   InputChannel(const Graph& graph, const QuantisedProduct& product);
-  /// Output channel and input channel of weight element `i`.
-  [[nodiscard]] int64_t output(int64_t i) const { return i / out_stride_ % outputs_; }
-  [[nodiscard]] int64_t input(int64_t i) const {
-    const int64_t in = i / in_stride_ % inputs_per_group_;
-    return output(i) / outputs_per_group_ * inputs_per_group_ + in;
+  /// Calls visit(element, output channel, input channel) for `size` weights in order, without divisions for each.
+  template <typename F>
+  void visit(int64_t size, F visit) const {
+    int64_t output = 0;
+    int64_t first_input = 0;  // of the group
+    int64_t input = 0;        // in the group
+    for (int64_t i = 0, of_output = 0, of_group = 0, of_input = 0; i < size; ++i) {
+      visit(i, static_cast<size_t>(output), static_cast<size_t>(first_input + input));
+      if (++of_output == out_stride_) {
+        of_output = 0;
+        if (++of_group == outputs_per_group_) {
+          of_group = 0;
+          first_input += inputs_per_group_;
+        }
+        if (++output == outputs_) output = of_group = first_input = 0;
+      }
+      if (++of_input == in_stride_) {
+        of_input = 0;
+        if (++input == inputs_per_group_) input = 0;
+      }
+    }
   }
   [[nodiscard]] int64_t outputs() const { return outputs_; }
   [[nodiscard]] int64_t inputs() const { return inputs_per_group_ * (outputs_ / outputs_per_group_); }
