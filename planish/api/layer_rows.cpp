@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <mutex>
+#include <new>
 #include <optional>
 #include <set>
 
 #include "planish/api/observed_network.h"
+#include "planish/base/huge_pages.h"
 #include "planish/base/isa.h"
 #include "planish/passes/pass.h"
 #include "planish/quant/reconstruction.h"
@@ -16,6 +20,13 @@ namespace {
 
 /// Tensors between two parts of a network; those of the part before are still there while they are made.
 constexpr size_t kCutBytes = size_t{128} << 20;
+
+/// A cut of more bytes than these and so many times those of the one before is left out once: computing the layer again
+/// takes less than writing and reading what it makes, and the memory stays small.
+constexpr size_t kLargeCut = size_t{32} << 20;
+constexpr size_t kGrowth = 3;
+
+constexpr size_t kAlignment = 64;
 
 /// Batches that each worker gets in one round.
 constexpr size_t kRunsOfWorker = 4;
@@ -109,8 +120,10 @@ using Cut = std::vector<CutTensor>;
 /// The tensors of a cut as they are computed, run after run; several workers may add theirs at the same time.
 class CutRecorder {
  public:
-  CutRecorder(const std::set<std::string>& names, const std::set<std::string>& matrices, size_t runs)
-      : names_(names), matrices_(matrices), cut_(runs) {}
+  /// `most`: bytes.
+  CutRecorder(const std::set<std::string>& names, const std::set<std::string>& matrices, CutMemory& memory, size_t runs,
+              size_t most)
+      : names_(names), matrices_(matrices), memory_(memory), most_(most), cut_(runs) {}
 
   /// `of`: null for f32.
   void add(size_t run, std::string_view name, const TensorDesc& desc, const void* data, const Quantised* of) {
@@ -119,12 +132,13 @@ class CutRecorder {
     const Layout layout = of != nullptr ? layout_of_bytes(matrices_, tensor, desc.shape) : Layout::row_major;
     CutTensor t{tensor, {}, of != nullptr ? std::optional(of->quantiser) : std::nullopt};
     const size_t size = dtype_bytes(desc.dtype, desc.size());
-    if (desc.layout != layout || size * cut_.size() > kCutBytes || (bytes_ += size) > kCutBytes) {
+    if (desc.layout != layout || size * cut_.size() > most_ || (bytes_ += size) > most_) {
       fits_ = false;
       return;
     }
-    t.data = Tensor(desc.dtype, desc.shape);
-    std::memcpy(t.data.raw(), data, size);
+    const auto place = place_of(run, tensor, size);
+    std::memcpy(place.get(), data, size);
+    t.data = Tensor::share(desc.dtype, desc.shape, place, place.get());
     cut_[run].push_back(std::move(t));
   }
 
@@ -135,14 +149,48 @@ class CutRecorder {
   }
 
  private:
+  /// One tensor of all runs, those of a length one behind the other.
+  struct Column {
+    std::shared_ptr<std::byte> memory;
+    size_t size = 0;  ///< of one run
+  };
+
+  std::shared_ptr<std::byte> place_of(size_t run, const std::string& tensor, size_t size) {
+    const std::lock_guard lock(mutex_);
+    const auto [it, is_first] = columns_.try_emplace(tensor);
+    Column& column = it->second;
+    const size_t padded = (size + kAlignment - 1) / kAlignment * kAlignment;
+    if (is_first) column = {memory_.take(padded * cut_.size()), padded};
+    if (padded > column.size) return memory_.take(padded);
+    return {column.memory, column.memory.get() + run * column.size};
+  }
+
   const std::set<std::string>& names_;
   const std::set<std::string>& matrices_;
+  CutMemory& memory_;
+  size_t most_;
+  std::mutex mutex_;
+  std::map<std::string, Column> columns_;
   std::atomic<size_t> bytes_ = 0;
   std::atomic<bool> fits_ = true;
   std::vector<Cut> cut_;
 };
 
 }  // namespace
+
+std::shared_ptr<std::byte> CutMemory::take(size_t bytes) {
+  const auto is_free = [](const Block& block) { return block.memory.use_count() == 1; };
+  Block* best = nullptr;
+  for (Block& block : blocks_)
+    if (is_free(block) && block.bytes >= bytes && (best == nullptr || block.bytes < best->bytes)) best = &block;
+  if (best != nullptr) return best->memory;
+  size_t all = bytes;
+  for (const Block& block : blocks_) all += block.bytes;
+  if (all > 2 * kCutBytes) std::erase_if(blocks_, is_free);
+  auto* const memory = static_cast<std::byte*>(allocate_pages(bytes, kAlignment));
+  if (memory == nullptr) throw std::bad_alloc();
+  return blocks_.emplace_back(Block{{memory, std::free}, bytes}).memory;
+}
 
 LayerWalk::LayerWalk(const Graph& graph, const KeptSamples& samples, int threads, const ProfileRanges& profile,
                      ObservedNetwork* built)
@@ -235,6 +283,14 @@ RowsByNode RowCollector::take() {
     for (size_t w = 1; w < seen_.size(); ++w) seen_[w].rows.erase(node);
   }
   return all;
+}
+
+size_t LayerWalk::most_of_next_cut() const {
+  if (cut_.empty() || left_out_) return kCutBytes;
+  size_t bytes = 0;
+  for (const Cut& run : cut_)
+    for (const CutTensor& t : run) bytes += t.data.bytes();
+  return std::clamp(kGrowth * bytes, kLargeCut, kCutBytes);
 }
 
 /// `bytes`: what the network calls the bytes that are its inputs.
@@ -345,7 +401,7 @@ Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& 
       samples.push_back(piece.rows > 0 ? piece.rows : next_batch.samples);
   }
   std::optional<CutRecorder> recorder;
-  if (next) recorder.emplace(*next, matrices_, samples.size());
+  if (next) recorder.emplace(*next, matrices_, memory_, samples.size(), most_of_next_cut());
   PLANISH_TRY(run(observed, bytes, [&](const Run& r, std::string_view name, const TensorDesc& desc, const void* data) {
     if (as_bytes.contains(name)) return;  // for a reader of its floats
     const auto found = bytes.find(name);
@@ -354,11 +410,14 @@ Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& 
               of != nullptr ? &of->quantiser : nullptr);
     if (recorder) recorder->add(r.number, name, desc, data, of);
   }));
-  if (recorder)
-    if (auto made = recorder->take(); !made.empty()) {
+  if (recorder) {
+    auto made = recorder->take();
+    left_out_ = made.empty();
+    if (!left_out_) {
       cut_ = std::move(made);
       cut_samples_ = std::move(samples);
     }
+  }
   return found_rows();
 }
 

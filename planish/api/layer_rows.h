@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -71,6 +72,21 @@ struct CutTensor {
   std::optional<TensorQuantization> quantiser;
 };
 
+/// Memory for the tensors of cuts. What nobody holds any more is given out again: while one cut is made the one before
+/// is still there, and fresh pages for each of them would cost more than writing them.
+class CutMemory {
+ public:
+  /// At least `bytes`, uninitialised; not by several threads at once.
+  std::shared_ptr<std::byte> take(size_t bytes);
+
+ private:
+  struct Block {
+    std::shared_ptr<std::byte> memory;
+    size_t bytes = 0;
+  };
+  std::vector<Block> blocks_;
+};
+
 /// What values of a network are the bytes of.
 struct Quantised {
   std::string tensor;
@@ -106,6 +122,7 @@ class LayerWalk {
   };
   using ShowRun = FunctionRef<void(const Run& run, std::string_view name, const TensorDesc& desc, const void* data)>;
 
+  [[nodiscard]] size_t most_of_next_cut() const;
   Status start_at_cut(Graph& network, BytesOf& bytes) const;
   [[nodiscard]] size_t batches() const { return cut_.empty() ? samples_.batches() : cut_.size(); }
   CalibrationBatch batch(size_t i, const BytesOf& bytes) const;
@@ -117,9 +134,11 @@ class LayerWalk {
   int threads_ = 0;
   const ProfileRanges& profile_;
   ObservedNetwork* built_ = nullptr;
-  std::set<std::string> matrices_;           ///< tensors that matrix products read
+  std::set<std::string> matrices_;  ///< tensors that matrix products read
+  CutMemory memory_;
   std::vector<std::vector<CutTensor>> cut_;  ///< by run; empty: the samples themselves
   std::vector<int64_t> cut_samples_;         ///< of each run
+  bool left_out_ = false;                    ///< the last cut was
 };
 
 /// Rows of the float network that are kept at once.
