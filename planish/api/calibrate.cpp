@@ -168,12 +168,13 @@ std::optional<int64_t> sample_count(const CalibrationSource& source, const Calib
   return all && options.max_samples >= 0 ? std::min(*all, options.max_samples) : all;
 }
 
-/// A batch with data of its own.
+/// A batch whose data stays.
 struct OwnBatch {
   std::vector<std::vector<std::byte>> tensors;
   CalibrationBatch batch;
 
   explicit OwnBatch(const CalibrationBatch& of) : batch(of) {
+    if (batch.owner != nullptr) return;
     for (auto& [name, given] : batch.inputs) given.data = tensors.emplace_back(given.data.begin(), given.data.end());
   }
 };
@@ -250,7 +251,8 @@ class Collector {
           name, desc, data, first_sample[piece.batch] + piece.first, std::max<int64_t>(piece.rows, 1),
           piece.rows == 0 || needed_.contains(name) ? Interest::high : Interest::low);
     };
-    if (Status ran = network_.run(batches, show); !ran.ok()) {
+    // Who is done with its share of the round prepares the next one.
+    if (Status ran = network_.run(batches, show, [this] { return walk_.prepare(); }); !ran.ok()) {
       for (Statistics& s : statistics_) s.undo_run();
       if (early_ != nullptr) early_->failed();
       return ran;

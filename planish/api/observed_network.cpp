@@ -174,6 +174,7 @@ Status ObservedNetwork::build(const Job& job) {
   options.optimization_level = effort_;
   options.chains = false;
   options.in_place = false;
+  options.use_timing_cache = effort_ > 0;  // reading the file would take as long as the rest
   for (const auto& [name, layout] : layouts_) options.io_formats[name].layout = layout;
   auto& ranges = options.profiles.emplace_back();
   for (size_t i = 0; i < job.shapes.size(); ++i) {
@@ -204,19 +205,20 @@ Status ObservedNetwork::set_shapes(Context& context, const Job& job, std::span<c
   return {};
 }
 
-Status ObservedNetwork::run(std::span<const CalibrationBatch> batches, Show show) {
+Status ObservedNetwork::run(std::span<const CalibrationBatch> batches, Show show, const std::function<bool()>& beside) {
   std::vector<Job> jobs = jobs_of(batches);
-  if (executable_ != nullptr) jobs = PLANISH_TRY(run_fitting(std::move(jobs), show));
+  if (executable_ != nullptr) jobs = PLANISH_TRY(run_fitting(std::move(jobs), show, beside));
   while (!jobs.empty()) {
     PLANISH_TRY(build(jobs.front()));
     std::vector<std::byte> storage;
     PLANISH_TRY(set_shapes(*seats_[0].context, jobs.front(), inputs_of(jobs.front(), storage)));
-    jobs = PLANISH_TRY(run_fitting(std::move(jobs), show));
+    jobs = PLANISH_TRY(run_fitting(std::move(jobs), show, beside));
   }
   return {};
 }
 
-Result<std::vector<ObservedNetwork::Job>> ObservedNetwork::run_fitting(std::vector<Job> jobs, Show show) {
+Result<std::vector<ObservedNetwork::Job>> ObservedNetwork::run_fitting(std::vector<Job> jobs, Show show,
+                                                                       const std::function<bool()>& beside) {
   // Whoever has had least takes the next piece: the same shares every time. Who begins among equals changes, so that
   // what is done with one piece in two or four does not fall to the same worker each time.
   const size_t workers = seats_.size();
@@ -238,6 +240,8 @@ Result<std::vector<ObservedNetwork::Job>> ObservedNetwork::run_fitting(std::vect
       Seat& seat = seats_[me];
       fits[i] = set_shapes(*seat.context, jobs[i], inputs_of(jobs[i], seat.padded)).ok() ? 1 : 0;
       if (fits[i] != 0) status[me] = run_job(seat, jobs[i], show);
+    }
+    while (beside && beside()) {
     }
   });
   for (Status& s : status) PLANISH_TRY(std::move(s));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -46,7 +47,8 @@ class ObservedNetwork {
   /// Runs batches of any size, in pieces where the network fixes its batch or memory asks for it, and shows all f32
   /// tensors and bytes of them, network inputs included. Rows that only pad the last piece of a batch are copies of its
   /// last sample.
-  Status run(std::span<const CalibrationBatch> batches, Show show);
+  /// `beside`: called by workers that have nothing left to run, several at once, until it returns false.
+  Status run(std::span<const CalibrationBatch> batches, Show show, const std::function<bool()>& beside = {});
   /// The pieces of a batch, not yet shared out.
   [[nodiscard]] std::vector<Piece> pieces_of(const CalibrationBatch& batch) const;
   /// Most workers that run() may use.
@@ -71,7 +73,7 @@ class ObservedNetwork {
   Status set_shapes(Context& context, const Job& job, std::span<const HostTensor> inputs) const;
   Status run_job(Seat& seat, const Job& job, Show show);
   /// Runs what the engine takes of `jobs`; returns the rest.
-  Result<std::vector<Job>> run_fitting(std::vector<Job> jobs, Show show);
+  Result<std::vector<Job>> run_fitting(std::vector<Job> jobs, Show show, const std::function<bool()>& beside);
   [[nodiscard]] int64_t rows_per_piece(const std::vector<HostTensor>& inputs) const;
 
   const Graph& graph_;

@@ -25,6 +25,10 @@ struct CalibrationBatch {
   int64_t samples = 1;                      ///< real samples among the rows; the rest is padding and is not counted
   std::string origin;                       ///< file or index, for messages
   std::vector<std::string> sample_origins;  ///< the same of every real sample; may be empty
+  /// Keeps the data of the inputs for whoever holds the batch; null: it is valid until the source is asked for the
+  /// next.
+  std::shared_ptr<const void> owner;
+  bool finite = false;  ///< the source has seen that no value is NaN or infinite
 };
 
 /// Where calibration data comes from: a folder, arrays, a script. Batches may differ in size.
@@ -34,6 +38,9 @@ class CalibrationSource {
   /// The next batch, valid until the next call; nullopt at the end. An error names the sample and costs only it; the
   /// walk goes on unless `fatal()`.
   virtual Result<std::optional<CalibrationBatch>> next() = 0;
+  /// Does a part of the work of the next calls of next() ahead (a picture); false when nothing is left to do for now.
+  /// Several threads may call it side by side, while nobody calls anything else.
+  virtual bool prepare() { return false; }
   /// Starts again from the first batch.
   virtual Status rewind() = 0;
   /// True when an error ended the walk (a script that raised).

@@ -45,7 +45,7 @@ std::optional<Error> check_tensor(const Value& input, const HostTensor& t, const
         "give data of the network's shape");
   if (t.data.size() != dtype_bytes(t.dtype, element_count(t.dims)) || t.data.empty())
     return bad(fmt::format("{} bytes do not fill the shape {}", t.data.size(), to_string(t.dims)), "check the file");
-  if (t.dtype != DType::f32) return std::nullopt;
+  if (t.dtype != DType::f32 || batch.finite) return std::nullopt;
   const auto* x = reinterpret_cast<const float*>(t.data.data());
   const auto n = t.data.size() / sizeof(float);
   if (all_finite({x, n})) return std::nullopt;
@@ -76,6 +76,8 @@ std::deque<CalibrationBatch> samples_of(const CalibrationBatch& batch) {
   for (int64_t r = 0; r < batch.samples; ++r) {
     CalibrationBatch& sample = samples.emplace_back();
     sample.samples = 1;
+    sample.owner = batch.owner;
+    sample.finite = batch.finite;
     const auto row = static_cast<size_t>(r);
     sample.origin = row < batch.sample_origins.size() ? batch.sample_origins[row]
                                                       : fmt::format("{}, sample {} of it", batch.origin, r);

@@ -22,6 +22,8 @@ class SampleWalk {
 
   /// The next batch that fits the network; nullopt at the end.
   Result<std::optional<CalibrationBatch>> next(const Graph& graph);
+  /// As CalibrationSource::prepare().
+  bool prepare() { return source_.prepare(); }
   /// The batch was of use.
   void used(const CalibrationBatch& batch);
   /// The network itself failed on a batch: counted like a bad sample.

@@ -11,18 +11,26 @@ namespace {
 
 constexpr size_t kAlignment = 64;  // one cache line, and the widest vector register
 
-std::shared_ptr<const void> allocate(size_t bytes) {
+std::shared_ptr<const void> allocate(size_t bytes, bool zeroed) {
   const size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   void* p = allocate_pages(padded, kAlignment);
   if (p == nullptr) throw std::bad_alloc();
-  std::memset(p, 0, padded);
+  if (zeroed) std::memset(p, 0, padded);
   return {p, [](const void* q) { std::free(const_cast<void*>(q)); }};
 }
 
 }  // namespace
 
 Tensor::Tensor(DType dtype, Shape shape)
-    : dtype_(dtype), shape_(std::move(shape)), data_(allocate(dtype_bytes(dtype, element_count(shape_)))) {}
+    : dtype_(dtype), shape_(std::move(shape)), data_(allocate(dtype_bytes(dtype, element_count(shape_)), true)) {}
+
+Tensor Tensor::uninitialised(DType dtype, Shape shape) {
+  Tensor t;
+  t.dtype_ = dtype;
+  t.shape_ = std::move(shape);
+  t.data_ = allocate(dtype_bytes(dtype, element_count(t.shape_)), false);
+  return t;
+}
 
 Tensor Tensor::borrow(DType dtype, Shape shape, void* data) {
   // Aliasing constructor with an empty owner: no control block, hence no allocation.

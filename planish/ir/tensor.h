@@ -19,6 +19,8 @@ class Tensor {
   Tensor() = default;
   /// Allocates zero-filled memory (64-byte aligned) for `shape`, whose dimensions must all be known.
   Tensor(DType dtype, Shape shape);
+  /// The same without the zeros, for who writes all of it.
+  static Tensor uninitialised(DType dtype, Shape shape);
   /// Wraps memory that lives at least as long as the Tensor (and every copy).
   static Tensor borrow(DType dtype, Shape shape, void* data);
   /// Wraps memory kept alive by `owner`.

@@ -131,7 +131,7 @@ Result<std::vector<Tensor>> BatchSource::assigned(const CalibrationItem& item) c
   return tensors;
 }
 
-void BatchSource::split(const std::vector<Tensor>& tensors, const std::string& origin) {
+void BatchSource::split(const std::vector<Tensor>& tensors, const std::string& origin, bool finite) {
   const int64_t rows = batched_ ? tensors[0].dim(0) : 1;
   for (int64_t r = 0; r < rows; ++r) {
     Row row{{}, rows == 1 ? origin : fmt::format("{}[{}]", origin, r)};
@@ -146,7 +146,7 @@ void BatchSource::split(const std::vector<Tensor>& tensors, const std::string& o
         const auto* data = static_cast<const std::byte*>(owner->raw()) + static_cast<size_t>(r) * bytes;
         part = Tensor::share(part.dtype(), shape, owner, data);
       }
-      if (holds_nonfinite(part)) culprit = inputs_[i].name;
+      if (!finite && holds_nonfinite(part)) culprit = inputs_[i].name;
       row.tensors.push_back(std::move(part));
     }
     if (culprit.empty()) {
@@ -172,7 +172,9 @@ Status BatchSource::accept(const CalibrationItem& item) {
                      .what = fmt::format("it has {} samples, but '{}' has {}", tensors[i].dim(0), inputs_[0].name,
                                          tensors[0].dim(0)),
                      .fix = "save as many samples for every input"};
-  split(tensors, item.origin);
+  // What was converted since the reader looked may be too large for its type.
+  const bool as_read = std::ranges::all_of(tensors, [](const Tensor& t) { return t.dtype() == DType::f32; });
+  split(tensors, item.origin, item.finite && as_read);
   return {};
 }
 
@@ -195,21 +197,23 @@ api::CalibrationBatch BatchSource::take(size_t count) {
   if (count > 1)
     for (size_t r = 0; r < count; ++r) batch.sample_origins.push_back(rows_[r].origin);
   const size_t rows = fixed_ ? batch_ : count;
-  current_.clear();
+  const auto current = std::make_shared<std::vector<Tensor>>();
+  batch.owner = current;
+  batch.finite = true;  // split() has sorted the others out
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const Tensor& first = rows_[0].tensors[i];
     if (rows == 1) {
-      current_.push_back(first);
+      current->push_back(first);
     } else {
       Shape shape = first.shape();
       shape[0] = static_cast<int64_t>(rows);
-      Tensor joined(first.dtype(), shape);
+      Tensor joined = Tensor::uninitialised(first.dtype(), shape);
       for (size_t r = 0; r < rows; ++r)
         std::memcpy(static_cast<std::byte*>(joined.raw()) + r * first.bytes(),
                     std::as_const(rows_[std::min(r, count - 1)].tensors[i]).raw(), first.bytes());
-      current_.push_back(std::move(joined));
+      current->push_back(std::move(joined));
     }
-    const Tensor& tensor = current_.back();
+    const Tensor& tensor = std::as_const(*current).back();
     batch.inputs.emplace_back(
         inputs_[i].name,
         api::HostTensor{tensor.dtype(), tensor.shape(), {static_cast<const std::byte*>(tensor.raw()), tensor.bytes()}});

@@ -24,6 +24,7 @@ class BatchSource final : public api::CalibrationSource {
   /// Says at once when the first item does not fit, instead of once per sample. Starts again afterwards.
   Status check_first();
   Result<std::optional<api::CalibrationBatch>> next() override;
+  bool prepare() override { return reader_->prepare(); }
   Status rewind() override;
   [[nodiscard]] bool fatal() const override { return reader_->fatal(); }
   [[nodiscard]] std::optional<int64_t> size() const override { return reader_->size(); }
@@ -39,7 +40,7 @@ class BatchSource final : public api::CalibrationSource {
   Status accept(const CalibrationItem& item);
   [[nodiscard]] Result<std::vector<Tensor>> assigned(const CalibrationItem& item) const;
   [[nodiscard]] Result<Tensor> fitted(const api::TensorInfo& input, Tensor tensor, const std::string& origin) const;
-  void split(const std::vector<Tensor>& tensors, const std::string& origin);
+  void split(const std::vector<Tensor>& tensors, const std::string& origin, bool finite);
   /// Rows at the front that have one shape, at most a batch.
   [[nodiscard]] size_t alike() const;
   api::CalibrationBatch take(size_t count);
@@ -51,7 +52,6 @@ class BatchSource final : public api::CalibrationSource {
   size_t batch_ = 1;
   std::deque<Row> rows_;
   std::deque<Error> bad_rows_;
-  std::vector<Tensor> current_;  ///< what the last batch points to
   bool ended_ = false;
   int64_t max_samples_ = -1;
   int64_t taken_ = 0;

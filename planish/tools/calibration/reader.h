@@ -16,7 +16,8 @@ namespace planish::tools {
 /// One or more rows of network inputs as one place gives them. A name of "" means the network's only input.
 struct CalibrationItem {
   NamedTensors arrays;
-  std::string origin;  ///< file, file[row] or batch of a script, for messages
+  std::string origin;   ///< file, file[row] or batch of a script, for messages
+  bool finite = false;  ///< the reader has seen that no value is NaN or infinite
 };
 
 /// Reads calibration data from one kind of place, unchecked; BatchSource makes batches of it that fit the network.
@@ -25,6 +26,8 @@ class CalibrationReader {
   virtual ~CalibrationReader() = default;
   /// The next item; nullopt at the end. An error names the sample; the walk goes on after it unless `fatal()`.
   virtual Result<std::optional<CalibrationItem>> next() = 0;
+  /// As api::CalibrationSource::prepare().
+  virtual bool prepare() { return false; }
   virtual Status rewind() = 0;
   [[nodiscard]] virtual bool fatal() const { return false; }
   /// Samples in all, where known.

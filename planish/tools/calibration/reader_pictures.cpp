@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <deque>
+#include <mutex>
+#include <optional>
 #include <thread>
 
+#include "planish/base/finite.h"
 #include "planish/tools/calibration/reader.h"
 
 namespace planish::tools {
@@ -23,15 +25,31 @@ class PictureReader final : public CalibrationReader {
         preprocess_(std::move(preprocess)),
         size_(size),
         order_(spread(static_cast<int64_t>(pictures_.names.size()), keep)),
-        threads_(static_cast<size_t>(std::max(threads, 1))) {}
+        threads_(static_cast<size_t>(std::max(threads, 1))) {
+    const auto bytes = static_cast<size_t>(size_.channels * size_.height * size_.width) * sizeof(float);
+    most_ready_ = std::clamp(kBytesTogether / std::max<size_t>(bytes, 1), threads_, threads_ * kOfThread);
+  }
 
   Result<std::optional<CalibrationItem>> next() override {
-    if (ready_.empty()) decode_some();
+    if (ready_.empty()) prepare_all();
     if (ready_.empty()) return std::optional<CalibrationItem>();
-    auto item = std::move(ready_.front());
+    auto item = *std::move(ready_.front());
     ready_.pop_front();
     if (!item.ok()) return std::move(item).take_error();
     return std::optional<CalibrationItem>(std::move(item).take_value());
+  }
+  bool prepare() override {
+    std::optional<Result<CalibrationItem>>* place = nullptr;
+    int64_t index = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      // At the start perhaps only one is wanted, to look at.
+      if (position_ == order_.size() || ready_.size() >= (position_ < threads_ ? threads_ : most_ready_)) return false;
+      index = order_[position_++];
+      place = &ready_.emplace_back();
+    }
+    *place = decode(index);
+    return true;
   }
   Status rewind() override {
     ready_.clear();
@@ -51,8 +69,8 @@ class PictureReader final : public CalibrationReader {
   Result<CalibrationItem> decode(int64_t index) const {
     const std::string& name = pictures_.names[static_cast<size_t>(index)];
     const bool nchw = preprocess_.layout == PixelLayout::nchw;
-    Tensor row(DType::f32, nchw ? Shape{1, size_.channels, size_.height, size_.width}
-                                : Shape{1, size_.height, size_.width, size_.channels});
+    Tensor row = Tensor::uninitialised(DType::f32, nchw ? Shape{1, size_.channels, size_.height, size_.width}
+                                                        : Shape{1, size_.height, size_.width, size_.channels});
     const auto named = [&](Error error) {
       if (error.file.empty()) error.file = name;
       return error;
@@ -61,24 +79,19 @@ class PictureReader final : public CalibrationReader {
     if (!image.ok()) return named(image.error());
     if (const auto done = preprocess_image(preprocess_, *image, size_, row.span<float>()); !done.ok())
       return named(done.error());
-    return CalibrationItem{{{"", std::move(row)}}, name};
+    const bool finite = all_finite(row.span<float>());  // while it is in the cache
+    return CalibrationItem{{{"", std::move(row)}}, name, finite};
   }
 
-  void decode_some() {
-    const auto bytes = static_cast<size_t>(size_.channels * size_.height * size_.width) * sizeof(float);
-    const size_t fitting = std::clamp(kBytesTogether / std::max<size_t>(bytes, 1), threads_, threads_ * kOfThread);
-    const size_t count = std::min(order_.size() - position_, fitting);
-    std::vector<Result<CalibrationItem>> items(count, CalibrationItem{});
-    std::atomic<size_t> next{0};
-    const auto work = [&] {
-      for (size_t i = next++; i < count; i = next++) items[i] = decode(order_[position_ + i]);
+  void prepare_all() {
+    const auto work = [this] {
+      while (prepare()) {
+      }
     };
     std::vector<std::thread> helpers;
-    for (size_t t = 1; t < std::min(threads_, count); ++t) helpers.emplace_back(work);
+    for (size_t t = 1; t < std::min(threads_, order_.size() - position_); ++t) helpers.emplace_back(work);
     work();
     for (std::thread& helper : helpers) helper.join();
-    position_ += count;
-    for (auto& item : items) ready_.push_back(std::move(item));
   }
 
   PictureList pictures_;
@@ -86,8 +99,10 @@ class PictureReader final : public CalibrationReader {
   InputSize size_;
   std::vector<int64_t> order_;
   size_t threads_;
+  size_t most_ready_ = 0;
+  std::mutex mutex_;
   size_t position_ = 0;
-  std::deque<Result<CalibrationItem>> ready_;
+  std::deque<std::optional<Result<CalibrationItem>>> ready_;  ///< in order; those that are being prepared are empty
 };
 
 }  // namespace
