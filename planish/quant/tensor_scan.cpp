@@ -105,13 +105,18 @@ class Walk {
     const int64_t from = (first + kRun - 1) / kRun - runs.start;
     const bool padded = v_.block > 1 && v_.channels % v_.block != 0;
     const int64_t end = v_.stored();
-    for (int64_t r = std::max<int64_t>(0, (from + runs.stride - 1) / runs.stride);; ++r) {
-      const int64_t at = (runs.start + r * runs.stride) * kRun;
-      if (at >= last) return;
+    const int64_t step = runs.stride * kRun;
+    int64_t at = (runs.start + std::max<int64_t>(0, (from + runs.stride - 1) / runs.stride) * runs.stride) * kRun;
+    if (!padded) {
+      const int64_t whole = std::max<int64_t>(0, (std::min(last - 1, end - kRun) - at + step) / step);
+      counts.add_runs(data_ + at, whole, step);
+      at += whole * step;
+    }
+    for (; at < last; at += step) {
       if (padded)
         count_blocks(at, std::min(at + kRun, end), counts);
       else
-        counts.add(data_ + at, std::min(kRun, end - at));
+        counts.add(data_ + at, end - at);  // the run at the end of the tensor
     }
   }
 
