@@ -6,6 +6,7 @@
 #include <span>
 
 #include "planish/base/parallel.h"
+#include "planish/kernels/cpu/grouped_error/grouped_error.h"
 #include "planish/quant/grouped_reconstruction.h"
 #include "planish/quant/thresholds.h"
 
@@ -145,43 +146,21 @@ constexpr int64_t kWidth = 64;
 using Lanes = std::array<float, kWidth>;
 
 /// output_error() of the groups from number `first` on, `count` of them.
-Halves block_error(const GroupedOperands& o, const Steps& steps, int64_t first, size_t count) {
+Halves block_error(const GroupedOperands& o, const kernels::StepRange& steps, int64_t first, size_t count) {
+  static const kernels::GroupedErrorFn add_errors = kernels::best_grouped_error_kernel().fn;
   const int64_t groups = o.rows->groups();
   const int64_t k = o.rows->k();
   std::array<std::vector<Lanes>, 2> sums{std::vector<Lanes>(static_cast<size_t>(o.m)),
                                          std::vector<Lanes>(static_cast<size_t>(o.m))};
   std::array<std::vector<Lanes>, 2> squares = sums;
   Halves rows{};
-  std::vector<Lanes> d(static_cast<size_t>(k));
+  kernels::GroupedRow of_row{
+      .w = o.w.data() + first, .k = k, .m = o.m, .groups = groups, .count = static_cast<int64_t>(count)};
   for (const int64_t row : o.chosen) {
-    const float* const x = o.rows->values().data() + row * k * groups + first;
-    for (int64_t c = 0; c < k; ++c) {
-      Lanes& lanes = d[static_cast<size_t>(c)];
-      if (count == lanes.size())
-        std::copy_n(x + c * groups, kWidth, lanes.data());
-      else
-        std::copy_n(x + c * groups, count, lanes.data());
-      for (float& v : lanes) v = steps.nearest(v) - v;
-    }
+    of_row.x = o.rows->values().data() + row * k * groups + first;
     const auto half = static_cast<size_t>(o.rows->samples()[static_cast<size_t>(row)] % 2);
     rows[half] += 1;
-    for (int64_t m = 0; m < o.m; ++m) {
-      Lanes e{};
-      for (int64_t c = 0; c < k; ++c) {
-        const float* const w = o.w.data() + (m * k + c) * groups + first;
-        const Lanes& lanes = d[static_cast<size_t>(c)];
-        if (count == lanes.size())
-          for (size_t i = 0; i < lanes.size(); ++i) e[i] += lanes[i] * w[i];
-        else
-          for (size_t i = 0; i < count; ++i) e[i] += lanes[i] * w[i];
-      }
-      Lanes& sum = sums[half][static_cast<size_t>(m)];
-      Lanes& square = squares[half][static_cast<size_t>(m)];
-      for (size_t i = 0; i < e.size(); ++i) {
-        sum[i] += e[i];
-        square[i] += e[i] * e[i];
-      }
-    }
+    add_errors(of_row, steps, sums[half].front().data(), squares[half].front().data(), kWidth);
   }
   Halves error{};
   for (size_t h = 0; h < error.size(); ++h)
@@ -193,7 +172,8 @@ Halves block_error(const GroupedOperands& o, const Steps& steps, int64_t first, 
 }
 
 Halves output_error(const GroupedOperands& o, const TensorQuantization& quantiser) {
-  const Steps steps(quantiser);
+  const Steps range(quantiser);
+  const kernels::StepRange steps{quantiser.scale, range.low(), range.high()};
   const int64_t groups = o.rows->groups();
   std::vector<Halves> blocks(static_cast<size_t>((groups + kWidth - 1) / kWidth));
   parallel_for(static_cast<int64_t>(blocks.size()), 1, [&](int64_t begin, int64_t end) {

@@ -21,6 +21,9 @@ class Steps {
     const float inside = steps < low_ ? low_ : (steps > high_ ? high_ : steps);
     return (inside + kNoFraction - kNoFraction) * scale_;
   }
+  /// First and last step, counted from zero.
+  [[nodiscard]] float low() const { return low_; }
+  [[nodiscard]] float high() const { return high_; }
   /// The value of a step, counted from the lowest one.
   [[nodiscard]] float value(uint8_t code) const { return (static_cast<float>(code) + low_) * scale_; }
 

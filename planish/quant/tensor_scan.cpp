@@ -103,7 +103,9 @@ class Walk {
     constexpr int64_t kRun = BinCounts::kRun;
     const auto [first, last] = range(unit);
     const int64_t from = (first + kRun - 1) / kRun - runs.start;
-    const bool padded = v_.block > 1 && v_.channels % v_.block != 0;
+    // Padding is in the last block; runs lie within a block where that is a multiple of them.
+    const bool may_be_padded = v_.block % kRun != 0 || unit / pieces_ % v_.blocks() == v_.blocks() - 1;
+    const bool padded = v_.block > 1 && v_.channels % v_.block != 0 && may_be_padded;
     const int64_t end = v_.stored();
     const int64_t step = runs.stride * kRun;
     int64_t at = (runs.start + std::max<int64_t>(0, (from + runs.stride - 1) / runs.stride) * runs.stride) * kRun;
