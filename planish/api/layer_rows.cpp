@@ -28,8 +28,8 @@ constexpr size_t kGrowth = 3;
 
 constexpr size_t kAlignment = 64;
 
-/// Batches that each worker gets in one round.
-constexpr size_t kRunsOfWorker = 4;
+/// Batches that each worker gets in one round: at the end of one somebody waits.
+constexpr size_t kRunsOfWorker = 64;
 
 /// What nodes from number `node` on read of what comes before; nullopt where that is not all f32.
 std::optional<std::set<std::string>> crossing(const Graph& graph, int32_t node) {
@@ -264,24 +264,31 @@ bool RowCollector::saw_all() const {
   });
 }
 
+/// Puts what the workers saw of `node` together in `rows`, those of the first worker.
+void RowCollector::join(int32_t node, InputRows& rows) {
+  std::vector<Part> parts;
+  int64_t others = 0;
+  for (const Seen& seen : seen_)
+    if (const auto it = seen.parts.find(node); it != seen.parts.end()) {
+      parts.insert(parts.end(), it->second.begin(), it->second.end());
+      others += &seen != &seen_.front() ? it->second.back().end : 0;
+    }
+  if (others == 0) return;
+  std::ranges::stable_sort(parts, {}, &Part::first);
+  const InputRows first_worker = rows.take_rows();
+  rows.reserve(first_worker.rows() + others);
+  for (const Part& p : parts) rows.append(p.worker == 0 ? first_worker : seen_[p.worker].rows.at(node), p.begin, p.end);
+  for (size_t w = 1; w < seen_.size(); ++w) (void)seen_[w].rows.at(node).take_rows();
+}
+
 RowsByNode RowCollector::take() {
   RowsByNode all = std::move(seen_.front().rows);
-  for (auto& [node, rows] : all) {
-    std::vector<Part> parts;
-    int64_t others = 0;
-    for (const Seen& seen : seen_)
-      if (const auto it = seen.parts.find(node); it != seen.parts.end()) {
-        parts.insert(parts.end(), it->second.begin(), it->second.end());
-        others += &seen != &seen_.front() ? it->second.back().end : 0;
-      }
-    if (others == 0) continue;
-    std::ranges::stable_sort(parts, {}, &Part::first);
-    const InputRows first_worker = rows.take_rows();
-    rows.reserve(first_worker.rows() + others);
-    for (const Part& p : parts)
-      rows.append(p.worker == 0 ? first_worker : seen_[p.worker].rows.at(node), p.begin, p.end);
-    for (size_t w = 1; w < seen_.size(); ++w) seen_[w].rows.erase(node);
-  }
+  std::vector<RowsByNode::value_type*> nodes;
+  for (auto& entry : all) nodes.push_back(&entry);
+  parallel_for(static_cast<int64_t>(nodes.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+      join(nodes[i]->first, nodes[i]->second);
+  });
   return all;
 }
 

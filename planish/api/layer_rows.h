@@ -47,6 +47,8 @@ class RowCollector {
   [[nodiscard]] RowsByNode take();
 
  private:
+  void join(int32_t node, InputRows& rows);
+
   /// Rows of one run.
   struct Part {
     int64_t first = 0;  ///< sample

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "planish/base/parallel.h"
@@ -80,7 +81,7 @@ class Block {
     const float* from = rows.values().data() + row * k_ * groups + static_cast<size_t>(first_);
     for (size_t c = 0; c < k_; ++c) {
       if (lanes_ == kLanes)
-        std::copy_n(from + c * groups, kLanes, x[c].v.data());
+        std::memcpy(x[c].v.data(), from + c * groups, sizeof(Lanes));  // of a fixed size, not a call
       else
         std::copy_n(from + c * groups, lanes_, x[c].v.data());
     }

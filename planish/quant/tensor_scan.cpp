@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "planish/base/finite.h"
 #include "planish/base/parallel.h"
 #include "planish/kernels/cpu/column_range/column_range.h"
 
@@ -25,29 +26,72 @@ class Columns {
   [[nodiscard]] float low(size_t c) const { return values_[c]; }
   [[nodiscard]] float high(size_t c) const { return values_[count_ + c]; }
   [[nodiscard]] float total(size_t c) const { return values_[2 * count_ + c]; }
+  [[nodiscard]] std::span<const float> lows() const { return std::span(values_).first(count_); }
+  [[nodiscard]] std::span<const float> highs() const { return std::span(values_).subspan(count_, count_); }
+  [[nodiscard]] std::span<const float> totals() const { return std::span(values_).last(count_); }
 
  private:
   size_t count_;
   std::vector<float> values_;
 };
 
-/// Rows of `width` channels that lie `stride` values apart: adds to the statistics of each of them.
-void add_rows(const float* data, int64_t rows, int64_t stride, int64_t width, Columns& columns,
-              RunStatistics* channels) {
-  if (rows == 0) return;
-  columns.look(data, rows, stride, width);
-  for (size_t c = 0; c < static_cast<size_t>(width); ++c) {
-    RunStatistics& s = channels[c];
-    if (!std::isfinite(columns.total(c))) {
-      s.add_one_by_one(data + c, rows, stride);
-      continue;
-    }
-    s.min = std::min(s.min, columns.low(c));
-    s.max = std::max(s.max, columns.high(c));
-    s.sum += static_cast<double>(columns.total(c));
-    s.count += static_cast<uint64_t>(rows);
+/// Statistics of channels as one array for each number, so that several channels are added at once.
+class ChannelArrays {
+ public:
+  explicit ChannelArrays(int64_t channels)
+      : min_(static_cast<size_t>(channels), INFINITY),
+        max_(min_.size(), -INFINITY),
+        sum_(min_.size()),
+        count_(min_.size()),
+        one_by_one_(min_.size()) {}
+
+  /// Adds `rows` rows of `width` channels from number `first` on that lie `stride` values apart.
+  void add_rows(const float* data, int64_t rows, int64_t stride, size_t first, size_t width, Columns& columns) {
+    if (rows == 0) return;
+    columns.look(data, rows, stride, static_cast<int64_t>(width));
+    const auto low = columns.lows().first(width);
+    const auto high = columns.highs().first(width);
+    const auto total = columns.totals().first(width);
+    if (!all_finite(total)) return add_some_one_by_one(data, rows, stride, first, columns, total);
+    float* const min = min_.data() + first;
+    float* const max = max_.data() + first;
+    double* const sum = sum_.data() + first;
+    uint64_t* const count = count_.data() + first;
+    for (size_t c = 0; c < width; ++c) min[c] = low[c] < min[c] ? low[c] : min[c];
+    for (size_t c = 0; c < width; ++c) max[c] = high[c] > max[c] ? high[c] : max[c];
+    for (size_t c = 0; c < width; ++c) sum[c] += static_cast<double>(total[c]);
+    for (size_t c = 0; c < width; ++c) count[c] += static_cast<uint64_t>(rows);
   }
-}
+  /// For who adds to one channel in another way.
+  [[nodiscard]] RunStatistics& channel(size_t c) { return one_by_one_[c]; }
+
+  [[nodiscard]] std::vector<RunStatistics> take() {
+    for (size_t c = 0; c < min_.size(); ++c)
+      if (count_[c] > 0) one_by_one_[c].merge({.min = min_[c], .max = max_[c], .sum = sum_[c], .count = count_[c]});
+    return std::move(one_by_one_);
+  }
+
+ private:
+  void add_some_one_by_one(const float* data, int64_t rows, int64_t stride, size_t first, const Columns& columns,
+                           std::span<const float> total) {
+    for (size_t c = 0; c < total.size(); ++c) {
+      if (!std::isfinite(total[c])) {
+        one_by_one_[first + c].add_one_by_one(data + c, rows, stride);
+        continue;
+      }
+      min_[first + c] = std::min(min_[first + c], columns.low(c));
+      max_[first + c] = std::max(max_[first + c], columns.high(c));
+      sum_[first + c] += static_cast<double>(total[c]);
+      count_[first + c] += static_cast<uint64_t>(rows);
+    }
+  }
+
+  std::vector<float> min_;
+  std::vector<float> max_;
+  std::vector<double> sum_;
+  std::vector<uint64_t> count_;
+  std::vector<RunStatistics> one_by_one_;
+};
 
 /// Neighbours of one channel that are looked at as a row.
 constexpr int64_t kRow = 64;
@@ -88,14 +132,14 @@ class Walk {
   /// Neighbours that are looked at together.
   [[nodiscard]] int64_t widest() const { return std::max(v_.block, kRow); }
 
-  void add_statistics(int64_t unit, Columns& columns, RunStatistics* channels) const {
+  void add_statistics(int64_t unit, Columns& columns, ChannelArrays& channels) const {
     const int64_t b = unit / pieces_ % v_.blocks();
     const auto [first, last] = range(unit);
     if (v_.block == 1)
-      add_neighbours(data_ + first, last - first, columns, channels[b]);
+      add_neighbours(data_ + first, last - first, columns, channels.channel(static_cast<size_t>(b)));
     else
-      add_rows(data_ + first, (last - first) / v_.block, v_.block, std::min(v_.block, v_.channels - b * v_.block),
-               columns, channels + b * v_.block);
+      channels.add_rows(data_ + first, (last - first) / v_.block, v_.block, static_cast<size_t>(b * v_.block),
+                        static_cast<size_t>(std::min(v_.block, v_.channels - b * v_.block)), columns);
   }
 
   /// Counts the sampled runs that begin in the unit.
@@ -206,12 +250,13 @@ TensorScan scan_tensor(const float* data, const ChannelView& view, bool statisti
   parallel_for(shares, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto share = static_cast<size_t>(i);
-      if (statistics) found[share].resize(static_cast<size_t>(view.channels));
+      ChannelArrays channels(statistics ? view.channels : 0);
       Columns columns(statistics ? walk.widest() : 0);
       for (int64_t u = units * i / shares; u < units * (i + 1) / shares; ++u) {
-        if (statistics) walk.add_statistics(u, columns, found[share].data());
+        if (statistics) walk.add_statistics(u, columns, channels);
         if (runs) walk.count(u, *runs, scan.counts[share]);
       }
+      if (statistics) found[share] = channels.take();
     }
   });
   if (!statistics) return scan;

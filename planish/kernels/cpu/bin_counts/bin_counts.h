@@ -23,8 +23,8 @@ inline constexpr size_t kBinZeros = 4;
 /// From one copy to the next.
 inline constexpr size_t kBinStride = kBins + kBinZeros;
 
-/// Counts `runs` runs of kBinRun values, which begin `step` values apart, in bins 1 / `per_width` wide; what lies beyond
-/// the last falls into it. The caller sees to it that no counter overflows.
+/// Counts `runs` runs of kBinRun values, which begin `step` values apart, in bins 1 / `per_width` wide; what lies
+/// beyond the last falls into it. The caller sees to it that no counter overflows.
 using CountRunsFn = void (*)(const float* x, int64_t runs, int64_t step, float per_width, uint16_t* counts);
 /// Adds the bins (zeros are not among them), `weight` times each, to kBins sums; returns how many values they counted.
 using AddBinsFn = uint64_t (*)(const uint16_t* counts, uint32_t weight, uint64_t* sums);

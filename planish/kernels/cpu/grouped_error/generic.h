@@ -44,8 +44,7 @@ PLANISH_INLINE void error_of_output(const float* x, const float* w, int64_t k, i
 }
 
 template <typename S>
-void grouped_error_generic(const GroupedRow& row, const StepRange& steps, float* sums, float* squares,
-                           int64_t stride) {
+void grouped_error_generic(const GroupedRow& row, const StepRange& steps, float* sums, float* squares, int64_t stride) {
   constexpr int64_t kMost = 4 * S::kLanes;
   for (int64_t m = 0; m < row.m; ++m)
     for (int64_t g = 0; g < row.count; g += kMost) {
