@@ -1,10 +1,13 @@
 #include "planish/tools/calibration/calibration_source.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "planish/tools/calibration/batch_source.h"
 
@@ -189,6 +192,42 @@ TEST_F(CalibrationSourceTest, AFolderOfPicturesSurvivesABrokenOne) {
   ASSERT_EQ(warnings.size(), 1U);
   expect_has(warnings[0], "'imagenet' is a guess");
   EXPECT_EQ(walk_of(file("p"), {-1, 3, 4, 4}, 2, 1).samples.size(), 2U);
+}
+
+TEST_F(CalibrationSourceTest, PicturesPreparedAheadByThreadsComeInOrder) {
+  constexpr size_t kPictures = 41;
+  for (size_t i = 0; i < kPictures; ++i)
+    ASSERT_TRUE(save_png(file(fmt::format("p/{:02}.png", i)), Image::filled(4, 4, static_cast<uint8_t>(6 * i))).ok());
+  auto plain = open(file("p"), {1, 3, 4, 4});
+  auto ahead = open(file("p"), {1, 3, 4, 4});
+  ASSERT_TRUE(plain.ok());
+  ASSERT_TRUE(ahead.ok());
+  const Walk expected = walk(**plain);
+  ASSERT_EQ(expected.first_values.size(), kPictures);
+  std::vector<api::CalibrationBatch> batches;  // all of them stay valid
+  int prepared = 0;
+  for (bool more = true; more;) {
+    std::atomic<int> count{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t)
+      threads.emplace_back([&] {
+        while ((*ahead)->prepare()) ++count;
+      });
+    for (std::thread& t : threads) t.join();
+    prepared += count;
+    for (int i = 0; more && i < 5; ++i) {
+      auto batch = (*ahead)->next();
+      ASSERT_TRUE(batch.ok());
+      more = batch->has_value();
+      if (more) batches.push_back(**batch);
+    }
+  }
+  EXPECT_GT(prepared, 20);
+  ASSERT_EQ(batches.size(), kPictures);
+  for (size_t i = 0; i < kPictures; ++i) {
+    EXPECT_NE(batches[i].owner, nullptr);
+    EXPECT_EQ(*reinterpret_cast<const float*>(batches[i].inputs[0].second.data.data()), expected.first_values[i]);
+  }
 }
 
 TEST_F(CalibrationSourceTest, EmptyFoldersAndUnknownSizesAreRefused) {
