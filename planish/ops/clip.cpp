@@ -55,7 +55,12 @@ Status reference(RefContext& ctx) {
 }
 
 constexpr std::array kOps{
-    OpDecl{.name = "Clip", .since = 1, .traits = kTraitPointwise, .infer = infer, .reference = reference},
+    OpDecl{.name = "Clip",
+           .since = 1,
+           .traits = kTraitPointwise,
+           .one_type = 0b111,
+           .infer = infer,
+           .reference = reference},
 };
 
 }  // namespace

@@ -137,7 +137,7 @@ Status split(RefContext& ctx) {
 }
 
 constexpr std::array kOps{
-    OpDecl{.name = "Concat", .since = 1, .infer = infer_concat, .reference = concat},
+    OpDecl{.name = "Concat", .since = 1, .one_type = kEveryInput, .infer = infer_concat, .reference = concat},
     OpDecl{.name = "Split", .since = 1, .shape_inputs = 1U << 1, .infer = infer_split, .reference = split},
 };
 

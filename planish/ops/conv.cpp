@@ -75,8 +75,13 @@ Status reference_conv(RefContext& ctx) {
 }
 
 constexpr std::array kOps{
-    OpDecl{.name = "Conv", .since = 1, .infer = infer_conv<false>, .reference = reference_conv<false>},
-    OpDecl{.name = "ConvTranspose", .since = 1, .infer = infer_conv<true>, .reference = reference_conv<true>},
+    OpDecl{
+        .name = "Conv", .since = 1, .one_type = 0b111, .infer = infer_conv<false>, .reference = reference_conv<false>},
+    OpDecl{.name = "ConvTranspose",
+           .since = 1,
+           .one_type = 0b111,
+           .infer = infer_conv<true>,
+           .reference = reference_conv<true>},
     OpDecl{.name = "FusedConv",
            .domain = "com.microsoft",
            .since = 1,

@@ -138,7 +138,7 @@ Status reference(RefContext& ctx) {
 }
 
 constexpr std::array kOps{
-    OpDecl{.name = "DeformConv", .since = 19, .infer = infer, .reference = reference},
+    OpDecl{.name = "DeformConv", .since = 19, .one_type = 0b11111, .infer = infer, .reference = reference},
 };
 
 }  // namespace

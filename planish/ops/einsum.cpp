@@ -294,7 +294,7 @@ Status reference(RefContext& ctx) {
 }
 
 constexpr std::array kOps{
-    OpDecl{.name = "Einsum", .since = 12, .infer = infer, .reference = reference},
+    OpDecl{.name = "Einsum", .since = 12, .one_type = kEveryInput, .infer = infer, .reference = reference},
 };
 
 }  // namespace

@@ -74,6 +74,7 @@ class Inference {
       in[i] = {facts_.dtypes[k], facts_.shapes[k], known(v)};
     }
     InferContext ctx(node, std::move(in));
+    PLANISH_TRY(check_one_type(node, *op, ctx));
     PLANISH_TRY(op->infer(ctx));
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (node.outputs[i] == kNoValue) continue;
@@ -83,6 +84,24 @@ class Inference {
       facts_.shapes[k] = out.shape;
     }
     return evaluate(node, *op);
+  }
+
+  /// ONNX lets a name of a type stand for one type only. A file that has two there would be read as what it is not.
+  Status check_one_type(const Node& node, const OpDecl& op, const InferContext& ctx) const {
+    constexpr size_t kMostBit = 31;
+    size_t first = node.inputs.size();
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (node.inputs[i] == kNoValue || (op.one_type >> std::min(i, kMostBit) & 1U) == 0) continue;
+      first = std::min(first, i);
+      const DType a = facts_.dtypes[static_cast<size_t>(node.inputs[first])];
+      const DType b = facts_.dtypes[static_cast<size_t>(node.inputs[i])];
+      if (a != b)
+        return ctx.error(fmt::format("inputs {} ('{}') and {} ('{}') have types {} and {}", first,
+                                     graph_.value(node.inputs[first]).name, i, graph_.value(node.inputs[i]).name,
+                                     dtype_name(a), dtype_name(b)),
+                         "insert a Cast so that both have the same type");
+    }
+    return {};
   }
 
   /// Carries small values along, so that Shape -> Gather -> Concat -> Reshape gives a known shape.

@@ -209,8 +209,8 @@ constexpr std::array kOps{
            .reference = reference_matmul},
     OpDecl{
         .name = "FusedMatMul", .domain = "planish", .since = 1, .infer = infer_matmul, .reference = reference_matmul},
-    OpDecl{.name = "Gemm", .since = 1, .infer = infer_gemm, .reference = reference_gemm},
-    OpDecl{.name = "MatMul", .since = 1, .infer = infer_matmul, .reference = reference_matmul},
+    OpDecl{.name = "Gemm", .since = 1, .one_type = 0b111, .infer = infer_gemm, .reference = reference_gemm},
+    OpDecl{.name = "MatMul", .since = 1, .one_type = 0b11, .infer = infer_matmul, .reference = reference_matmul},
 };
 
 }  // namespace

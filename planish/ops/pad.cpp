@@ -116,7 +116,8 @@ Status reference(RefContext& ctx) {
 }
 
 constexpr std::array kOps{
-    OpDecl{.name = "Pad", .since = 1, .shape_inputs = 0b1010, .infer = infer, .reference = reference},
+    OpDecl{
+        .name = "Pad", .since = 1, .shape_inputs = 0b1010, .one_type = 0b101, .infer = infer, .reference = reference},
 };
 
 }  // namespace

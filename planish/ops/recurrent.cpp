@@ -348,9 +348,9 @@ Status reference(RefContext& ctx) {
 }
 
 constexpr std::array kOps{
-    OpDecl{.name = "GRU", .since = 1, .infer = infer, .reference = reference},
-    OpDecl{.name = "LSTM", .since = 1, .infer = infer, .reference = reference},
-    OpDecl{.name = "RNN", .since = 1, .infer = infer, .reference = reference},
+    OpDecl{.name = "GRU", .since = 1, .one_type = 0b101111, .infer = infer, .reference = reference},
+    OpDecl{.name = "LSTM", .since = 1, .one_type = 0b11101111, .infer = infer, .reference = reference},
+    OpDecl{.name = "RNN", .since = 1, .one_type = 0b101111, .infer = infer, .reference = reference},
 };
 
 }  // namespace
