@@ -59,9 +59,9 @@ Result<kernels::DepthwiseProblem> depthwise_problem(const NodeView& view, int64_
 class PanelConvWork {
  public:
   PanelConvWork() = default;
-  /// `pixels`: of the output, over all images.
-  PanelConvWork(const kernels::PanelConvKernel& kernel, const kernels::PanelConvProblem& problem, int64_t pixels,
-                int threads);
+  /// `panel_vectors`: what the weights are packed in, at most; `pixels`: of the output, over all images.
+  PanelConvWork(const kernels::PanelConvKernel& kernel, int64_t panel_vectors, const kernels::PanelConvProblem& problem,
+                int64_t pixels, int threads);
   /// Parts of the work that may run at the same time.
   [[nodiscard]] int64_t slots() const { return slots_; }
   /// `weights`: packed as kCpuPanelConv does.

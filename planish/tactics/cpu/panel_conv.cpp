@@ -35,9 +35,15 @@ struct Format {
 
 int64_t taps_of(const Shape& w) { return element_count(w) / std::max<int64_t>(w[0] * w[1], 1); }
 
-/// The form that the kernel reads weights [filters, channels, kernel...] in.
-Format format_for(const PanelConvKernel& kernel, const Shape& w) {
-  return {kernel.width, kernel.panel_vectors(taps_of(w))};
+/// Pixels of an output line up to which the ends of lines count, and how few steps a line takes.
+constexpr int64_t kShortLine = 20;
+
+/// The form of the weights that is best for a convolution. A step takes as many pixels of one line as registers allow,
+/// and for each step a panel comes out of the second-level cache once more: in short lines narrow panels, which leave
+/// room for more pixels, are worth it.
+Format format_for(const PanelConvKernel& kernel, const NodeView& view) {
+  const bool narrow = taps_of(view.inputs[kConvW].shape) == 1 || view.outputs[0].shape[3] <= kShortLine;
+  return {kernel.width, narrow ? kernel.vectors : kernel.window_vectors};
 }
 
 /// Packed weights: by panel, [tap][channel][filters of the panel].
@@ -92,9 +98,8 @@ class WiderLines {
  public:
   /// Makes `p` the problem with the copy for its image, where that pays.
   WiderLines(PanelConvProblem& p, int64_t images) : from_(p), images_(images) {
-    constexpr int64_t kLongest = 20;  // pixels; of longer lines the ends are too small a part
     constexpr int64_t kLeastFilters = 32;
-    if (p.stride_w != 1 || p.out_w > kLongest || p.filters < kLeastFilters) return;
+    if (p.taps() == 1 || p.out_w > kShortLine || p.filters < kLeastFilters) return;
     right_ =
         std::max<int64_t>(0, (p.out_w - 1) * p.stride_w + (p.kernel_w - 1) * p.dilation_w + 1 - p.in_w - p.pad_left);
     // Taps far beyond the ends (dilations) are cheaper left out than multiplied, and take no memory.
@@ -139,11 +144,11 @@ class WiderLines {
 
 class PanelConvRunner final : public Kernel {
  public:
-  PanelConvRunner(const NodeView& view, const PanelConvKernel& kernel, PanelConvProblem problem,
+  PanelConvRunner(const NodeView& view, const PanelConvKernel& kernel, int64_t panel_vectors, PanelConvProblem problem,
                   const FloatEpilogue& epilogue, int threads)
       : kernel_(kernel),
         wider_(problem, view.outputs[0].shape[0]),
-        work_(kernel, problem, view.outputs[0].shape[0] * problem.out_h * problem.out_w, threads),
+        work_(kernel, panel_vectors, problem, view.outputs[0].shape[0] * problem.out_h * problem.out_w, threads),
         epilogue_(epilogue),
         bias_(view),
         has_bias_(view.has_input(kConvB)),
@@ -187,7 +192,7 @@ WhyNot supports(const NodeView& view, const Target&) {
 
 Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
   const PanelConvKernel& kernel = kernels::best_panel_conv_kernel();
-  const Format format = format_for(kernel, view.inputs[kConvW].shape);
+  const Format format = format_for(kernel, view);
   const PackedWeights packed(view.inputs[kConvW].shape, format);
   Tensor out(DType::f32, {packed.size()});
   auto* to = out.data<float>();
@@ -218,14 +223,15 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
                                         const Target& target) {
   const PanelConvKernel& kernel = kernels::best_panel_conv_kernel();
   const PanelConvProblem p = PLANISH_TRY(panel_conv_problem(view, kernel.width));
-  const Format format = format_for(kernel, view.inputs[kConvW].shape);
-  const PackedWeights form(view.inputs[kConvW].shape, format);
-  if (packed.empty() || packed[0].format != format_name(format) ||
-      packed[0].data.bytes() != static_cast<size_t>(form.size()) * sizeof(float))
+  // Other shapes than the tuned ones may like other panels better, and read these.
+  const auto format = packed.empty() ? std::nullopt : parse_format(packed[0].format);
+  if (!format || format->width != kernel.width || format->vectors > std::max(kernel.vectors, kernel.window_vectors) ||
+      packed[0].data.bytes() !=
+          static_cast<size_t>(PackedWeights(view.inputs[kConvW].shape, *format).size()) * sizeof(float))
     return Error{
         .code = Code::unsupported, .node = view.node->name, .what = "the packed weights are for another machine"};
   const FloatEpilogue epilogue = PLANISH_TRY(float_epilogue(view));
-  return std::unique_ptr<Kernel>(new PanelConvRunner(view, kernel, p, epilogue, target.threads));
+  return std::unique_ptr<Kernel>(new PanelConvRunner(view, kernel, format->vectors, p, epilogue, target.threads));
 }
 
 constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
@@ -233,11 +239,11 @@ constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
 }  // namespace
 
 // Threads share out pixels or panels, whichever leaves less idle; where both do, whichever is read less twice.
-PanelConvWork::PanelConvWork(const PanelConvKernel& kernel, const PanelConvProblem& problem, int64_t pixels,
-                             int threads)
+PanelConvWork::PanelConvWork(const PanelConvKernel& kernel, int64_t panel_vectors, const PanelConvProblem& problem,
+                             int64_t pixels, int threads)
     : kernel_(&kernel),
       p_(problem),
-      panels_(problem.filters, kernel.width, kernel.panel_vectors(problem.taps())),
+      panels_(problem.filters, kernel.width, panel_vectors),
       panel_floats_(problem.taps() * problem.channels() * kernel.width),
       pixels_(pixels) {
   constexpr int64_t kGrain = 24;  // pixels: about two steps of the kernel
@@ -258,7 +264,7 @@ PanelConvWork::PanelConvWork(const PanelConvKernel& kernel, const PanelConvProbl
   // Few rows of taps at a time where the cache would not keep a panel from one pixel to the next, and the one behind
   // it.
   const int64_t panel_bytes =
-      std::min(kernel.panel_vectors(p_.taps()), panels_.vectors) * panel_floats_ * static_cast<int64_t>(sizeof(float));
+      std::min(panel_vectors, panels_.vectors) * panel_floats_ * static_cast<int64_t>(sizeof(float));
   const int64_t cached = cpu_features().l2_bytes / 4;
   const int64_t cuts = std::clamp<int64_t>((panel_bytes + cached - 1) / cached, 1, p_.kernel_h);
   tap_rows_ = (p_.kernel_h + cuts - 1) / cuts;
@@ -339,6 +345,6 @@ constinit const Tactic kCpuPanelConv{.id = "cpu.panel_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .version = 9};
+                                     .version = 10};
 
 }  // namespace planish

@@ -48,13 +48,11 @@ struct PanelConvKernel {
   std::string_view name;
   Isa isa;
   int64_t width;           ///< floats per vector
-  int64_t vectors;         ///< of filters per panel, at most: of convolutions that look at one pixel
-  int64_t window_vectors;  ///< of all others, whose lines leave fewer pixels to a step
+  int64_t vectors;         ///< of filters per panel, at most: for one pixel, and windows over short lines
+  int64_t window_vectors;  ///< for windows over long lines; panels of any number up to this one are read
   /// `weights` points at the panel: [tap][channel][filters of the panel].
   void (*run)(const PanelConvProblem& p, const PanelConvPart& part, const float* x, const float* weights,
               const FloatEpilogue& epilogue, float* y);
-
-  [[nodiscard]] int64_t panel_vectors(int64_t taps) const { return taps == 1 ? vectors : window_vectors; }
 };
 
 /// Fastest first; the last row runs everywhere.

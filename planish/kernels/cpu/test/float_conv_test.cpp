@@ -151,38 +151,39 @@ class PanelConvVariants : public testing::TestWithParam<const PanelConvKernel*> 
 TEST_P(PanelConvVariants, AgreeWithTheConvolution) {
   const PanelConvKernel& kernel = *GetParam();
   if (!cpu_features().has(kernel.isa)) GTEST_SKIP() << "this CPU lacks " << isa_name(kernel.isa);
-  for (const Case& c : kDense) {
-    SCOPED_TRACE(c.label);
-    const Layer layer(c, false);
-    PanelConvProblem p;
-    layer.fill(p);
-    p.chunk = p.last_chunk = c.channels;
-    p.filters = c.filters;
-    p.y_vector = kernel.width;
-    const Panels panels(c.filters, kernel.width, kernel.panel_vectors(p.taps()));
-    auto y = layer.empty();
-    for (int64_t i = 0; i < panels.count; ++i) {
-      const int64_t vectors = panels.begin(i + 1) - panels.begin(i);
-      const int64_t wide = vectors * kernel.width;
-      std::vector<float> weights(static_cast<size_t>(p.taps() * c.channels * wide), 0.0F);
-      for (int64_t t = 0; t < p.taps(); ++t)
-        for (int64_t n = 0; n < c.channels; ++n)
-          for (int64_t k = 0; k < wide && panels.begin(i) * kernel.width + k < c.filters; ++k)
-            weights[static_cast<size_t>((t * c.channels + n) * wide + k)] =
-                layer.w[static_cast<size_t>(((panels.begin(i) * kernel.width + k) * c.channels + n) * p.taps() + t)];
-      // Two portions that end within a line: the first fetches weights for the second, which takes one row of taps
-      // after the other.
-      const int64_t half = layer.pixels() / 2;
-      kernel.run(p, {0, half, panels.begin(i), vectors, weights.data(), static_cast<int64_t>(weights.size())},
-                 layer.x.data(), weights.data(), layer.epilogue(), y.data());
-      PanelConvPart part{half, layer.pixels() - half, panels.begin(i), vectors};
-      for (; part.tap_row < p.kernel_h; ++part.tap_row) {
-        part.last_tap_row = part.tap_row + 1;
-        kernel.run(p, part, layer.x.data(), weights.data(), layer.epilogue(), y.data());
+  for (const Case& c : kDense)
+    for (const int64_t most : {kernel.vectors, kernel.window_vectors}) {
+      SCOPED_TRACE(c.label);
+      const Layer layer(c, false);
+      PanelConvProblem p;
+      layer.fill(p);
+      p.chunk = p.last_chunk = c.channels;
+      p.filters = c.filters;
+      p.y_vector = kernel.width;
+      const Panels panels(c.filters, kernel.width, most);
+      auto y = layer.empty();
+      for (int64_t i = 0; i < panels.count; ++i) {
+        const int64_t vectors = panels.begin(i + 1) - panels.begin(i);
+        const int64_t wide = vectors * kernel.width;
+        std::vector<float> weights(static_cast<size_t>(p.taps() * c.channels * wide), 0.0F);
+        for (int64_t t = 0; t < p.taps(); ++t)
+          for (int64_t n = 0; n < c.channels; ++n)
+            for (int64_t k = 0; k < wide && panels.begin(i) * kernel.width + k < c.filters; ++k)
+              weights[static_cast<size_t>((t * c.channels + n) * wide + k)] =
+                  layer.w[static_cast<size_t>(((panels.begin(i) * kernel.width + k) * c.channels + n) * p.taps() + t)];
+        // Two portions that end within a line: the first fetches weights for the second, which takes one row of taps
+        // after the other.
+        const int64_t half = layer.pixels() / 2;
+        kernel.run(p, {0, half, panels.begin(i), vectors, weights.data(), static_cast<int64_t>(weights.size())},
+                   layer.x.data(), weights.data(), layer.epilogue(), y.data());
+        PanelConvPart part{half, layer.pixels() - half, panels.begin(i), vectors};
+        for (; part.tap_row < p.kernel_h; ++part.tap_row) {
+          part.last_tap_row = part.tap_row + 1;
+          kernel.run(p, part, layer.x.data(), weights.data(), layer.epilogue(), y.data());
+        }
       }
+      layer.compare(y);
     }
-    layer.compare(y);
-  }
 }
 
 class DepthwiseFloatVariants : public testing::TestWithParam<const DepthwiseKernel*> {};
