@@ -31,24 +31,23 @@ WeightView weights_of(const Graph& graph, const Node& node) {
   return view;
 }
 
-/// Calls `four` with the element indices of every four weights.
+/// Calls `four` with the element indices of every four weights until it returns false; returns what it returned last.
 template <typename F>
-void for_fours(const WeightView& view, F four) {
+bool for_fours(const WeightView& view, F four) {
   for (int64_t o = 0; o < view.outer; ++o)
     for (int64_t k = 0; k < view.reduction; k += 4)
       for (int64_t i = 0; i < view.inner; ++i) {
         std::array<int64_t, 4> at{};
         for (int64_t j = 0; j < 4; ++j) at[static_cast<size_t>(j)] = (o * view.reduction + k + j) * view.inner + i;
-        four(at);
+        if (!four(at)) return false;
       }
+  return true;
 }
 
 bool is_sparse(const Tensor& w, const WeightView& view) {
-  bool sparse = true;
-  for_fours(view, [&](const std::array<int64_t, 4>& at) {
-    sparse = sparse && std::ranges::count_if(at, [&w](int64_t i) { return w.at(i) != 0; }) <= 2;
+  return for_fours(view, [&](const std::array<int64_t, 4>& at) {
+    return std::ranges::count_if(at, [&w](int64_t i) { return w.at(i) != 0; }) <= 2;
   });
-  return sparse;
 }
 
 Tensor pruned(const Tensor& w, const WeightView& view) {
@@ -56,6 +55,7 @@ Tensor pruned(const Tensor& w, const WeightView& view) {
   for_fours(view, [&](std::array<int64_t, 4> at) {
     std::ranges::sort(at, [&w](int64_t a, int64_t b) { return std::abs(w.at(a)) < std::abs(w.at(b)); });
     for (size_t j = 0; j < 2; ++j) store_element(out.dtype(), out.raw(), at[j], 0);
+    return true;
   });
   return out;
 }

@@ -114,18 +114,19 @@ std::vector<float> TensorStatistics::channel_means() const {
   return means;
 }
 
-void TensorStatistics::add_channels(const std::vector<RunStatistics>& channels) {
-  if (channel_sums.size() != channels.size() && count == 0) {
-    channel_sums.assign(channels.size(), 0);
-    channel_counts.assign(channels.size(), 0);
-    channel_amax.assign(channels.size(), 0);
+void TensorStatistics::add_channels(const ChannelStatistics& channels) {
+  const size_t n = channels.sum.size();
+  if (channel_sums.size() != n && count == 0) {
+    channel_sums.assign(n, 0);
+    channel_counts.assign(n, 0);
+    channel_amax.assign(n, 0);
   }
-  if (channel_sums.size() != channels.size()) return;  // the number of channels changes between batches
-  for (size_t c = 0; c < channels.size(); ++c) {
-    const RunStatistics& s = channels[c];
-    channel_sums[c] += s.sum;
-    channel_counts[c] += s.count - s.nans - s.infinities;
-    if (s.min <= s.max) channel_amax[c] = std::max({channel_amax[c], -s.min, s.max});
+  if (channel_sums.size() != n) return;  // the number of channels changes between batches
+  for (size_t c = 0; c < n; ++c) channel_sums[c] += channels.sum[c];
+  for (size_t c = 0; c < n; ++c) channel_counts[c] += channels.count[c];
+  for (size_t c = 0; c < n; ++c) {  // both are infinite where no value was finite
+    const float amax = channels.max[c] > -channels.min[c] ? channels.max[c] : -channels.min[c];
+    channel_amax[c] = amax > channel_amax[c] ? amax : channel_amax[c];
   }
 }
 
@@ -178,8 +179,7 @@ void TensorStatistics::add(const float* data, std::span<const int64_t> dims, Lay
   const bool guess = histogram.bin_width() > 0;
   TensorScan scan = scan_tensor(data, v, true, guess ? in_bins() : std::nullopt);
   add_channels(scan.channels);
-  RunStatistics all;
-  for (const RunStatistics& s : scan.channels) all.merge(s);
+  const RunStatistics all = scan.channels.all();
   const bool first = count == nans + infinities;
   bool in_range = guess;
   if (all.min <= all.max) {

@@ -81,7 +81,7 @@ struct TensorStatistics {
 
  private:
   int64_t added_ = 0;  ///< samples
-  void add_channels(const std::vector<RunStatistics>& channels);
+  void add_channels(const ChannelStatistics& channels);
   /// One value in `stride`, where some are not finite.
   void add_finite_to_histogram(const float* data, const ChannelView& view, const SampledRuns& runs, uint64_t weight);
 };

@@ -1,6 +1,7 @@
 #include "planish/quant/tensor_scan.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include "planish/base/finite.h"
@@ -35,63 +36,47 @@ class Columns {
   std::vector<float> values_;
 };
 
-/// Statistics of channels as one array for each number, so that several channels are added at once.
-class ChannelArrays {
- public:
-  explicit ChannelArrays(int64_t channels)
-      : min_(static_cast<size_t>(channels), INFINITY),
-        max_(min_.size(), -INFINITY),
-        sum_(min_.size()),
-        count_(min_.size()),
-        one_by_one_(min_.size()) {}
+/// Adds to the statistics of single channels, in the order of calls.
+template <typename F>
+void add_to_channel(ChannelStatistics& channels, size_t c, F add) {
+  RunStatistics s{.min = channels.min[c], .max = channels.max[c], .sum = channels.sum[c]};
+  add(s);
+  channels.min[c] = s.min;
+  channels.max[c] = s.max;
+  channels.sum[c] = s.sum;
+  channels.count[c] += s.count - s.nans - s.infinities;
+  channels.nans += s.nans;
+  channels.infinities += s.infinities;
+}
 
-  /// Adds `rows` rows of `width` channels from number `first` on that lie `stride` values apart.
-  void add_rows(const float* data, int64_t rows, int64_t stride, size_t first, size_t width, Columns& columns) {
-    if (rows == 0) return;
-    columns.look(data, rows, stride, static_cast<int64_t>(width));
-    const auto low = columns.lows().first(width);
-    const auto high = columns.highs().first(width);
-    const auto total = columns.totals().first(width);
-    if (!all_finite(total)) return add_some_one_by_one(data, rows, stride, first, columns, total);
-    float* const min = min_.data() + first;
-    float* const max = max_.data() + first;
-    double* const sum = sum_.data() + first;
-    uint64_t* const count = count_.data() + first;
-    for (size_t c = 0; c < width; ++c) min[c] = low[c] < min[c] ? low[c] : min[c];
-    for (size_t c = 0; c < width; ++c) max[c] = high[c] > max[c] ? high[c] : max[c];
-    for (size_t c = 0; c < width; ++c) sum[c] += static_cast<double>(total[c]);
-    for (size_t c = 0; c < width; ++c) count[c] += static_cast<uint64_t>(rows);
+/// Adds `rows` rows of `width` channels from number `first` on that lie `stride` values apart.
+void add_rows(const float* data, int64_t rows, int64_t stride, size_t first, size_t width, Columns& columns,
+              ChannelStatistics& channels) {
+  if (rows == 0) return;
+  columns.look(data, rows, stride, static_cast<int64_t>(width));
+  const auto low = columns.lows().first(width);
+  const auto high = columns.highs().first(width);
+  const auto total = columns.totals().first(width);
+  float* const min = channels.min.data() + first;
+  float* const max = channels.max.data() + first;
+  double* const sum = channels.sum.data() + first;
+  uint64_t* const count = channels.count.data() + first;
+  if (!all_finite(total)) {
+    for (size_t c = 0; c < width; ++c)
+      add_to_channel(channels, first + c, [&](RunStatistics& s) {
+        if (!std::isfinite(total[c])) return s.add_one_by_one(data + c, rows, stride);
+        s.min = std::min(s.min, low[c]);
+        s.max = std::max(s.max, high[c]);
+        s.sum += static_cast<double>(total[c]);
+        s.count += static_cast<uint64_t>(rows);
+      });
+    return;
   }
-  /// For who adds to one channel in another way.
-  [[nodiscard]] RunStatistics& channel(size_t c) { return one_by_one_[c]; }
-
-  [[nodiscard]] std::vector<RunStatistics> take() {
-    for (size_t c = 0; c < min_.size(); ++c)
-      if (count_[c] > 0) one_by_one_[c].merge({.min = min_[c], .max = max_[c], .sum = sum_[c], .count = count_[c]});
-    return std::move(one_by_one_);
-  }
-
- private:
-  void add_some_one_by_one(const float* data, int64_t rows, int64_t stride, size_t first, const Columns& columns,
-                           std::span<const float> total) {
-    for (size_t c = 0; c < total.size(); ++c) {
-      if (!std::isfinite(total[c])) {
-        one_by_one_[first + c].add_one_by_one(data + c, rows, stride);
-        continue;
-      }
-      min_[first + c] = std::min(min_[first + c], columns.low(c));
-      max_[first + c] = std::max(max_[first + c], columns.high(c));
-      sum_[first + c] += static_cast<double>(total[c]);
-      count_[first + c] += static_cast<uint64_t>(rows);
-    }
-  }
-
-  std::vector<float> min_;
-  std::vector<float> max_;
-  std::vector<double> sum_;
-  std::vector<uint64_t> count_;
-  std::vector<RunStatistics> one_by_one_;
-};
+  for (size_t c = 0; c < width; ++c) min[c] = low[c] < min[c] ? low[c] : min[c];
+  for (size_t c = 0; c < width; ++c) max[c] = high[c] > max[c] ? high[c] : max[c];
+  for (size_t c = 0; c < width; ++c) sum[c] += static_cast<double>(total[c]);
+  for (size_t c = 0; c < width; ++c) count[c] += static_cast<uint64_t>(rows);
+}
 
 /// Neighbours of one channel that are looked at as a row.
 constexpr int64_t kRow = 64;
@@ -132,14 +117,15 @@ class Walk {
   /// Neighbours that are looked at together.
   [[nodiscard]] int64_t widest() const { return std::max(v_.block, kRow); }
 
-  void add_statistics(int64_t unit, Columns& columns, ChannelArrays& channels) const {
+  void add_statistics(int64_t unit, Columns& columns, ChannelStatistics& channels) const {
     const int64_t b = unit / pieces_ % v_.blocks();
     const auto [first, last] = range(unit);
     if (v_.block == 1)
-      add_neighbours(data_ + first, last - first, columns, channels.channel(static_cast<size_t>(b)));
+      add_to_channel(channels, static_cast<size_t>(b),
+                     [&](RunStatistics& s) { add_neighbours(data_ + first, last - first, columns, s); });
     else
-      channels.add_rows(data_ + first, (last - first) / v_.block, v_.block, static_cast<size_t>(b * v_.block),
-                        static_cast<size_t>(std::min(v_.block, v_.channels - b * v_.block)), columns);
+      add_rows(data_ + first, (last - first) / v_.block, v_.block, static_cast<size_t>(b * v_.block),
+               static_cast<size_t>(std::min(v_.block, v_.channels - b * v_.block)), columns, channels);
   }
 
   /// Counts the sampled runs that begin in the unit.
@@ -214,13 +200,41 @@ void RunStatistics::add_one_by_one(const float* x, int64_t n, int64_t step) {
   }
 }
 
-void RunStatistics::merge(const RunStatistics& other) {
-  min = std::min(min, other.min);
-  max = std::max(max, other.max);
-  sum += other.sum;
+void ChannelStatistics::merge(const ChannelStatistics& other) {
+  for (size_t c = 0; c < min.size(); ++c) min[c] = other.min[c] < min[c] ? other.min[c] : min[c];
+  for (size_t c = 0; c < max.size(); ++c) max[c] = other.max[c] > max[c] ? other.max[c] : max[c];
+  for (size_t c = 0; c < sum.size(); ++c) sum[c] += other.sum[c];
+  for (size_t c = 0; c < count.size(); ++c) count[c] += other.count[c];
   nans += other.nans;
   infinities += other.infinities;
-  count += other.count;
+}
+
+RunStatistics ChannelStatistics::all() const {
+  constexpr size_t kSide = 16;  // side by side: one after the other, each would wait for the one before it
+  std::array<float, kSide> low;
+  std::array<float, kSide> high;
+  low.fill(INFINITY);
+  high.fill(-INFINITY);
+  RunStatistics all{.nans = nans, .infinities = infinities, .count = nans + infinities};
+  size_t c = 0;
+  for (; c + kSide <= min.size(); c += kSide)
+    for (size_t i = 0; i < kSide; ++i) {
+      low[i] = min[c + i] < low[i] ? min[c + i] : low[i];
+      high[i] = max[c + i] > high[i] ? max[c + i] : high[i];
+    }
+  for (size_t i = 0; i < kSide; ++i) {
+    all.min = std::min(all.min, low[i]);
+    all.max = std::max(all.max, high[i]);
+  }
+  for (; c < min.size(); ++c) {
+    all.min = std::min(all.min, min[c]);
+    all.max = std::max(all.max, max[c]);
+  }
+  // Zeros are equal, whatever their sign: the first one counts.
+  if (all.min == 0) all.min = *std::ranges::find(min, 0.0F);
+  if (all.max == 0) all.max = *std::ranges::find(max, 0.0F);
+  for (const uint64_t n : count) all.count += n;
+  return all;
 }
 
 ChannelView view_channels(std::span<const int64_t> dims, Layout layout) {
@@ -243,26 +257,24 @@ TensorScan scan_tensor(const float* data, const ChannelView& view, bool statisti
   const bool matrix = view.block == 1 && view.inner == 1;
   const Walk walk(data, matrix ? ChannelView{1, view.channels, view.outer, view.channels} : view);
   const int64_t shares = std::clamp<int64_t>(view.size() / kLeastShare, 1, num_threads());
-  std::vector<std::vector<RunStatistics>> found(statistics ? static_cast<size_t>(shares) : 0);
+  std::vector<ChannelStatistics> found(static_cast<size_t>(shares));
   TensorScan scan;
   if (runs) scan.counts.assign(static_cast<size_t>(shares), BinCounts(runs->per_width));
   const int64_t units = walk.units();
   parallel_for(shares, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto share = static_cast<size_t>(i);
-      ChannelArrays channels(statistics ? view.channels : 0);
+      ChannelStatistics channels(statistics ? view.channels : 0);
       Columns columns(statistics ? walk.widest() : 0);
       for (int64_t u = units * i / shares; u < units * (i + 1) / shares; ++u) {
         if (statistics) walk.add_statistics(u, columns, channels);
         if (runs) walk.count(u, *runs, scan.counts[share]);
       }
-      if (statistics) found[share] = channels.take();
+      found[share] = std::move(channels);
     }
   });
-  if (!statistics) return scan;
   scan.channels = std::move(found[0]);
-  for (size_t i = 1; i < found.size(); ++i)
-    for (size_t c = 0; c < scan.channels.size(); ++c) scan.channels[c].merge(found[i][c]);
+  for (size_t i = 1; i < found.size(); ++i) scan.channels.merge(found[i]);
   return scan;
 }
 

@@ -22,7 +22,6 @@ struct RunStatistics {
 
   /// Adds `n` values that lie `step` apart.
   void add_one_by_one(const float* x, int64_t n, int64_t step);
-  void merge(const RunStatistics& other);
 };
 
 /// How the channels of a tensor lie in memory: `outer` images of `channels` x `inner` values.
@@ -49,10 +48,28 @@ struct SampledRuns {
   float per_width = 0;  ///< of the bins
 };
 
+/// Minimum, maximum, sum and number of the finite values of each channel: an array for each, so that several channels
+/// are added at once.
+struct ChannelStatistics {
+  explicit ChannelStatistics(int64_t channels = 0)
+      : min(static_cast<size_t>(channels), INFINITY), max(min.size(), -INFINITY), sum(min.size()), count(min.size()) {}
+
+  std::vector<float> min;
+  std::vector<float> max;
+  std::vector<double> sum;
+  std::vector<uint64_t> count;
+  uint64_t nans = 0;  ///< in all channels
+  uint64_t infinities = 0;
+
+  void merge(const ChannelStatistics& other);
+  /// Of all channels, without their sum.
+  [[nodiscard]] RunStatistics all() const;
+};
+
 /// What one walk over a tensor saw.
 struct TensorScan {
-  std::vector<RunStatistics> channels;  ///< empty when they were not asked for
-  std::vector<BinCounts> counts;        ///< of the sampled runs, in parts; padding channels left out
+  ChannelStatistics channels;     ///< empty when they were not asked for
+  std::vector<BinCounts> counts;  ///< of the sampled runs, in parts; padding channels left out
 };
 
 /// Walks over a tensor once, in several threads. Each takes an equal share, and shares are joined in order, so that the
