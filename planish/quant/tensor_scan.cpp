@@ -16,10 +16,19 @@ constexpr int64_t kLeastShare = 8192;
 /// Values that are looked at together: they stay in the first-level cache between statistics and counting.
 constexpr int64_t kChunk = 4096;
 
+/// Units that are looked at together where they have few columns.
+constexpr int64_t kParts = kernels::kRangeParts;
+constexpr int64_t kFewColumns = 32;
+
 /// Memory for what column_range says of neighbouring columns.
 class Columns {
  public:
   explicit Columns(int64_t count) : count_(static_cast<size_t>(count)), values_(3 * count_) {}
+  /// At kParts places.
+  void look_at_parts(const float* const* x, const int64_t* rows, int64_t columns) {
+    static const kernels::ColumnRangePartsFn look_at = kernels::best_column_range_kernel().parts;
+    look_at(x, rows, columns, columns, {values_.data(), values_.data() + count_, values_.data() + 2 * count_});
+  }
   void look(const float* x, int64_t rows, int64_t stride, int64_t columns) {
     static const kernels::ColumnRangeFn look_at = kernels::best_column_range_kernel().fn;
     look_at(x, rows, stride, columns, {values_.data(), values_.data() + count_, values_.data() + 2 * count_});
@@ -49,14 +58,13 @@ void add_to_channel(ChannelStatistics& channels, size_t c, F add) {
   channels.infinities += s.infinities;
 }
 
-/// Adds `rows` rows of `width` channels from number `first` on that lie `stride` values apart.
-void add_rows(const float* data, int64_t rows, int64_t stride, size_t first, size_t width, Columns& columns,
-              ChannelStatistics& channels) {
-  if (rows == 0) return;
-  columns.look(data, rows, stride, static_cast<int64_t>(width));
-  const auto low = columns.lows().first(width);
-  const auto high = columns.highs().first(width);
-  const auto total = columns.totals().first(width);
+/// Adds `rows` rows of `width` channels from number `first` on that lie `stride` values apart. `columns` says from
+/// number `at` on what was seen there.
+void add_rows(const float* data, int64_t rows, int64_t stride, size_t first, size_t width, const Columns& columns,
+              size_t at, ChannelStatistics& channels) {
+  const auto low = columns.lows().subspan(at, width);
+  const auto high = columns.highs().subspan(at, width);
+  const auto total = columns.totals().subspan(at, width);
   float* const min = channels.min.data() + first;
   float* const max = channels.max.data() + first;
   double* const sum = channels.sum.data() + first;
@@ -114,18 +122,40 @@ class Walk {
   }
   [[nodiscard]] int64_t units() const { return v_.outer * v_.blocks() * pieces_; }
 
-  /// Neighbours that are looked at together.
-  [[nodiscard]] int64_t widest() const { return std::max(v_.block, kRow); }
+  /// Columns that are looked at together.
+  [[nodiscard]] int64_t widest() const {
+    return v_.block > 1 && v_.block <= kFewColumns ? kParts * v_.block : std::max(v_.block, kRow);
+  }
+  /// Units that are looked at together where `left` are left.
+  [[nodiscard]] int64_t together(int64_t left) const {
+    return v_.block > 1 && v_.block <= kFewColumns && left >= kParts ? kParts : 1;
+  }
 
-  void add_statistics(int64_t unit, Columns& columns, ChannelStatistics& channels) const {
-    const int64_t b = unit / pieces_ % v_.blocks();
-    const auto [first, last] = range(unit);
-    if (v_.block == 1)
-      add_to_channel(channels, static_cast<size_t>(b),
+  /// Of `units` units from number `unit` on: together(), or one.
+  void add_statistics(int64_t unit, int64_t units, Columns& columns, ChannelStatistics& channels) const {
+    if (v_.block == 1) {
+      const auto [first, last] = range(unit);
+      add_to_channel(channels, static_cast<size_t>(unit / pieces_ % v_.blocks()),
                      [&](RunStatistics& s) { add_neighbours(data_ + first, last - first, columns, s); });
+      return;
+    }
+    std::array<const float*, kParts> from{};
+    std::array<int64_t, kParts> rows{};
+    for (int64_t p = 0; p < units; ++p) {
+      const auto [first, last] = range(unit + p);
+      from[static_cast<size_t>(p)] = data_ + first;
+      rows[static_cast<size_t>(p)] = (last - first) / v_.block;
+    }
+    const auto width = [&](int64_t b) { return std::min(v_.block, v_.channels - b * v_.block); };
+    if (units == kParts)
+      columns.look_at_parts(from.data(), rows.data(), v_.block);
     else
-      add_rows(data_ + first, (last - first) / v_.block, v_.block, static_cast<size_t>(b * v_.block),
-               static_cast<size_t>(std::min(v_.block, v_.channels - b * v_.block)), columns, channels);
+      columns.look(from[0], rows[0], v_.block, width(unit / pieces_ % v_.blocks()));
+    for (int64_t p = 0; p < units; ++p) {
+      const int64_t b = (unit + p) / pieces_ % v_.blocks();
+      add_rows(from[static_cast<size_t>(p)], rows[static_cast<size_t>(p)], v_.block, static_cast<size_t>(b * v_.block),
+               static_cast<size_t>(width(b)), columns, static_cast<size_t>(p * v_.block), channels);
+    }
   }
 
   /// Counts the sampled runs that begin in the unit.
@@ -266,9 +296,11 @@ TensorScan scan_tensor(const float* data, const ChannelView& view, bool statisti
       const auto share = static_cast<size_t>(i);
       ChannelStatistics channels(statistics ? view.channels : 0);
       Columns columns(statistics ? walk.widest() : 0);
-      for (int64_t u = units * i / shares; u < units * (i + 1) / shares; ++u) {
-        if (statistics) walk.add_statistics(u, columns, channels);
-        if (runs) walk.count(u, *runs, scan.counts[share]);
+      const int64_t end_of_share = units * (i + 1) / shares;
+      for (int64_t u = units * i / shares, next = u; u < end_of_share; u = next) {
+        next = u + walk.together(end_of_share - u);
+        if (statistics) walk.add_statistics(u, next - u, columns, channels);
+        for (int64_t counted = u; runs && counted < next; ++counted) walk.count(counted, *runs, scan.counts[share]);
       }
       found[share] = std::move(channels);
     }

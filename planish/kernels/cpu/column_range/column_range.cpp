@@ -10,9 +10,10 @@ namespace planish::kernels {
 namespace {
 
 constexpr std::array kKernels{
-    ColumnRangeKernel{"column_range_avx512", Isa::avx512, column_range_avx512},
-    ColumnRangeKernel{"column_range_avx2", Isa::avx2, column_range_avx2},
-    ColumnRangeKernel{"column_range_baseline", Isa::baseline, column_range_generic<simd::PortableFloats>},
+    ColumnRangeKernel{"column_range_avx512", Isa::avx512, column_range_avx512, column_range_parts_avx512},
+    ColumnRangeKernel{"column_range_avx2", Isa::avx2, column_range_avx2, column_range_parts_avx2},
+    ColumnRangeKernel{"column_range_baseline", Isa::baseline, column_range_generic<simd::PortableFloats>,
+                      column_range_parts_generic<simd::PortableFloats>},
 };
 
 }  // namespace

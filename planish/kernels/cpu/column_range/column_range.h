@@ -19,10 +19,18 @@ struct ColumnRange {
 /// Looks at `rows` (at least one) rows of `columns` neighbours, `stride` values apart.
 using ColumnRangeFn = void (*)(const float* x, int64_t rows, int64_t stride, int64_t columns, const ColumnRange& range);
 
+/// Places that are looked at together: with few columns, each row would wait for the sum of the one before it.
+inline constexpr int kRangeParts = 4;
+/// The same at kRangeParts places, with `rows[p]` rows (at least one) from `x[p]` on. The numbers of place p lie behind
+/// those of the places before it.
+using ColumnRangePartsFn = void (*)(const float* const* x, const int64_t* rows, int64_t stride, int64_t columns,
+                                    const ColumnRange& range);
+
 struct ColumnRangeKernel {
   std::string_view name;
   Isa isa = Isa::baseline;
   ColumnRangeFn fn = nullptr;
+  ColumnRangePartsFn parts = nullptr;  ///< gives the same numbers
 };
 
 /// Fastest first; the last row runs everywhere.

@@ -56,5 +56,46 @@ void column_range_generic(const float* x, int64_t rows, int64_t stride, int64_t 
   }
 }
 
+/// One vector of neighbouring columns, or the first `n` of it.
+template <typename S, bool kWhole>
+PLANISH_INLINE void range_of_parts(const float* const* x, const int64_t* rows, int64_t stride, int64_t c, int n,
+                                   int64_t columns, const ColumnRange& range) {
+  using F = typename S::F;
+  const auto load = [&](const float* row) __attribute__((always_inline)) {
+    return kWhole ? S::load(row) : S::load(row, n);
+  };
+  F low[kRangeParts];
+  F high[kRangeParts];
+  F total[kRangeParts];
+  int64_t fewest = rows[0];
+  for (int p = 0; p < kRangeParts; ++p) {
+    low[p] = high[p] = total[p] = load(x[p] + c);
+    fewest = rows[p] < fewest ? rows[p] : fewest;
+  }
+  const auto add = [&](int p, int64_t r) __attribute__((always_inline)) {
+    const F values = load(x[p] + r * stride + c);
+    low[p] = S::min(values, low[p]);
+    high[p] = S::max(values, high[p]);
+    total[p] = S::add(total[p], values);
+  };
+  for (int64_t r = 1; r < fewest; ++r)
+    for (int p = 0; p < kRangeParts; ++p) add(p, r);
+  for (int p = 0; p < kRangeParts; ++p) {
+    for (int64_t r = fewest; r < rows[p]; ++r) add(p, r);
+    S::store(range.low + p * columns + c, low[p], n);
+    S::store(range.high + p * columns + c, high[p], n);
+    S::store(range.total + p * columns + c, total[p], n);
+  }
+}
+
+template <typename S>
+void column_range_parts_generic(const float* const* x, const int64_t* rows, int64_t stride, int64_t columns,
+                                const ColumnRange& range) {
+  int64_t c = 0;
+  for (; c + S::kLanes <= columns; c += S::kLanes)
+    range_of_parts<S, true>(x, rows, stride, c, S::kLanes, columns, range);
+  if (c < columns) range_of_parts<S, false>(x, rows, stride, c, static_cast<int>(columns - c), columns, range);
+}
+
 }  // namespace
 }  // namespace planish::kernels

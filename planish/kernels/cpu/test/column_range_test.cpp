@@ -1,6 +1,7 @@
 #include "planish/kernels/cpu/column_range/column_range.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -41,6 +42,35 @@ TEST(ColumnRange, EveryVariantSeesEveryColumnAndNoOther) {
         }
         for (const auto& out : {low, high, total}) ASSERT_EQ(out.back(), 77) << k.name << " wrote behind the end";
       }
+  }
+}
+
+TEST(ColumnRange, PartsTogetherGiveTheNumbersOfEachAlone) {
+  std::mt19937 random(6);
+  std::normal_distribution<float> normal(3);
+  const std::array<int64_t, kRangeParts> rows{7, 9, 1, 8};
+  for (const ColumnRangeKernel& k : column_range_kernels()) {
+    if (!cpu_features().has(k.isa)) continue;
+    for (const int64_t columns : {1, 8, 13, 16, 24, 31}) {
+      const int64_t stride = columns + 1;
+      std::vector<float> x(static_cast<size_t>(kRangeParts * 9 * stride));
+      for (float& v : x) v = normal(random);
+      std::array<const float*, kRangeParts> from{};
+      for (size_t p = 0; p < from.size(); ++p) from[p] = x.data() + static_cast<int64_t>(p) * 9 * stride;
+      const auto size = static_cast<size_t>(kRangeParts * columns);
+      std::array<std::vector<float>, 3> together;
+      std::array<std::vector<float>, 3> alone;
+      for (size_t i = 0; i < 3; ++i) {
+        together[i].assign(size + 1, 77);
+        alone[i].assign(size + 1, 77);
+      }
+      k.parts(from.data(), rows.data(), stride, columns, {together[0].data(), together[1].data(), together[2].data()});
+      for (size_t p = 0; p < from.size(); ++p) {
+        const int64_t at = static_cast<int64_t>(p) * columns;
+        k.fn(from[p], rows[p], stride, columns, {alone[0].data() + at, alone[1].data() + at, alone[2].data() + at});
+      }
+      EXPECT_EQ(together, alone) << k.name << " " << columns;
+    }
   }
 }
 
