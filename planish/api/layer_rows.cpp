@@ -137,6 +137,7 @@ class CutRecorder {
       return;
     }
     const auto place = place_of(run, tensor, size);
+    if (place == nullptr) return;
     std::memcpy(place.get(), data, size);
     t.data = Tensor::share(desc.dtype, desc.shape, place, place.get());
     cut_[run].push_back(std::move(t));
@@ -160,7 +161,17 @@ class CutRecorder {
     const auto [it, is_first] = columns_.try_emplace(tensor);
     Column& column = it->second;
     const size_t padded = (size + kAlignment - 1) / kAlignment * kAlignment;
-    if (is_first) column = {memory_.take(padded * cut_.size()), padded};
+    if (is_first) {
+      // What does not fit as a whole is not begun: the memory of a column is taken for all runs at once.
+      planned_ += padded * cut_.size();
+      if (planned_ > most_) {
+        fits_ = false;
+        column = {nullptr, 0};
+      } else {
+        column = {memory_.take(padded * cut_.size()), padded};
+      }
+    }
+    if (column.memory == nullptr) return nullptr;
     if (padded > column.size) return memory_.take(padded);
     return {column.memory, column.memory.get() + run * column.size};
   }
@@ -171,6 +182,7 @@ class CutRecorder {
   size_t most_;
   std::mutex mutex_;
   std::map<std::string, Column> columns_;
+  size_t planned_ = 0;  ///< bytes of all columns
   std::atomic<size_t> bytes_ = 0;
   std::atomic<bool> fits_ = true;
   std::vector<Cut> cut_;

@@ -38,9 +38,8 @@ class NetworkRunner {
 
  private:
   struct Running;
-  /// What identifies weights packed for a layer: the value that it writes, operator, tactic, layouts and types.
-  /// The value that a node reads first, the one that it writes, and what it is: chains of several lengths may end
-  /// alike.
+  /// What identifies weights packed for a layer: the value that it reads first and the one that it writes (chains of
+  /// several lengths may end alike), operator, tactic, layouts and types.
   using PackKey = std::tuple<ValueId, ValueId, std::string, std::string_view, Layout, Layout, DType, DType>;
   using Packs = std::map<PackKey, std::vector<PackedConstant>>;
 

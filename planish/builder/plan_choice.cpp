@@ -246,7 +246,9 @@ class PlanChooser {
       if (basins[i].fused.empty()) continue;
       std::vector<Chain> fastest = fastest_chains(forms[i]);
       const bool known = fastest.empty() || has_form(basins[i].fused, fastest);
-      forms[i].assign(1, std::move(*std::ranges::min_element(forms[i], {}, total)));
+      Timed fastest_form = std::move(*std::ranges::min_element(forms[i], {}, total));
+      forms[i].clear();
+      forms[i].push_back(std::move(fastest_form));
       if (known) continue;
       forms[i].push_back({PLANISH_TRY(in_layout(std::move(fastest), basins[i].layout)), {}});
       again = true;

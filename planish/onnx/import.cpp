@@ -11,6 +11,7 @@
 #include "planish/onnx/file_kind.h"
 #include "planish/onnx/graph_builder.h"
 #include "planish/onnx/parse.h"
+#include "planish/ops/infer_graph.h"
 
 namespace planish {
 namespace {
@@ -95,6 +96,7 @@ Result<ImportedModel> import_model(onnx::ModelProto& proto, const std::filesyste
   if (!state.unsupported.empty()) return unsupported_error(state.unsupported);
   model.graph = std::move(builder).take();
   PLANISH_TRY(verify(model.graph));
+  PLANISH_TRY(check_operand_types(model.graph));
   model.external_files = state.reader.external_files();
   return model;
 }

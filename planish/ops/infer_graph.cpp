@@ -74,7 +74,6 @@ class Inference {
       in[i] = {facts_.dtypes[k], facts_.shapes[k], known(v)};
     }
     InferContext ctx(node, std::move(in));
-    PLANISH_TRY(check_one_type(node, *op, ctx));
     PLANISH_TRY(op->infer(ctx));
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (node.outputs[i] == kNoValue) continue;
@@ -84,24 +83,6 @@ class Inference {
       facts_.shapes[k] = out.shape;
     }
     return evaluate(node, *op);
-  }
-
-  /// ONNX lets a name of a type stand for one type only. A file that has two there would be read as what it is not.
-  Status check_one_type(const Node& node, const OpDecl& op, const InferContext& ctx) const {
-    constexpr size_t kMostBit = 31;
-    size_t first = node.inputs.size();
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      if (node.inputs[i] == kNoValue || (op.one_type >> std::min(i, kMostBit) & 1U) == 0) continue;
-      first = std::min(first, i);
-      const DType a = facts_.dtypes[static_cast<size_t>(node.inputs[first])];
-      const DType b = facts_.dtypes[static_cast<size_t>(node.inputs[i])];
-      if (a != b)
-        return ctx.error(fmt::format("inputs {} ('{}') and {} ('{}') have types {} and {}", first,
-                                     graph_.value(node.inputs[first]).name, i, graph_.value(node.inputs[i]).name,
-                                     dtype_name(a), dtype_name(b)),
-                         "insert a Cast so that both have the same type");
-    }
-    return {};
   }
 
   /// Carries small values along, so that Shape -> Gather -> Concat -> Reshape gives a known shape.
@@ -151,6 +132,35 @@ class Inference {
 };
 
 }  // namespace
+
+Status check_operand_types(const Graph& graph) {
+  Inference inference(graph);
+  // Other faults are found when the shapes that the user gives are known. What comes behind one has no types yet.
+  (void)inference.run({}, {});
+  const ShapeFacts facts = std::move(inference).take();
+  const auto type = [&](ValueId v) { return facts.dtypes[static_cast<size_t>(v)]; };
+  constexpr size_t kMostBit = 31;
+  for (const Node& node : graph.nodes) {
+    const OpDecl* op = find_op(node.domain, node.op);
+    if (op == nullptr) continue;
+    size_t first = node.inputs.size();
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId v = node.inputs[i];
+      const bool marked = (op->one_type >> std::min(i, kMostBit) & 1U) != 0;
+      if (!marked || v == kNoValue || type(v) == DType::undefined) continue;
+      first = std::min(first, i);
+      const ValueId other = node.inputs[first];
+      if (type(v) == type(other)) continue;
+      return Error{.code = Code::invalid_model,
+                   .node = node.name,
+                   .what = fmt::format("{}: inputs {} ('{}') and {} ('{}') have types {} and {}", node.op, first,
+                                       graph.value(other).name, i, graph.value(v).name, dtype_name(type(other)),
+                                       dtype_name(type(v))),
+                   .fix = "insert a Cast so that both have the same type"};
+    }
+  }
+  return {};
+}
 
 Result<ShapeFacts> infer_shapes(const Graph& graph, std::span<const std::optional<Shape>> input_shapes,
                                 std::span<const Tensor> input_values) {

@@ -21,6 +21,10 @@ struct ShapeFacts {
 Result<ShapeFacts> infer_shapes(const Graph& graph, std::span<const std::optional<Shape>> input_shapes = {},
                                 std::span<const Tensor> input_values = {});
 
+/// For graphs as files hold them: ONNX lets a name of a type stand for one type only (OpDecl::one_type), and a file
+/// that has two there would be read as what it is not. Within planish some operators take two. Error invalid_model.
+Status check_operand_types(const Graph& graph);
+
 /// Inference over the body of If, Loop or Scan. `inputs` (as many as body.inputs, or none) and `captured` (like
 /// body.captures) say what the owning node knows; where they know no shape, the declared one counts.
 Result<ShapeFacts> infer_body(const Graph& body, std::span<const InferContext::Known> inputs,

@@ -88,17 +88,18 @@ enum OpTrait : uint32_t {
   kTraitPointwise = 1U << 3,     ///< output element depends on the (broadcast) input elements at its position only
 };
 
-/// One operator: the single place that says what it means.
 /// For OpDecl::one_type: all inputs, however many.
 inline constexpr uint32_t kEveryInput = ~uint32_t{0};
 
+/// One operator: the single place that says what it means.
 struct OpDecl {
   std::string_view name;
   std::string_view domain = "";
   int since = 1;              ///< first opset that has it (reports and the operator table)
   uint32_t shape_inputs = 0;  ///< bit i: shape inference needs the value of input i
   uint32_t traits = kTraitNone;
-  uint32_t one_type = 0;  ///< bit i: input i has the type of the other marked ones (ONNX's T); bit 31: and all beyond
+  /// Bit i: in a file, input i has the type of the other marked ones (ONNX's T); bit 31: it and all beyond.
+  uint32_t one_type = 0;
   Status (*infer)(InferContext&) = nullptr;
   Status (*reference)(RefContext&) = nullptr;
 };

@@ -39,8 +39,13 @@ class GlobalMeanRunner final : public Kernel {
         const int64_t count = std::min(width, channels_ - first);
         float* to = y + i / vectors * out_stored_ + first;
         std::fill_n(to, std::min(width, out_stored_ - first), 0.0F);
-        kernel_.add_columns(pixels_, count, pixel,
-                            x + i / vectors * stored_ * pixels_ + first * (block_ > 1 ? pixels_ : 1), to);
+        const float* from = x + i / vectors * stored_ * pixels_ + first * (block_ > 1 ? pixels_ : 1);
+        // Sums of pieces: one number after the other would lose what is small beside the sum.
+        for (int64_t at = 0; at < pixels_; at += kPiece) {
+          std::array<float, kVector> piece{};
+          kernel_.add_columns(std::min(kPiece, pixels_ - at), count, pixel, from + at * pixel, piece.data());
+          for (int64_t c = 0; c < count; ++c) to[c] += piece[static_cast<size_t>(c)];
+        }
         for (int64_t c = 0; c < count; ++c) to[c] /= static_cast<float>(pixels_);
       }
     });
@@ -48,7 +53,8 @@ class GlobalMeanRunner final : public Kernel {
   }
 
  private:
-  static constexpr int64_t kVector = 16;    ///< channels at a time where they are not in blocks
+  static constexpr int64_t kVector = 16;    ///< channels at a time where they are not in blocks, and at most
+  static constexpr int64_t kPiece = 1024;   ///< pixels
   static constexpr int64_t kGrain = 16384;  ///< floats that make a thread worth waking
 
   const kernels::ChannelGateKernel& kernel_ = kernels::best_channel_gate_kernel();

@@ -17,7 +17,7 @@ namespace {
 constexpr size_t kOfThread = 8;
 constexpr size_t kBytesTogether = size_t{32} << 20;
 
-/// Decodes as many pictures at a time as there are threads; a broken one costs only itself.
+/// Decodes several pictures of each thread together; a broken one costs only itself.
 class PictureReader final : public CalibrationReader {
  public:
   PictureReader(PictureList pictures, Preprocess preprocess, InputSize size, int64_t keep, int threads)
@@ -44,7 +44,7 @@ class PictureReader final : public CalibrationReader {
     {
       const std::lock_guard lock(mutex_);
       // At the start perhaps only one is wanted, to look at.
-      if (position_ == order_.size() || ready_.size() >= (position_ < threads_ ? threads_ : most_ready_)) return false;
+      if (position_ == order_.size() || ready_.size() >= (position_ <= threads_ ? threads_ : most_ready_)) return false;
       index = order_[position_++];
       place = &ready_.emplace_back();
     }
@@ -89,7 +89,8 @@ class PictureReader final : public CalibrationReader {
       }
     };
     std::vector<std::thread> helpers;
-    for (size_t t = 1; t < std::min(threads_, order_.size() - position_); ++t) helpers.emplace_back(work);
+    const size_t workers = std::min(threads_, order_.size() - position_);  // those who run already move the position
+    for (size_t t = 1; t < workers; ++t) helpers.emplace_back(work);
     work();
     for (std::thread& helper : helpers) helper.join();
   }
