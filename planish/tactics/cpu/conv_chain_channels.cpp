@@ -11,7 +11,6 @@
 
 #include "planish/base/parallel.h"
 #include "planish/kernels/cpu/pointwise/pointwise.h"
-#include "planish/ops/fused_epilogue.h"
 #include "planish/tactics/cpu/conv_chain_parts.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
@@ -224,11 +223,7 @@ class ChannelsRunner final : public Kernel {
 WhyNot supports(const NodeView& view, const Target& target) {
   const auto parts = conv_chain_parts(view, target);
   if (!parts.ok()) return parts.error().what;
-  if (parts->project == nullptr) return std::nullopt;
-  const auto fused = read_epilogue(*parts->project->view.node);
-  if (!fused.ok()) return fused.error().what;
-  if (fused->residual_last && fused->activation != nullptr) return "adds a residual before the activation only";
-  return std::nullopt;
+  return parts->project == nullptr ? std::nullopt : division_refusal(*parts->project);
 }
 
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,

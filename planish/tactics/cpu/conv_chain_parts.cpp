@@ -4,6 +4,7 @@
 #include <array>
 
 #include "planish/ops/conv_geometry.h"
+#include "planish/ops/fused_epilogue.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
 namespace planish {
@@ -81,6 +82,13 @@ Result<std::vector<PackedConstant>> pack_conv_chain(const NodeView& chain, const
 Result<Tensor> unpack_conv_chain(const NodeView& chain, const PackedConstant& packed) {
   // The weights alone say which kernel packed them.
   return unpack_part(chain, packed, std::array{&kCpuPanelConv, &kCpuDepthwise});
+}
+
+WhyNot division_refusal(const ChainPart& project) {
+  const auto fused = read_epilogue(project.node);
+  if (!fused.ok()) return fused.error().what;
+  if (fused->residual_last && fused->activation != nullptr) return "adds a residual before the activation only";
+  return std::nullopt;
 }
 
 ChainOperands::ChainOperands(const ChainPart& part, const kernels::FloatEpilogue& epilogue)

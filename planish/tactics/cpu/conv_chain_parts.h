@@ -28,6 +28,10 @@ WhyNot conv_chain_refusal(const NodeView& chain, const Target& target);
 Result<std::vector<PackedConstant>> pack_conv_chain(const NodeView& chain, const Target& target);
 Result<Tensor> unpack_conv_chain(const NodeView& chain, const PackedConstant& packed);
 
+/// nullopt, or why the result of `project` is not the sum of what divisions of its channels give, and then the
+/// activation.
+WhyNot division_refusal(const ChainPart& project);
+
 /// What one convolution of a chain reads besides the result before it.
 class ChainOperands {
  public:

@@ -223,9 +223,11 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
                                         const Target& target) {
   const PanelConvKernel& kernel = kernels::best_panel_conv_kernel();
   const PanelConvProblem p = PLANISH_TRY(panel_conv_problem(view, kernel.width));
-  // Other shapes than the tuned ones may like other panels better, and read these.
+  // Windows over other shapes than the tuned ones may like the other panels better, and read these.
   const auto format = packed.empty() ? std::nullopt : parse_format(packed[0].format);
-  if (!format || format->width != kernel.width || format->vectors > std::max(kernel.vectors, kernel.window_vectors) ||
+  const bool one_tap = taps_of(view.inputs[kConvW].shape) == 1;
+  if (!format || format->width != kernel.width ||
+      (format->vectors != kernel.vectors && (one_tap || format->vectors != kernel.window_vectors)) ||
       packed[0].data.bytes() !=
           static_cast<size_t>(PackedWeights(view.inputs[kConvW].shape, *format).size()) * sizeof(float))
     return Error{

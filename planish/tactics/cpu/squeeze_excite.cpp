@@ -99,13 +99,6 @@ WhyNot order_refusal(const NodeView& chain, Block& block) {
   return gated ? std::nullopt : WhyNot("needs the product of the image with what the mean became");
 }
 
-/// What keeps the last convolution from being the sum of parts.
-bool adds_after_activation(const ChainPart& project) {
-  const auto epilogue = float_epilogue(project.view);
-  const auto activation = row_activation(project.view);
-  return !epilogue.ok() || !activation.ok() || (epilogue->residual_last && activation->present());
-}
-
 Result<Block> block_of(const NodeView& chain, const Target& target) {
   const auto steps = PLANISH_TRY(chain_steps(*chain.node));
   if (!chain.has_input(0)) return refused(chain, "needs an image");
@@ -144,8 +137,8 @@ Result<Block> block_of(const NodeView& chain, const Target& target) {
       part.view.inputs[kConvX].layout = part.view.outputs[0].layout = Layout::channels_last;
     if (WhyNot why = part.tactic->supports(part.view, target)) return refused(chain, std::move(*why));
   }
-  if (block.expand != nullptr && adds_after_activation(*block.project))
-    return refused(chain, "adds a residual before the activation only");
+  if (block.expand != nullptr)
+    if (WhyNot why = division_refusal(*block.project)) return refused(chain, std::move(*why));
   return block;
 }
 
