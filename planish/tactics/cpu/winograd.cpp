@@ -71,7 +71,8 @@ struct Form {
 };
 
 /// How the work is cut. Few tiles: everybody transforms the input together, then each thread takes filters. Many: each
-/// thread takes tiles, in portions whose transforms stay in its second-level cache.
+/// thread takes tiles, in portions whose transforms stay in its second-level cache. Weights that fit in there too stay,
+/// next to small portions; others pass through for every portion, so that there had better be few.
 struct Partition {
   bool by_filters = false;
   int64_t slots = 1;
@@ -85,12 +86,17 @@ struct Partition {
     tiles = batch * p.tiles_h * p.tiles_w;
     blocks = (p.filters + k.block - 1) / k.block;
     slots = threads;
-    by_filters = tiles < 2 * k.rows * threads && blocks >= threads;
+    constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
+    const int64_t cache = cpu_features().l2_bytes;
+    const int64_t weights = k.points * p.channels * p.filters * kFloat;
+    // By filters every thread reads what all have transformed, by tiles it reads all weights.
+    const int64_t few = (weights > 2 * cache ? 4 : 3) * k.rows * threads / 2;
+    by_filters = tiles < few && blocks >= threads;
     if (by_filters) {
       portion = tiles;
       v_floats = k.points * tiles * p.channels;
     } else {
-      const int64_t cached = cpu_features().l2_bytes / 2 / static_cast<int64_t>(sizeof(float)) / k.points / p.channels;
+      const int64_t cached = cache / (weights <= cache / 2 ? 4 : 2) / kFloat / k.points / p.channels;
       const int64_t most = std::max(k.rows, cached / k.rows * k.rows);
       const int64_t portions = round_up((tiles + most - 1) / most, std::min<int64_t>(threads, tiles));
       portion = (tiles + portions - 1) / portions;
@@ -391,7 +397,7 @@ constinit const Tactic kCpuWinograd4{.id = "cpu.winograd.4x4",
                                      .unpack = unpack,
                                      .to_roundable = to_source,
                                      .from_roundable = from_source,
-                                     .version = 2};
+                                     .version = 3};
 constinit const Tactic kCpuWinograd2{.id = "cpu.winograd.2x2",
                                      .ops = kOps,
                                      .supports = supports<2>,
@@ -400,6 +406,6 @@ constinit const Tactic kCpuWinograd2{.id = "cpu.winograd.2x2",
                                      .unpack = unpack,
                                      .to_roundable = to_source,
                                      .from_roundable = from_source,
-                                     .version = 2};
+                                     .version = 3};
 
 }  // namespace planish
