@@ -121,16 +121,16 @@ size_t whole_stages(const std::vector<std::vector<LayerRows>>& stages, size_t s,
   return end;
 }
 
-/// What the plan says about nodes in front of `node`.
-PlacementPlan plan_before(const PlacementPlan& plan, int32_t node) {
-  PlacementPlan before;
-  before.quantisers = plan.quantisers;
+/// What the plan says about nodes from number `first` on in front of `node`.
+PlacementPlan plan_between(const PlacementPlan& plan, int32_t first, int32_t node) {
+  PlacementPlan between;
+  between.quantisers = plan.quantisers;
   for (const QuantisedProduct& p : plan.products)
-    if (p.node < node) before.products.push_back(p);
+    if (p.node >= first && p.node < node) between.products.push_back(p);
   for (const auto& [v, uses] : plan.tensors)
     for (const QuantisedUse& use : uses)
-      if (use.node < node) before.tensors[v].push_back(use);
-  return before;
+      if (use.node >= first && use.node < node) between.tensors[v].push_back(use);
+  return between;
 }
 
 /// Quantisers of the tensors that nodes from number `node` on read in quantised form alone.
@@ -280,7 +280,7 @@ Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan&
       in_float = PLANISH_TRY(float_walk.look(graph, next, first_node(graph, layers, end)));
     }
     const int32_t here = stages[s].front().product->node;
-    Graph behind = PLANISH_TRY(place_qdq(graph, plan_before(plan, here), weights));
+    Graph behind = PLANISH_TRY(place_qdq(graph, plan_between(plan, quantised_walk.begin(), here), weights));
     const Quantisers bytes = read_as_bytes(graph, plan, here);
     RowsByNode quantised = PLANISH_TRY(quantised_walk.look(std::move(behind), stages[s], here, bytes));
     for (const LayerRows& layer : stages[s]) {

@@ -34,25 +34,37 @@ class Statistics {
  public:
   using Map = std::map<std::string, TensorStatistics, std::less<>>;
 
-  void begin_run() { touched_.clear(); }
+  void begin_run() { ++run_; }
   void add(std::string_view name, const TensorDesc& desc, const float* data, int64_t first_sample, int64_t samples,
            Interest interest) {
     auto it = seen_.find(name);
-    if (it == seen_.end()) it = seen_.emplace(std::string(name), TensorStatistics{}).first;
-    if (touched_.insert(it->first).second) before_[it->first] = it->second;
-    it->second.add(data, desc.shape, desc.layout, first_sample, samples, interest);
+    if (it == seen_.end()) it = seen_.emplace(std::string(name), Seen{}).first;
+    Seen& seen = it->second;
+    if (seen.run != run_) seen.before = seen.now;
+    seen.run = run_;
+    seen.now.add(data, desc.shape, desc.layout, first_sample, samples, interest);
   }
   void undo_run() {
-    for (const std::string_view name : touched_) seen_.find(name)->second = before_.find(name)->second;
-    touched_.clear();
+    for (auto& [name, seen] : seen_)
+      if (seen.run == run_) std::swap(seen.now, seen.before);
+    ++run_;
   }
   /// Takes everything out.
-  Map take() { return std::move(seen_); }
+  Map take() {
+    Map all;
+    for (auto& [name, seen] : seen_) all.emplace_hint(all.end(), name, std::move(seen.now));
+    seen_.clear();
+    return all;
+  }
 
  private:
-  Map seen_;
-  Map before_;  ///< of the tensors in touched_: as they were before the run; kept for their memory
-  std::set<std::string_view> touched_;
+  struct Seen {
+    TensorStatistics now;
+    TensorStatistics before;  ///< the last run that showed the tensor
+    int64_t run = 0;          ///< its number
+  };
+  std::map<std::string, Seen, std::less<>> seen_;
+  int64_t run_ = 0;
 };
 
 uint64_t hash_of(const std::string& text) {
@@ -219,12 +231,18 @@ class Collector {
     if (!walk_.has_parts()) parts_of_.clear();
     round_.clear();
     own_.clear();
-    const auto wanted = static_cast<size_t>(network_.most_workers()) * kPiecesOfWorker;
-    for (size_t pieces = 0; pieces < wanted;) {
+    size_t pieces = 0;
+    size_t bytes = 0;
+    const auto enough = [&] {
+      const size_t of_worker = pieces / static_cast<size_t>(network_.most_workers());
+      return of_worker >= (bytes < kBytesOfRound ? kPiecesOfWorker : kFewestPieces);
+    };
+    while (!enough()) {
       const auto batch = PLANISH_TRY(walk_.next(graph_));
       if (!batch) break;
       pieces += network_.pieces_of(*batch).size();
-      if (pieces >= wanted && round_.empty()) {
+      for (const auto& [name, tensor] : batch->inputs) bytes += tensor.data.size();
+      if (enough() && round_.empty()) {
         round_.push_back(*batch);  // nobody asks for another one while it runs
         break;
       }
@@ -265,7 +283,10 @@ class Collector {
     return {};
   }
 
-  static constexpr size_t kPiecesOfWorker = 4;
+  /// At the end of a round somebody waits. The fewest of large samples, whose memory matters more.
+  static constexpr size_t kPiecesOfWorker = 8;
+  static constexpr size_t kFewestPieces = 4;
+  static constexpr size_t kBytesOfRound = size_t{16} << 20;
 
   const Graph& graph_;
   std::set<std::string, std::less<>> needed_;

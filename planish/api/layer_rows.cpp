@@ -435,6 +435,7 @@ Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& 
     if (!left_out_) {
       cut_ = std::move(made);
       cut_samples_ = std::move(samples);
+      cut_before_ = final_before;
     }
   }
   return found_rows();

@@ -113,6 +113,8 @@ class LayerWalk {
   /// and their rows hold the values of these.
   Result<RowsByNode> look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before,
                           const Quantisers& quantisers = {});
+  /// Number of the first of the graph's nodes that the next look may compute: what those in front of it leave is kept.
+  [[nodiscard]] int32_t begin() const { return cut_.empty() ? 0 : cut_before_; }
 
  private:
   /// One run of a network among those of all samples.
@@ -140,6 +142,7 @@ class LayerWalk {
   CutMemory memory_;
   std::vector<std::vector<CutTensor>> cut_;  ///< by run; empty: the samples themselves
   std::vector<int64_t> cut_samples_;         ///< of each run
+  int32_t cut_before_ = 0;                   ///< the node of the graph that the cut is in front of
   bool left_out_ = false;                    ///< the last cut was
 };
 

@@ -188,6 +188,10 @@ Status ObservedNetwork::build(const Job& job) {
   auto engine = std::make_shared<planish::Engine>(
       PLANISH_TRY(build_engine(std::move(graph), options, host_device(), cpu_tactics())));
   executable_ = PLANISH_TRY(Executable::create(std::move(engine), host_device(), cpu_tactics(), workers_->threads()));
+  const Graph& built = executable_->engine().graph;
+  const std::set<std::string> names = computed_names(graph_);
+  is_of_graph_.assign(built.values.size(), false);
+  for (size_t v = 0; v < built.values.size(); ++v) is_of_graph_[v] = names.contains(built.values[v].name);
   for (int i = 0; i < count; ++i) seats_.push_back({PLANISH_TRY(Context::create(executable_)), {}});
   return {};
 }
@@ -262,7 +266,7 @@ Status ObservedNetwork::run_job(Seat& seat, const Job& job, Show show) {
            {inputs[i].dtype, job.shapes[i], layout == layouts_.end() ? Layout::row_major : layout->second},
            inputs[i].data.data());
   }
-  const auto wanted = [](ValueId) { return true; };
+  const auto wanted = [this](ValueId v) { return is_of_graph_[static_cast<size_t>(v)]; };
   return seat.context->run_observed(wanted, [&](const Observation& seen) -> Status {
     if (is_shown(seen.desc.dtype) && seen.desc.size() > 0) show(job.piece, seen.name, seen.desc, seen.data);
     return {};

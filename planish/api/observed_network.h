@@ -45,9 +45,9 @@ class ObservedNetwork {
   void set_io_layouts(std::map<std::string, Layout> layouts) { layouts_ = std::move(layouts); }
 
   /// Runs batches of any size, in pieces where the network fixes its batch or memory asks for it, and shows all f32
-  /// tensors and bytes of them, network inputs included. Rows that only pad the last piece of a batch are copies of its
-  /// last sample.
-  /// `beside`: called by workers that have nothing left to run, several at once, until it returns false.
+  /// tensors and bytes of them, network inputs included, each in one layout. Rows that only pad the last piece of a
+  /// batch are copies of its last sample. `beside`: called by workers that have nothing left to run, several at once,
+  /// until it returns false.
   Status run(std::span<const CalibrationBatch> batches, Show show, const std::function<bool()>& beside = {});
   /// The pieces of a batch, not yet shared out.
   [[nodiscard]] std::vector<Piece> pieces_of(const CalibrationBatch& batch) const;
@@ -84,7 +84,8 @@ class ObservedNetwork {
   bool whole_ = false;
   std::map<std::string, Layout> layouts_;
   std::shared_ptr<const Executable> executable_;
-  std::vector<Seat> seats_;  ///< by worker
+  std::vector<bool> is_of_graph_;  ///< by value of the engine: false for copies of a tensor in other layouts
+  std::vector<Seat> seats_;        ///< by worker
   std::unique_ptr<WorkerThreads> workers_;
 };
 

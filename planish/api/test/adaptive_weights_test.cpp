@@ -193,6 +193,26 @@ TEST(ObservedNetwork, SharesOutEverySecondAndEveryFourthPieceAndLeavesTheCallerI
   }
 }
 
+TEST(ObservedNetwork, ShowsEachTensorOnceAndNoCopies) {
+  const Graph graph = chain();
+  const KeptSamples data = noise();
+  // What convolutions write becomes an output, and is copied from the layout of the kernels.
+  std::set<std::string> needed;
+  for (const Node& node : graph.nodes)
+    if (node.is("Conv")) needed.insert(graph.value(node.outputs[0]).name);
+  ObservedNetwork network(graph, needed, 1, {});
+  std::map<std::string, int> shown;
+  const CalibrationBatch batch = data.batch(0);
+  const Status ran = network.run({&batch, 1}, [&](const Piece& piece, std::string_view name, const TensorDesc&,
+                                                  const void*) { shown[std::string(name)] += piece.number == 0; });
+  ASSERT_TRUE(ran.ok()) << ran.error().message();
+  for (const auto& [name, times] : shown) {
+    EXPECT_TRUE(graph.find_value(name).has_value()) << name;
+    EXPECT_EQ(times, 1) << name;
+  }
+  for (const std::string& name : needed) EXPECT_TRUE(shown.contains(name)) << name;
+}
+
 TEST(LayerWalk, SeesTheSameWithAnyNumberOfThreads) {
   const Graph graph = chain();
   const PlacementPlan plan = plan_quantisation(graph, {});
