@@ -31,10 +31,11 @@ struct Layer {
 };
 
 const Layer kDense[] = {
-    {"expand.112", 112, 16, 96, 1, 1, PointwiseOp::clip},     {"expand.56", 56, 24, 144, 1, 1, PointwiseOp::swish},
-    {"project.56", 56, 144, 24, 1, 1, PointwiseOp::identity}, {"expand.14", 14, 80, 480, 1, 1, PointwiseOp::swish},
-    {"project.14", 14, 480, 80, 1, 1, PointwiseOp::identity}, {"expand.7", 7, 192, 1152, 1, 1, PointwiseOp::swish},
-    {"project.7", 7, 1152, 192, 1, 1, PointwiseOp::identity}, {"strided.3x3", 40, 64, 128, 3, 2, PointwiseOp::swish},
+    {"project.112", 112, 32, 16, 1, 1, PointwiseOp::identity}, {"expand.112", 112, 16, 96, 1, 1, PointwiseOp::clip},
+    {"expand.56", 56, 24, 144, 1, 1, PointwiseOp::swish},      {"project.56", 56, 144, 24, 1, 1, PointwiseOp::identity},
+    {"expand.14", 14, 80, 480, 1, 1, PointwiseOp::swish},      {"project.14", 14, 480, 80, 1, 1, PointwiseOp::identity},
+    {"expand.7", 7, 192, 1152, 1, 1, PointwiseOp::swish},      {"project.7", 7, 1152, 192, 1, 1, PointwiseOp::identity},
+    {"strided.3x3", 40, 64, 128, 3, 2, PointwiseOp::swish},
 };
 const Layer kDepthwise[] = {
     {"depthwise.112", 112, 32, 32, 3, 1, PointwiseOp::clip},
@@ -100,7 +101,7 @@ void dense(const Layer& l, const PanelConvKernel& k, const Arguments& args) {
   p.last_chunk = l.channels - (p.chunks - 1) * k.width;
   p.x_chunk = l.size * l.size * k.width;
   p.filters = l.filters;
-  const Panels panels(l.filters, k.width, k.panel_vectors(l.kernel * l.kernel));
+  const Panels panels(l.filters, k.width, l.kernel == 1 ? k.vectors : k.window_vectors);
   const int64_t pixels = p.out_h * p.out_w;
   const int64_t panel_floats = p.taps() * l.channels * k.width;
   const std::vector<float> x(static_cast<size_t>(p.chunks * p.x_chunk), 0.5F);

@@ -12,6 +12,7 @@ const TacticTable& cpu_tactics() {
   const Layout blocked = cpu_features().avx512 ? Layout::blocked16 : Layout::blocked8;
   static const TacticTable table{{
                                      &kOneDnnConv,
+                                     &kCpuStemConv,
                                      &kCpuPanelConv,
                                      &kCpuDepthwise,
                                      &kCpuConvChain,

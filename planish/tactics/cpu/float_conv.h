@@ -55,6 +55,9 @@ class PaddedBias {
 Result<kernels::PanelConvProblem> panel_conv_problem(const NodeView& view, int64_t width);
 Result<kernels::DepthwiseProblem> depthwise_problem(const NodeView& view, int64_t width);
 
+/// Vectors of filters per panel, at most, in weights that kCpuPanelConv packed. Error: they are for another machine.
+Result<int64_t> panel_vectors(const NodeView& view, std::span<const PackedConstant> packed);
+
 /// How a convolution by panels is shared out among threads, and cut so that caches hold what is read again.
 class PanelConvWork {
  public:

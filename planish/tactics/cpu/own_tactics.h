@@ -19,6 +19,7 @@ extern const Tactic kCpuGridSample;
 extern const Tactic kCpuRoiAlign;
 extern const Tactic kCpuCast;
 extern const Tactic kCpuPanelConv;
+extern const Tactic kCpuStemConv;
 extern const Tactic kCpuDepthwise;
 extern const Tactic kCpuConvChain;
 extern const Tactic kCpuConvChainChannels;

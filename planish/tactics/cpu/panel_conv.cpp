@@ -40,9 +40,10 @@ constexpr int64_t kShortLine = 20;
 
 /// The form of the weights that is best for a convolution. A step takes as many pixels of one line as registers allow,
 /// and for each step a panel comes out of the second-level cache once more: in short lines narrow panels, which leave
-/// room for more pixels, are worth it.
+/// room for more pixels, are worth it. Of a few planes they are what cpu.stem_conv reads.
 Format format_for(const PanelConvKernel& kernel, const NodeView& view) {
-  const bool narrow = taps_of(view.inputs[kConvW].shape) == 1 || view.outputs[0].shape[3] <= kShortLine;
+  const bool narrow = taps_of(view.inputs[kConvW].shape) == 1 || view.outputs[0].shape[3] <= kShortLine ||
+                      view.inputs[kConvX].layout == Layout::row_major;
   return {kernel.width, narrow ? kernel.vectors : kernel.window_vectors};
 }
 
@@ -223,6 +224,17 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
                                         const Target& target) {
   const PanelConvKernel& kernel = kernels::best_panel_conv_kernel();
   const PanelConvProblem p = PLANISH_TRY(panel_conv_problem(view, kernel.width));
+  const int64_t vectors = PLANISH_TRY(panel_vectors(view, packed));
+  const FloatEpilogue epilogue = PLANISH_TRY(float_epilogue(view));
+  return std::unique_ptr<Kernel>(new PanelConvRunner(view, kernel, vectors, p, epilogue, target.threads));
+}
+
+constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
+
+}  // namespace
+
+Result<int64_t> panel_vectors(const NodeView& view, std::span<const PackedConstant> packed) {
+  const PanelConvKernel& kernel = kernels::best_panel_conv_kernel();
   // Windows over other shapes than the tuned ones may like the other panels better, and read these.
   const auto format = packed.empty() ? std::nullopt : parse_format(packed[0].format);
   const bool one_tap = taps_of(view.inputs[kConvW].shape) == 1;
@@ -232,13 +244,8 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
           static_cast<size_t>(PackedWeights(view.inputs[kConvW].shape, *format).size()) * sizeof(float))
     return Error{
         .code = Code::unsupported, .node = view.node->name, .what = "the packed weights are for another machine"};
-  const FloatEpilogue epilogue = PLANISH_TRY(float_epilogue(view));
-  return std::unique_ptr<Kernel>(new PanelConvRunner(view, kernel, format->vectors, p, epilogue, target.threads));
+  return format->vectors;
 }
-
-constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
-
-}  // namespace
 
 // Threads share out pixels or panels, whichever leaves less idle; where both do, whichever is read less twice.
 PanelConvWork::PanelConvWork(const PanelConvKernel& kernel, int64_t panel_vectors, const PanelConvProblem& problem,
@@ -347,6 +354,6 @@ constinit const Tactic kCpuPanelConv{.id = "cpu.panel_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .version = 10};
+                                     .version = 11};
 
 }  // namespace planish

@@ -10,6 +10,7 @@
 
 #include "planish/kernels/cpu/depthwise/depthwise.h"
 #include "planish/kernels/cpu/panel_conv/panel_conv.h"
+#include "planish/kernels/cpu/stem_conv/stem_conv.h"
 
 namespace planish::kernels {
 namespace {
@@ -212,6 +213,60 @@ TEST_P(DepthwiseFloatVariants, AgreeWithTheConvolution) {
   }
 }
 
+constexpr Case kStems[] = {
+    {"window", 3, 48, 9, 75, 3, 2, 0, PointwiseOp::relu},
+    {"cut_vector", 3, 19, 9, 33, 3, 2, 0, PointwiseOp::hard_swish},
+    {"one_line_of_one_pixel", 2, 16, 3, 3, 3, 1, 0, PointwiseOp::swish},
+    {"large_window", 2, 64, 11, 40, 7, 1, 0, PointwiseOp::clip},
+};
+
+class StemConvVariants : public testing::TestWithParam<const StemConvKernel*> {};
+
+TEST_P(StemConvVariants, AgreeWithTheConvolution) {
+  const StemConvKernel& kernel = *GetParam();
+  if (!cpu_features().has(kernel.isa)) GTEST_SKIP() << "this CPU lacks " << isa_name(kernel.isa);
+  for (const Case& c : kStems)
+    for (int64_t most = 1; most <= kernel.vectors; ++most) {
+      SCOPED_TRACE(c.label);
+      const Layer layer(c, false);
+      const int64_t taps = c.kernel * c.kernel;
+      std::vector<int32_t> offsets;
+      for (int64_t t = 0; t < taps; ++t)
+        for (int64_t n = 0; n < c.channels; ++n)
+          offsets.push_back(static_cast<int32_t>((n * c.in_h + t / c.kernel) * c.in_w + t % c.kernel));
+      // The image of the other kernels, in planes.
+      std::vector<float> x(static_cast<size_t>(c.channels * c.in_h * c.in_w));
+      for (int64_t n = 0; n < c.channels; ++n)
+        for (int64_t at = 0; at < c.in_h * c.in_w; ++at)
+          x[static_cast<size_t>(n * c.in_h * c.in_w + at)] = layer.x[static_cast<size_t>(at * c.channels + n)];
+      StemConvProblem p;
+      p.offsets = offsets.data();
+      p.numbers = taps * c.channels;
+      p.stride_w = c.stride;
+      p.out_w = (c.in_w - c.kernel) / c.stride + 1;
+      p.filters = c.filters;
+      p.y_pixel = c.filters;
+      p.y_vector = kernel.width;
+      const Panels panels(c.filters, kernel.width, most);
+      auto y = layer.empty();
+      for (int64_t i = 0; i < panels.count; ++i) {
+        const int64_t vectors = panels.begin(i + 1) - panels.begin(i);
+        const int64_t wide = vectors * kernel.width;
+        const int64_t first = panels.begin(i) * kernel.width;
+        std::vector<float> weights(static_cast<size_t>(p.numbers * wide), 0.0F);
+        for (int64_t t = 0; t < taps; ++t)
+          for (int64_t n = 0; n < c.channels; ++n)
+            for (int64_t k = 0; k < wide && first + k < c.filters; ++k)
+              weights[static_cast<size_t>((t * c.channels + n) * wide + k)] =
+                  layer.w[static_cast<size_t>(((first + k) * c.channels + n) * taps + t)];
+        for (int64_t row = 0; row < layer.lines(); ++row)
+          kernel.run(p, {panels.begin(i), vectors}, x.data() + row * c.stride * c.in_w, weights.data(),
+                     layer.epilogue(), y.data() + row * p.out_w * c.filters + first);
+      }
+      layer.compare(y);
+    }
+}
+
 template <typename Kernel>
 std::vector<const Kernel*> pointers(std::span<const Kernel> kernels) {
   std::vector<const Kernel*> out;
@@ -220,6 +275,8 @@ std::vector<const Kernel*> pointers(std::span<const Kernel> kernels) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PanelConvVariants, testing::ValuesIn(pointers(panel_conv_kernels())),
+                         [](const auto& i) { return std::string(i.param->name); });
+INSTANTIATE_TEST_SUITE_P(All, StemConvVariants, testing::ValuesIn(pointers(stem_conv_kernels())),
                          [](const auto& i) { return std::string(i.param->name); });
 INSTANTIATE_TEST_SUITE_P(All, DepthwiseFloatVariants, testing::ValuesIn(pointers(depthwise_kernels())),
                          [](const auto& i) { return std::string(i.param->name); });

@@ -228,6 +228,18 @@ const ConformanceCase kConv[] = {
      " const b: f32[96] = seed(2)\n y = planish.FusedConv(x, w, b) {pads = [1,1,1,1], activation "
      "= \"HardSwish\"} @c\n}",
      "cpu.winograd.2x2"},
+    {"conv_of_planes",
+     "graph \"g\" (x: f32[2,3,19,70]) -> (y) {\n const w: f32[40,3,3,3] = seed(1)\n const b: f32[40] = seed(2)\n"
+     " y = planish.FusedConv(x, w, b) {strides = [2,2], pads = [1,1,1,1], activation = \"Relu\"} @c\n}",
+     "cpu.stem_conv"},
+    {"conv_of_one_plane_into_short_lines",
+     "graph \"g\" (x: f32[1,1,9,7]) -> (y) {\n const w: f32[24,1,5,4] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {pads = [0,3,4,1], strides = [3,1], activation = \"Swish\"} @c\n}",
+     "cpu.stem_conv"},
+    {"conv_of_planes_into_long_lines",
+     "graph \"g\" (x: f32[1,4,12,130]) -> (y) {\n const w: f32[100,4,7,7] = seed(1)\n const b: f32[100] = seed(2)\n"
+     " y = planish.FusedConv(x, w, b) {strides = [2,2], activation = \"HardSwish\"} @c\n}",
+     "cpu.stem_conv", 5e-5, -1, 1, 0, 3},
     {"conv_panels_of_any_width",
      "graph \"g\" (x: f32[2,24,7,9], r: f32[2,147,7,9]) -> (y) {\n const w: f32[147,24,1,1] = seed(1)\n"
      " const b: f32[147] = seed(2)\n y = planish.FusedConv(x, w, b, r) {activation = \"Swish\"} @c\n}",
