@@ -136,6 +136,32 @@ TEST(IoFormats, LayoutsOfInputsAndOutputs) {
       }
 }
 
+TEST(IoFormats, OutputsThatAreOnlyLookedAtAreNotCopied) {
+  const Graph graph =
+      parse_text(
+          "graph \"g\" (x: f32[1,32,28,28]) -> (y, z) {\n const w: f32[32,32,3,3] = seed(2, -0.1, 0.1)\n"
+          " const v: f32[32,32,3,3] = seed(3, -0.1, 0.1)\n y = Conv(x, w) {pads = [1,1,1,1]} @c\n"
+          " z = Conv(y, v) {pads = [1,1,1,1]} @d\n}")
+          .value();
+  const auto copies = [](const Engine& engine) {
+    int count = 0;
+    for (const Node& node : engine.graph.nodes)
+      for (const ValueId v : engine.graph.outputs) count += node.is("Reformat", "planish") && node.outputs[0] == v;
+    return count;
+  };
+  BuildOptions options = quick();
+  options.profiles.clear();
+  const Engine rows = built(graph, options);
+  options.outputs_as_made = true;
+  const Engine as_made = built(graph, options);
+  EXPECT_EQ(copies(as_made), 0);
+  // Where the kernels write rows there is nothing to copy.
+  const auto is_rows = [&](ValueId v) { return as_made.graph.value(v).layout == Layout::row_major; };
+  if (!std::ranges::all_of(as_made.graph.outputs, is_rows)) {
+    EXPECT_GT(copies(rows), 0);
+  }
+}
+
 TEST(IoFormats, BytesMayHaveTheirChannelsLast) {
   const Graph graph = parse_text(
                           "graph \"g\" (x: u8[1,3,2,2]) -> (y) {\n const s: f32[] = [0.5]\n const z: u8[] = [3]\n"

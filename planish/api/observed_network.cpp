@@ -174,7 +174,8 @@ Status ObservedNetwork::build(const Job& job) {
   options.optimization_level = effort_;
   options.chains = false;
   options.in_place = false;
-  options.use_timing_cache = effort_ > 0;  // reading the file would take as long as the rest
+  options.outputs_as_made = !needed_.empty();  // they are outputs only to be looked at, in any layout
+  options.use_timing_cache = effort_ > 0;      // reading the file would take as long as the rest
   for (const auto& [name, layout] : layouts_) options.io_formats[name].layout = layout;
   auto& ranges = options.profiles.emplace_back();
   for (size_t i = 0; i < job.shapes.size(); ++i) {

@@ -102,7 +102,7 @@ Result<Engine> tune(Graph graph, std::vector<Profile> profiles, const BuildOptio
   timer.expect_weights(weight_bytes(graph));
   ChosenPlan plan = PLANISH_TRY(choose_plan(std::move(graph), engine.profiles, options, target, table, timer));
   std::vector<Choice> choices = std::move(plan.choices);
-  graph = insert_reformats(*plan.graph, plan.views, choices);
+  graph = insert_reformats(*plan.graph, plan.views, choices, options.outputs_as_made);
   timer.save();
   PLANISH_TRY(verify(graph));
 

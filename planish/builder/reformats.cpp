@@ -10,8 +10,14 @@ namespace {
 
 class ReformatInserter {
  public:
-  ReformatInserter(const Graph& graph, const std::vector<std::optional<NodeView>>& views, std::vector<Choice> choices)
-      : source_(graph), uses_(graph), views_(views), choices_(std::move(choices)), out_(graph) {
+  ReformatInserter(const Graph& graph, const std::vector<std::optional<NodeView>>& views, std::vector<Choice> choices,
+                   bool outputs_as_made)
+      : source_(graph),
+        uses_(graph),
+        views_(views),
+        choices_(std::move(choices)),
+        outputs_as_made_(outputs_as_made),
+        out_(graph) {
     out_.nodes.clear();
   }
 
@@ -53,7 +59,7 @@ class ReformatInserter {
         const Layout layout = has_layout_choice(view.outputs[o]) ? choice.out : Layout::row_major;
         const DType type = output_type(view, o, choice.types);
         out_.value(v).dtype = view.outputs[o].dtype;
-        const bool is_output = uses_.is_output[static_cast<size_t>(v)];
+        const bool is_output = uses_.is_output[static_cast<size_t>(v)] && !outputs_as_made_;
         // A network output may be asked for in another layout.
         const Layout asked = is_output ? source_.value(v).layout : Layout::row_major;
         if (layout == asked && type == view.outputs[o].dtype) continue;
@@ -143,6 +149,7 @@ class ReformatInserter {
   Uses uses_;
   const std::vector<std::optional<NodeView>>& views_;
   std::vector<Choice> choices_;
+  bool outputs_as_made_;
   Graph out_;
   std::vector<Choice> out_choices_;
   std::map<std::tuple<ValueId, Layout, DType>, ValueId> made_;
@@ -152,8 +159,8 @@ class ReformatInserter {
 }  // namespace
 
 Graph insert_reformats(const Graph& graph, const std::vector<std::optional<NodeView>>& views,
-                       std::vector<Choice>& choices) {
-  return ReformatInserter(graph, views, choices).run(choices);
+                       std::vector<Choice>& choices, bool outputs_as_made) {
+  return ReformatInserter(graph, views, choices, outputs_as_made).run(choices);
 }
 
 }  // namespace planish

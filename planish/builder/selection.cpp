@@ -456,7 +456,7 @@ class Selector final : public PlanSpace {
     const auto add = [&wanted](Form f) {
       if (std::ranges::find(wanted, f) == wanted.end()) wanted.push_back(f);
     };
-    if (uses_.is_output[static_cast<size_t>(v)]) add({graph_.value(v).layout, desc.dtype});
+    if (uses_.is_output[static_cast<size_t>(v)] && !options_.outputs_as_made) add({graph_.value(v).layout, desc.dtype});
     for (const int32_t consumer : uses_.consumers[static_cast<size_t>(v)]) {
       const auto k = static_cast<size_t>(consumer);
       if (!views_[k]) {
