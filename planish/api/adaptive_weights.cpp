@@ -225,7 +225,7 @@ std::vector<LayerRows> layers_in_one_look(const Graph& graph, const PlacementPla
 Result<RowsByNode> refine_ranges(const Graph& graph, const PlacementPlan& plan, const KeptSamples& samples,
                                  const AdaptiveOptions& options, RowsByNode seen, CalibrationTable& table) {
   if (samples.batches() == 0) return RowsByNode{};
-  const ThreadsInScope threads(options.threads > 0 ? options.threads : cpu_features().physical_cores);
+  const ThreadsInScope threads(threads_or_all(options.threads));
   const std::vector<LayerRows> layers = readers_of(graph, plan, options.work);
   const auto saw_all = [&] {
     return std::ranges::all_of(layers, [&](const LayerRows& layer) { return seen.contains(layer.product->node); });
@@ -260,7 +260,7 @@ Result<std::set<int32_t>> adapt_weights(const Graph& graph, const PlacementPlan&
                                         RowsByNode in_float, std::map<int32_t, QuantisedWeights>& weights) {
   std::set<int32_t> done;
   if (samples.batches() == 0) return done;
-  const ThreadsInScope threads(options.threads > 0 ? options.threads : cpu_features().physical_cores);
+  const ThreadsInScope threads(threads_or_all(options.threads));
   const std::set<int32_t> chosen = nodes_of(choose_layers(graph, plan, options.work));
   std::vector<LayerRows> adapted = all_layers(graph, plan, options.work, options.row_bytes);
   std::erase_if(adapted, [&](const LayerRows& layer) { return !chosen.contains(layer.product->node); });

@@ -366,7 +366,7 @@ Result<CalibrationTable> calibrate_equalised(const Model& model, CalibrationSour
 Result<CalibrationTable> calibrate(const Model& model, CalibrationSource& source, const CalibrationOptions& options,
                                    CalibrationStats* stats) {
   const auto begin = std::chrono::steady_clock::now();
-  const ThreadsInScope threads(options.threads > 0 ? options.threads : cpu_features().physical_cores);
+  const ThreadsInScope threads(threads_or_all(options.threads));
   CalibrationStats local;
   CalibrationStats& done = stats != nullptr ? *stats : local;
   done = {};

@@ -73,7 +73,7 @@ void multiply(int64_t n, int64_t a, int64_t b, const GramOperand& x, const GramO
 }  // namespace
 
 GramFunction packed_gram(int threads) {
-  const int count = threads > 0 ? threads : cpu_features().physical_cores;
+  const int count = threads_or_all(threads);
   return
       [count, buffers = Buffers()](int64_t n, int64_t a, int64_t b, GramOperand x, GramOperand y, float* out) mutable {
         if (n * a * b < kSmall) return gram_by_loops(n, a, b, x, y, out);

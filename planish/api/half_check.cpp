@@ -250,7 +250,7 @@ Result<planish::Engine> build_checked(Graph graph, const BuildOptions& given, De
   if (!computes_in(engine, "bf16") && !computes_in(engine, "fp16") && half_stored(engine).empty())
     return finish(std::move(engine), first);
   auto yardstick = Yardstick::create(graph, options, device, table);
-  const int threads = options.threads > 0 ? options.threads : cpu_features().physical_cores;
+  const int threads = threads_or_all(options.threads);
   auto error = yardstick.ok() ? yardstick->error_of(engine, device, table, threads)
                               : Result<double>(std::move(yardstick).take_error());
   if (!error.ok()) {

@@ -371,7 +371,7 @@ Status LayerWalk::run(ObservedNetwork& network, const BytesOf& bytes, ShowRun sh
 
 Result<RowsByNode> LayerWalk::look(Graph network, const std::vector<LayerRows>& layers, int32_t final_before,
                                    const Quantisers& quantisers) {
-  RowCollector rows(graph_, layers, samples_.samples(), threads_ > 0 ? threads_ : cpu_features().physical_cores);
+  RowCollector rows(graph_, layers, samples_.samples(), threads_or_all(threads_));
   if (built_ != nullptr) {
     PLANISH_TRY(run(*built_, {}, [&](const Run& r, std::string_view name, const TensorDesc& desc, const void* data) {
       rows.show(r.worker, r.first_sample, r.samples, name, desc, data);

@@ -79,7 +79,7 @@ ObservedNetwork::ObservedNetwork(const Graph& graph, std::set<std::string> neede
                                  int effort, bool whole)
     : graph_(graph),
       needed_(std::move(needed)),
-      threads_(threads > 0 ? threads : cpu_features().physical_cores),
+      threads_(threads_or_all(threads)),
       profile_(std::move(profile)),
       effort_(effort),
       whole_(whole) {}

@@ -169,4 +169,6 @@ const CpuFeatures& cpu_features() {
   return features;
 }
 
+int threads_or_all(int threads) { return threads > 0 ? threads : cpu_features().physical_cores; }
+
 }  // namespace planish

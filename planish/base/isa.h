@@ -38,5 +38,7 @@ struct CpuFeatures {
 /// Detected once. The environment variable PLANISH_MAX_ISA (a name of isa_name) lowers it, for tests of every variant
 /// on one machine.
 const CpuFeatures& cpu_features();
+/// `threads` as options give them: 0 or less stands for all cores.
+int threads_or_all(int threads);
 
 }  // namespace planish

@@ -234,7 +234,7 @@ int default_threads() {
   static const int threads = [] {
     const char* wish = std::getenv("OMP_NUM_THREADS");
     const int number = wish ? std::atoi(wish) : 0;
-    return std::clamp(number > 0 ? number : cpu_features().physical_cores, 1, kMaxThreads);
+    return std::clamp(threads_or_all(number), 1, kMaxThreads);
   }();
   return threads;
 }

@@ -172,7 +172,7 @@ Result<Engine> build_engine(Graph graph, const BuildOptions& options, Device& de
   PLANISH_TRY(check_disabled_tactics(options, table));
   BuildReport local;
   BuildReport& done = report != nullptr ? *report : local;
-  const int threads = options.threads > 0 ? options.threads : cpu_features().physical_cores;
+  const int threads = threads_or_all(options.threads);
   set_num_threads(threads);
   std::vector<Profile> profiles = PLANISH_TRY(resolve_profiles(graph, options));
   bind_profile_shapes(graph, profiles);
@@ -209,7 +209,7 @@ Result<Engine> retune_engine(const Engine& engine, const BuildOptions& options, 
                              const TacticTable& table, BuildReport* report) {
   BuildReport local;
   BuildReport& done = report != nullptr ? *report : local;
-  const int threads = options.threads > 0 ? options.threads : cpu_features().physical_cores;
+  const int threads = threads_or_all(options.threads);
   set_num_threads(threads);
   const Target target{.device = &device, .threads = threads, .workspace_limit_bytes = options.memory_limit_bytes};
   Graph graph = PLANISH_TRY(untuned_graph(engine, table));

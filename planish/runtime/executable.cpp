@@ -110,7 +110,7 @@ Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<con
   e->device_ = &device;
   e->table_ = &table;
   e->hooks_ = hooks;
-  e->target_ = Target{.device = &device, .threads = threads > 0 ? threads : cpu_features().physical_cores};
+  e->target_ = Target{.device = &device, .threads = threads_or_all(threads)};
   const Graph& graph = e->engine_->graph;
   if (e->engine_->layers.size() != graph.nodes.size())
     return Error{.code = Code::corrupt,
