@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <stop_token>
-#include <thread>
 
 #include "planish/base/isa.h"
 #include "planish/base/parallel.h"
@@ -216,14 +214,7 @@ Status ObservedNetwork::run(std::span<const CalibrationBatch> batches, Show show
   std::vector<Job> jobs = jobs_of(batches);
   if (executable_ != nullptr) jobs = PLANISH_TRY(run_fitting(std::move(jobs), show, beside));
   while (!jobs.empty()) {
-    {
-      // A build is one thread's work for the most part.
-      const std::jthread other([&beside](const std::stop_token& built) {
-        while (beside && !built.stop_requested() && beside()) {
-        }
-      });
-      PLANISH_TRY(build(jobs.front()));
-    }
+    PLANISH_TRY(build(jobs.front()));
     std::vector<std::byte> storage;
     PLANISH_TRY(set_shapes(*seats_[0].context, jobs.front(), inputs_of(jobs.front(), storage)));
     jobs = PLANISH_TRY(run_fitting(std::move(jobs), show, beside));
