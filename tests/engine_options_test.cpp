@@ -160,6 +160,19 @@ TEST(IoFormats, OutputsThatAreOnlyLookedAtAreNotCopied) {
   if (!std::ranges::all_of(as_made.graph.outputs, is_rows)) {
     EXPECT_GT(copies(rows), 0);
   }
+  const Tensor x = seeded_tensor(DType::f32, {1, 32, 28, 28}, 9, -1, 1);
+  const auto expected = expected_of(graph, x);
+  const auto got = outputs_of(as_made, x);
+  ASSERT_EQ(got.size(), expected.size());
+  for (size_t o = 0; o < got.size(); ++o) {
+    const Layout layout = as_made.graph.value(as_made.graph.outputs[o]).layout;
+    const int64_t block = layout == Layout::row_major ? 1 : layout == Layout::channels_last ? 32 : layout_block(layout);
+    Tensor plain(DType::f32, expected[o].shape());
+    for (int64_t c = 0; c < 32; ++c)
+      for (int64_t p = 0; p < 28 * 28; ++p)
+        plain.set(c * 28 * 28 + p, got[o].at((c / block * 28 * 28 + p) * block + c % block));
+    expect_near(plain, expected[o], 1e-4);
+  }
 }
 
 TEST(IoFormats, BytesMayHaveTheirChannelsLast) {

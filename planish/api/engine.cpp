@@ -39,8 +39,6 @@ std::vector<TensorInfo> tensors_of(const Graph& graph, const std::vector<ValueId
   return out;
 }
 
-int all_cores() { return cpu_features().physical_cores; }
-
 std::string isa_text(const CpuFeatures& f) {
   if (!f.avx512) return f.avx2 ? (f.avx_vnni ? "AVX2 VNNI" : "AVX2") : "x86-64";
   std::string out = "AVX-512";
@@ -175,7 +173,7 @@ Result<std::shared_ptr<const Engine::Impl>> Engine::Impl::create(planish::Engine
   auto impl = std::make_shared<Impl>();
   impl->engine = std::make_shared<const planish::Engine>(std::move(built));
   const Graph& graph = impl->engine->graph;
-  const int threads = impl->engine->info.threads > 0 ? std::min(impl->engine->info.threads, all_cores()) : all_cores();
+  const int threads = std::min(threads_or_all(impl->engine->info.threads), threads_or_all(0));
   const EngineInfo& info = impl->engine->info;
   // Without weights there is nothing to run; what it would run can still be looked at and refitted.
   if (!info.weights_stripped)
@@ -426,7 +424,7 @@ Result<std::unique_ptr<ExecutionContext>> Engine::create_context(int profile, in
                  .fix = "give them back first: trtexec --loadEngine=ENGINE --refitFromOnnx --onnx=MODEL"};
   auto impl = std::make_unique<ExecutionContext::Impl>();
   impl->engine = impl_;
-  impl->threads = threads > 0 ? threads : all_cores();
+  impl->threads = threads_or_all(threads);
   impl->context =
       PLANISH_TRY(Context::create(impl_->executable, {.profile = profile, .memory_limit_bytes = memory_limit_bytes}));
   return std::unique_ptr<ExecutionContext>(new ExecutionContext(std::move(impl)));

@@ -174,6 +174,7 @@ Status ObservedNetwork::build(const Job& job) {
   options.optimization_level = effort_;
   options.chains = false;
   options.in_place = false;
+  options.only_f32 = true;
   options.outputs_as_made = !needed_.empty();  // they are outputs only to be looked at, in any layout
   options.use_timing_cache = effort_ > 0;      // reading the file would take as long as the rest
   for (const auto& [name, layout] : layouts_) options.io_formats[name].layout = layout;

@@ -44,7 +44,7 @@ struct BuildOptions {
   bool only_f32 = false;  ///< FP32 throughout, also where the file has 16-bit weights
 
   std::map<std::string, IoFormat> io_formats;  ///< by name of a network input or output
-  bool outputs_as_made = false;  ///< network outputs stay in the layout that they are computed in, whichever it is
+  bool outputs_as_made = false;  ///< network outputs stay in the layout and type that they are computed in
 
   int optimization_level = 3;  ///< 0: no timing, rules only; 3: whole networks too; 5: every tactic, layout, repetition
   int avg_timing = 8;          ///< repetitions per tactic

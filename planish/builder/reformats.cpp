@@ -60,8 +60,8 @@ class ReformatInserter {
         const DType type = output_type(view, o, choice.types);
         out_.value(v).dtype = view.outputs[o].dtype;
         const bool is_output = uses_.is_output[static_cast<size_t>(v)] && !outputs_as_made_;
-        // A network output may be asked for in another layout.
-        const Layout asked = is_output ? source_.value(v).layout : Layout::row_major;
+        // Rows, but for a network output that is asked for in another layout.
+        const Layout asked = source_.value(v).layout;
         if (layout == asked && type == view.outputs[o].dtype) continue;
         const ValueId named = v;
         if (is_output) {

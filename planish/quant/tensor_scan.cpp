@@ -270,7 +270,9 @@ RunStatistics ChannelStatistics::all() const {
 ChannelView view_channels(std::span<const int64_t> dims, Layout layout) {
   ChannelView v;
   if (dims.empty()) return v;
-  const size_t axis = dims.size() >= 4 ? 1 : dims.size() - 1;
+  // Other layouts than rows have their channels in the second place, whatever the rank.
+  const bool second = dims.size() >= 4 || (layout != Layout::row_major && dims.size() > 1);
+  const size_t axis = second ? 1 : dims.size() - 1;
   v.channels = dims[axis];
   for (size_t i = 0; i < axis; ++i) v.outer *= dims[i];
   for (size_t i = axis + 1; i < dims.size(); ++i) v.inner *= dims[i];

@@ -196,7 +196,7 @@ TEST(ObservedNetwork, SharesOutEverySecondAndEveryFourthPieceAndLeavesTheCallerI
 TEST(ObservedNetwork, ShowsEachTensorOnceAndNoCopies) {
   const Graph graph = chain();
   const KeptSamples data = noise();
-  // What convolutions write becomes an output, and is copied from the layout of the kernels.
+  // What convolutions write becomes an output, and the network's input is copied into the layout of the kernels.
   std::set<std::string> needed;
   for (const Node& node : graph.nodes)
     if (node.is("Conv")) needed.insert(graph.value(node.outputs[0]).name);

@@ -69,29 +69,30 @@ TEST(TensorStatistics, CountsNanAndInfinityApart) {
 
 /// The same image in every layout, padding channels filled with values that must not count.
 TEST(TensorStatistics, PaddingOfBlockedLayoutsDoesNotCount) {
-  const std::vector<int64_t> dims{2, 3, 2, 2};
-  const auto value = [](int64_t n, int64_t c, int64_t p) { return static_cast<float>(n * 100 + c * 10 + p) - 50; };
-  TensorStatistics expected;
-  std::vector<float> plain;
-  for (int64_t n = 0; n < 2; ++n)
-    for (int64_t c = 0; c < 3; ++c)
-      for (int64_t p = 0; p < 4; ++p) plain.push_back(value(n, c, p));
-  expected.add(plain.data(), dims, Layout::row_major);
-  for (const Layout layout : {Layout::channels_last, Layout::blocked8, Layout::blocked16}) {
-    const int64_t block = layout == Layout::channels_last ? 3 : layout_block(layout);
-    std::vector<float> x;
+  for (const std::vector<int64_t>& dims : {std::vector<int64_t>{2, 3, 2, 2}, std::vector<int64_t>{2, 3, 4}}) {
+    const auto value = [](int64_t n, int64_t c, int64_t p) { return static_cast<float>(n * 100 + c * 10 + p) - 50; };
+    TensorStatistics expected;
+    std::vector<float> plain;
     for (int64_t n = 0; n < 2; ++n)
-      for (int64_t p = 0; p < 4; ++p)
-        for (int64_t c = 0; c < block; ++c) x.push_back(c < 3 ? value(n, c, p) : 1e9F);
-    TensorStatistics s;
-    s.add(x.data(), dims, layout);
-    EXPECT_EQ(s.count, expected.count);
-    EXPECT_EQ(s.min, expected.min);
-    EXPECT_EQ(s.max, expected.max);
-    EXPECT_EQ(s.channel_means(), expected.channel_means());
-    EXPECT_EQ(s.channel_amax, expected.channel_amax);
-    EXPECT_EQ(s.histogram.total(), expected.histogram.total());
-    EXPECT_EQ(s.histogram.bin_width(), expected.histogram.bin_width());
+      for (int64_t c = 0; c < 3; ++c)
+        for (int64_t p = 0; p < 4; ++p) plain.push_back(value(n, c, p));
+    expected.add(plain.data(), std::vector<int64_t>{2, 3, 2, 2}, Layout::row_major);
+    for (const Layout layout : {Layout::channels_last, Layout::blocked8, Layout::blocked16}) {
+      const int64_t block = layout == Layout::channels_last ? 3 : layout_block(layout);
+      std::vector<float> x;
+      for (int64_t n = 0; n < 2; ++n)
+        for (int64_t p = 0; p < 4; ++p)
+          for (int64_t c = 0; c < block; ++c) x.push_back(c < 3 ? value(n, c, p) : 1e9F);
+      TensorStatistics s;
+      s.add(x.data(), dims, layout);
+      EXPECT_EQ(s.count, expected.count);
+      EXPECT_EQ(s.min, expected.min);
+      EXPECT_EQ(s.max, expected.max);
+      EXPECT_EQ(s.channel_means(), expected.channel_means());
+      EXPECT_EQ(s.channel_amax, expected.channel_amax);
+      EXPECT_EQ(s.histogram.total(), expected.histogram.total());
+      EXPECT_EQ(s.histogram.bin_width(), expected.histogram.bin_width());
+    }
   }
 }
 

@@ -29,18 +29,13 @@ class StemLines {
 
   [[nodiscard]] int64_t height() const { return p_.out_h; }
   [[nodiscard]] int64_t width() const { return p_.out_w; }
-  [[nodiscard]] int64_t image_floats() const { return p_.x_image; }
+  [[nodiscard]] std::string kernel_name() const { return std::string(kernel_->name); }
   /// Room for the lines of the image, with padding, that `rows` lines of the output look at.
   [[nodiscard]] int64_t copy_floats(int64_t rows) const { return copied_rows(rows) * planes_ * copied_w_; }
 
-  /// Where lines of the output go.
-  struct Place {
-    float* y;  ///< the first of them
-    int64_t row, pixel, vector;
-  };
-  /// Lines [row, row + rows) of the output, from the image `x`.
-  void run(const float* x, int64_t row, int64_t rows, float* copy, const float* weights,
-           const kernels::FloatEpilogue& epilogue, const Place& to) const;
+  /// Lines [row, row + rows) of the output `y` from `x`, both of one image, which is counted.
+  void run(const float* x, int64_t image, int64_t row, int64_t rows, float* copy, const float* weights,
+           const kernels::FloatEpilogue& epilogue, float* y) const;
 
  private:
   [[nodiscard]] int64_t copied_rows(int64_t rows) const { return (rows - 1) * p_.stride_h + p_.kernel_h; }
@@ -88,9 +83,10 @@ void StemLines::fill(const float* x, int64_t row, int64_t rows, float* copy) con
     }
 }
 
-void StemLines::run(const float* x, int64_t row, int64_t rows, float* copy, const float* weights,
-                    const FloatEpilogue& epilogue, const Place& to) const {
-  fill(x, row, rows, copy);
+void StemLines::run(const float* x, int64_t image, int64_t row, int64_t rows, float* copy, const float* weights,
+                    const FloatEpilogue& epilogue, float* y) const {
+  fill(x + image * p_.x_image, row, rows, copy);
+  y += image * p_.y_image + row * p_.y_row;
   StemConvProblem p;
   p.offsets = offsets_.data();
   p.numbers = static_cast<int64_t>(offsets_.size());
@@ -98,14 +94,14 @@ void StemLines::run(const float* x, int64_t row, int64_t rows, float* copy, cons
   p.out_w = p_.out_w;
   p.filters = p_.filters;
   p.whole_vectors = p_.whole_vectors;
-  p.y_pixel = to.pixel;
-  p.y_vector = to.vector;
+  p.y_pixel = p_.y_pixel;
+  p.y_vector = p_.y_vector;
   const int64_t vector_weights = p.numbers * kernel_->width;
   for (int64_t i = 0; i < panels_.count; ++i) {
     const int64_t vector = panels_.begin(i);
     for (int64_t r = 0; r < rows; ++r)
       kernel_->run(p, {vector, panels_.begin(i + 1) - vector}, copy + r * p_.stride_h * planes_ * copied_w_,
-                   weights + vector * vector_weights, epilogue, to.y + vector * to.vector + r * to.row);
+                   weights + vector * vector_weights, epilogue, y + vector * p_.y_vector + r * p_.y_row);
   }
 }
 
@@ -113,19 +109,14 @@ class StemConvRunner final : public Kernel {
  public:
   StemConvRunner(const NodeView& view, const StemLines& lines, const FloatEpilogue& epilogue, int threads)
       : lines_(lines), epilogue_(epilogue), bias_(view), has_bias_(view.has_input(kConvB)) {
-    const TensorDesc& y = view.outputs[0];
-    images_ = y.shape[0];
+    images_ = view.outputs[0].shape[0];
     slots_ = std::min<int64_t>(threads, images_ * lines_.height());
-    blocked_ = layout_block(y.layout) > 1;
-    pixel_ = blocked_ ? layout_block(y.layout) : y.shape[1];
-    vector_ = blocked_ ? lines_.height() * lines_.width() * pixel_ : kernels::best_stem_conv_kernel().width;
-    y_image_ = stored_channels(y) * lines_.height() * lines_.width();
   }
 
   [[nodiscard]] size_t workspace_bytes() const override {
     return static_cast<size_t>(slots_ * copy_floats()) * sizeof(float);
   }
-  [[nodiscard]] std::string detail() const override { return std::string(kernels::best_stem_conv_kernel().name); }
+  [[nodiscard]] std::string detail() const override { return lines_.kernel_name(); }
 
   Status run(const Bindings& b) override {
     FloatEpilogue e = epilogue_;
@@ -134,7 +125,6 @@ class StemConvRunner final : public Kernel {
     const auto* weights = host_ptr<const float>(b.inputs[kConvW]);
     auto* y = host_ptr<float>(b.outputs[0]);
     auto* workspace = host_ptr<float>(b.workspace);
-    const int64_t row_floats = lines_.width() * pixel_;
     parallel_for(slots_, 1, [&](int64_t begin, int64_t end) {
       for (int64_t slot = begin; slot < end; ++slot) {
         const int64_t last = images_ * lines_.height() * (slot + 1) / slots_;
@@ -142,8 +132,7 @@ class StemConvRunner final : public Kernel {
           const int64_t image = at / lines_.height();
           const int64_t row = at % lines_.height();
           const int64_t rows = std::min({kRows, last - at, lines_.height() - row});
-          lines_.run(x + image * lines_.image_floats(), row, rows, workspace + slot * copy_floats(), weights, e,
-                     {y + image * y_image_ + row * row_floats, row_floats, pixel_, vector_});
+          lines_.run(x, image, row, rows, workspace + slot * copy_floats(), weights, e, y);
           at += rows;
         }
       }
@@ -153,18 +142,16 @@ class StemConvRunner final : public Kernel {
 
  private:
   static constexpr int64_t kRows = 8;  ///< of the output, for which lines of the image are copied at a time
-  [[nodiscard]] int64_t copy_floats() const { return (lines_.copy_floats(kRows) + 15) / 16 * 16; }
+  [[nodiscard]] int64_t copy_floats() const {
+    return (lines_.copy_floats(std::min(kRows, lines_.height())) + 15) / 16 * 16;
+  }
 
   StemLines lines_;
   FloatEpilogue epilogue_;
   PaddedBias bias_;
   bool has_bias_ = false;
-  bool blocked_ = false;
   int64_t images_ = 0;
   int64_t slots_ = 1;
-  int64_t pixel_ = 0;
-  int64_t vector_ = 0;
-  int64_t y_image_ = 0;
 };
 
 WhyNot supports(const NodeView& view, const Target& target) {
@@ -182,7 +169,8 @@ WhyNot supports(const NodeView& view, const Target& target) {
   for (size_t axis = 0; axis < w.axes(); ++axis) {
     if (w.dilations[axis] != 1) return "takes no dilations";
     // The copy of the lines would be mostly padding.
-    if (w.pads_begin[axis] < 0 || w.pads_begin[axis] >= w.kernel[axis]) return "takes pads within the window only";
+    for (const int64_t pad : {w.pads_begin[axis], w.pads_end[axis]})
+      if (pad < 0 || pad >= w.kernel[axis]) return "takes pads within the window only";
   }
   return std::nullopt;
 }
