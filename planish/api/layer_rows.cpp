@@ -67,7 +67,7 @@ std::map<std::string, Layout> layouts_of(const Graph& network, const BytesOf& by
 
 /// QuantizeLinear or DequantizeLinear of `x` into the value `y`.
 Node conversion(Graph& network, std::string op, ValueId x, ValueId y, const TensorQuantization& quantiser) {
-  const std::string& name = network.value(y).name;
+  const std::string name = network.value(y).name;  // constants move the values
   Tensor zero(quantiser.type, {});
   zero.set(0, static_cast<double>(quantiser.zero));
   Node node{.op = std::move(op), .name = name};
