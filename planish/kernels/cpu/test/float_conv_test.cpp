@@ -128,6 +128,17 @@ class Layer {
     p.y_pixel = c_.filters;
     p.y_row = c_.filters * out_w_;
   }
+  /// Weights of `wide` filters from number `first` on, [tap][channel][filter], zero behind the last one.
+  [[nodiscard]] std::vector<float> panel(int64_t first, int64_t wide) const {
+    const int64_t taps = c_.kernel * c_.kernel;
+    std::vector<float> weights(static_cast<size_t>(taps * c_.channels * wide), 0.0F);
+    for (int64_t t = 0; t < taps; ++t)
+      for (int64_t n = 0; n < c_.channels; ++n)
+        for (int64_t k = 0; k < wide && first + k < c_.filters; ++k)
+          weights[static_cast<size_t>((t * c_.channels + n) * wide + k)] =
+              w[static_cast<size_t>(((first + k) * c_.channels + n) * taps + t)];
+    return weights;
+  }
 
  private:
   static constexpr int64_t kSlack = 64;  ///< whole vectors may be read behind the last pixel
@@ -166,12 +177,7 @@ TEST_P(PanelConvVariants, AgreeWithTheConvolution) {
       for (int64_t i = 0; i < panels.count; ++i) {
         const int64_t vectors = panels.begin(i + 1) - panels.begin(i);
         const int64_t wide = vectors * kernel.width;
-        std::vector<float> weights(static_cast<size_t>(p.taps() * c.channels * wide), 0.0F);
-        for (int64_t t = 0; t < p.taps(); ++t)
-          for (int64_t n = 0; n < c.channels; ++n)
-            for (int64_t k = 0; k < wide && panels.begin(i) * kernel.width + k < c.filters; ++k)
-              weights[static_cast<size_t>((t * c.channels + n) * wide + k)] =
-                  layer.w[static_cast<size_t>(((panels.begin(i) * kernel.width + k) * c.channels + n) * p.taps() + t)];
+        const auto weights = layer.panel(panels.begin(i) * kernel.width, wide);
         // Two portions that end within a line: the first fetches weights for the second, which takes one row of taps
         // after the other.
         const int64_t half = layer.pixels() / 2;
@@ -253,12 +259,7 @@ TEST_P(StemConvVariants, AgreeWithTheConvolution) {
         const int64_t vectors = panels.begin(i + 1) - panels.begin(i);
         const int64_t wide = vectors * kernel.width;
         const int64_t first = panels.begin(i) * kernel.width;
-        std::vector<float> weights(static_cast<size_t>(p.numbers * wide), 0.0F);
-        for (int64_t t = 0; t < taps; ++t)
-          for (int64_t n = 0; n < c.channels; ++n)
-            for (int64_t k = 0; k < wide && first + k < c.filters; ++k)
-              weights[static_cast<size_t>((t * c.channels + n) * wide + k)] =
-                  layer.w[static_cast<size_t>(((first + k) * c.channels + n) * taps + t)];
+        const auto weights = layer.panel(first, wide);
         for (int64_t row = 0; row < layer.lines(); ++row)
           kernel.run(p, {panels.begin(i), vectors}, x.data() + row * c.stride * c.in_w, weights.data(),
                      layer.epilogue(), y.data() + row * p.out_w * c.filters + first);
