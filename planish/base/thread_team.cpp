@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "planish/base/isa.h"
+#include "planish/base/subnormals.h"
 
 namespace planish {
 namespace {
@@ -148,6 +149,7 @@ class Team {
     body_ = body;
     data_ = data;
     size_ = threads;
+    float_mode_ = float_mode();
     ring(threads);
   }
 
@@ -200,6 +202,7 @@ class Team {
     // From here on the region cannot end without us, so that its body and data stand.
     const ThreadState before = state;
     state = {{id, size}, {}, 1, this};
+    set_float_mode(float_mode_);
     body_(data_);
     state = before;
     place.increment();
@@ -223,6 +226,7 @@ class Team {
   std::atomic<bool> stop_{false};
   void (*body_)(void*) = nullptr;
   void* data_ = nullptr;
+  uint32_t float_mode_ = 0;  // the caller's, so that a result does not depend on who computed it
   alignas(64) Signal phase_;
   std::atomic<uint32_t> arrived_{0};
   alignas(64) int size_ = 1;

@@ -24,8 +24,8 @@ void pin_team(int first);
 
 /// Opens a region of `threads` threads (0: team_threads()): calls body(data) for the places 1 .. threads-1, while the
 /// caller, who is at place 0 from now on, runs its own part; then it calls team_end(). Every thread has workers of its
-/// own, which spin for some tens of microseconds and then sleep; a worker has the same place in every region. A region
-/// inside a region gets one thread.
+/// own, which spin for some tens of microseconds and then sleep; a worker has the same place in every region, and the
+/// caller's float_mode(). A region inside a region gets one thread.
 ///
 /// A place that no worker has taken when the caller is done with its own is run by the caller: on a machine whose cores
 /// are busy with other work, nobody waits for a thread to be scheduled that has not even begun.

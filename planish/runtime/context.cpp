@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "planish/base/subnormals.h"
 #include "planish/ops/op.h"
 #include "planish/runtime/plan.h"
 
@@ -403,6 +404,7 @@ DevicePtr Context::address_of(ValueId v) const {
 Status Context::run(std::vector<LayerTime>* times) {
   PLANISH_TRY(plan());
   if (bindings_changed_) PLANISH_TRY(resolve_bindings());
+  const FlushSubnormals flush(!executable_->keeps_subnormals());
   for (size_t s = 0; s < plans_.front()->steps.size(); ++s) PLANISH_TRY(run_step_named(s, times));
   return copy_outputs_elsewhere();
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "planish/base/isa.h"
 #include "planish/ops/infer_graph.h"
@@ -45,6 +46,28 @@ Status check_constants(const Graph& graph, const Node& node, const Tactic* tacti
   if (missing != has_value.end())
     return corrupt(node, fmt::format("constant input {} has no value", missing - has_value.begin()));
   return {};
+}
+
+bool is_subnormal(float x) { return std::fpclassify(x) == FP_SUBNORMAL; }
+
+/// One number, not one of many weights: training leaves subnormal weights behind, which mean nothing.
+bool is_subnormal_number(const Tensor& t) {
+  return t.dtype() == DType::f32 && t.size() == 1 && t.raw() != nullptr && is_subnormal(*t.data<float>());
+}
+
+/// Whether some number that the network names is subnormal.
+bool names_subnormals(const Graph& graph) {
+  const auto in_attr = [](const auto& named) {
+    const Attr& attr = named.second;
+    if (const auto* f = std::get_if<float>(&attr)) return is_subnormal(*f);
+    if (const auto* list = std::get_if<std::vector<float>>(&attr)) return std::ranges::any_of(*list, is_subnormal);
+    if (const auto* t = std::get_if<Tensor>(&attr)) return is_subnormal_number(*t);
+    const auto* body = std::get_if<std::shared_ptr<const Graph>>(&attr);
+    return body != nullptr && *body != nullptr && names_subnormals(**body);
+  };
+  return std::ranges::any_of(graph.values,
+                             [](const Value& v) { return v.constant && is_subnormal_number(*v.constant); }) ||
+         std::ranges::any_of(graph.nodes, [&](const Node& n) { return std::ranges::any_of(n.attrs, in_attr); });
 }
 
 /// What an engine from another machine loses here.
@@ -116,6 +139,7 @@ Result<std::shared_ptr<const Executable>> Executable::create(std::shared_ptr<con
     return Error{.code = Code::corrupt,
                  .what = "the engine has another number of layers than nodes",
                  .fix = "build the engine again"};
+  e->keeps_subnormals_ = names_subnormals(graph);
   e->layers_.resize(graph.nodes.size());
   size_t replaced = 0;
   for (size_t n = 0; n < graph.nodes.size(); ++n) {

@@ -48,6 +48,9 @@ class Executable {
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
   /// Device address of a constant of the graph; null when the value is none.
   [[nodiscard]] DevicePtr constant_address(ValueId v) const { return constants_[static_cast<size_t>(v)]; }
+  /// Whether runs compute with subnormal numbers instead of taking them for zero: where the network was written to,
+  /// that is, a factor, limit or summand of it is such a number (log(x + 1e-45)).
+  [[nodiscard]] bool keeps_subnormals() const { return keeps_subnormals_; }
   /// Bytes of weights on the device.
   [[nodiscard]] size_t weight_bytes() const { return weight_bytes_; }
 
@@ -67,6 +70,7 @@ class Executable {
   std::vector<DeviceBuffer> uploads_;
   std::vector<std::string> warnings_;
   size_t weight_bytes_ = 0;
+  bool keeps_subnormals_ = false;
 };
 
 }  // namespace planish

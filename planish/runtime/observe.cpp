@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "planish/base/subnormals.h"
 #include "planish/runtime/context.h"
 #include "planish/runtime/plan.h"
 
@@ -40,7 +41,10 @@ Status Context::run_observed(FunctionRef<bool(ValueId)> wanted, FunctionRef<Stat
   const auto shown = completed_by(graph, plan);
   std::vector<std::byte> copy;
   for (size_t s = 0; s < plan.steps.size(); ++s) {
-    PLANISH_TRY(run_step_named(s, nullptr));
+    {
+      const FlushSubnormals flush(!executable_->keeps_subnormals());
+      PLANISH_TRY(run_step_named(s, nullptr));
+    }
     for (const ValueId v : shown[s]) {
       const auto k = static_cast<size_t>(v);
       if (!plan.shapes[k] || !is_static(*plan.shapes[k]) || !wanted(v)) continue;

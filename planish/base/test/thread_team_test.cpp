@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "planish/base/parallel.h"
+#include "planish/base/subnormals.h"
 
 extern "C" {
 bool GOMP_loop_static_start(long start, long end, long step, long chunk, long* first, long* last);
@@ -45,6 +46,25 @@ TEST_P(WithThreads, ParallelForCoversEveryIndexOnceInRangesOfTheGrain) {
       for (int64_t i = 0; i < n; ++i) ASSERT_EQ(seen[i], 1) << n << " " << grain << " " << i;
     }
   }
+}
+
+TEST_P(WithThreads, AllPlacesComputeInTheFloatModeOfTheCaller) {
+  const volatile float small = 1e-30F;  // 1e-10 of it is subnormal
+  const auto squares_that_are_zero = [&] {
+    std::vector<int> zero(GetParam(), -1);
+    region(0, [&] { zero[team_place().id] = small * 1e-10F == 0; });
+    return zero;
+  };
+  const uint32_t before = float_mode();
+  EXPECT_EQ(squares_that_are_zero(), std::vector<int>(GetParam(), 0));
+  {
+    const FlushSubnormals flush;
+    EXPECT_EQ(squares_that_are_zero(), std::vector<int>(GetParam(), 1));
+    const FlushSubnormals not_asked_for(false);
+    EXPECT_EQ(squares_that_are_zero(), std::vector<int>(GetParam(), 1));
+  }
+  EXPECT_EQ(float_mode(), before);
+  EXPECT_EQ(squares_that_are_zero(), std::vector<int>(GetParam(), 0));
 }
 
 TEST_P(WithThreads, EveryPlaceRunsOnceAndItsWritesAreSeen) {

@@ -1,7 +1,12 @@
 #include "planish/runtime/context.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
 #include <thread>
 
+#include "planish/base/subnormals.h"
 #include "planish/runtime/test/allocation_count.h"
 #include "planish/runtime/test/runner.h"
 
@@ -326,6 +331,31 @@ TEST(Context, NoThreadsMeansAllCores) {
   const auto executable = Executable::create(engine, host_device(), host_reference_table(), 0);
   ASSERT_TRUE(executable.ok());
   EXPECT_GE((*executable)->target().threads, 1);
+}
+
+TEST(Context, SubnormalNumbersAreZeroUnlessTheNetworkNamesOne) {
+  // 1e-30 * 1e-10 + added
+  const auto results = [](const char* added) {
+    auto context = context_of(fmt::format(
+        "graph \"g\" (x: f32[8]) -> (y) {{\n const s: f32[] = [1e-10]\n const a: f32[] = [{}]\n m = Mul(x, s)\n"
+        " y = Add(m, a)\n}}",
+        added));
+    Tensor x(DType::f32, {8});
+    std::fill_n(x.data<float>(), 8, 1e-30F);
+    const auto run = context->run_host({&x, 1});
+    std::vector<float> seen{run.ok() ? *(*run)[0].data<float>() : NAN};
+    const auto shown = context->run_observed([](ValueId) { return true; },
+                                             [&](const Observation& o) {
+                                               seen.push_back(*static_cast<const float*>(o.data));
+                                               return Status{};
+                                             });
+    EXPECT_TRUE(shown.ok());
+    return seen;
+  };
+  const uint32_t mode = float_mode();
+  EXPECT_EQ(results("0"), (std::vector<float>{0, 0, 0}));
+  EXPECT_EQ(results("1e-40"), (std::vector<float>{2 * 1e-40F, 1e-40F, 2 * 1e-40F}));
+  EXPECT_EQ(float_mode(), mode);
 }
 
 TEST(Context, TimesEveryStep) {
