@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <limits>
 
 #include "planish/base/parallel.h"
 #include "planish/ops/checks.h"
@@ -50,6 +52,105 @@ double intersection_over_union(const Box& a, const Box& b) {
   return either > 0 ? both / either : 0;
 }
 
+/// Whether a box can have anything in common with another one.
+bool has_area(const Box& b) {
+  return std::isfinite(b.x0) && std::isfinite(b.x1) && std::isfinite(b.y0) && std::isfinite(b.y1) && b.area() > 0;
+}
+
+/// Boxes, found again by where they lie: what a box has in common with others is near it, and where one class keeps
+/// thousands of boxes, looking at all of them for each takes nearly all of a detector's time.
+///
+/// The longer side of the area that all boxes cover is cut into strips about as wide as a box, and every strip knows
+/// the boxes that reach into it. A box of which more than a share `iou` lies within another one has that much of its
+/// width in common with it too. So one of ceil(1/iou) - 1 evenly spaced points of its width must lie in the other box,
+/// and only the strips of these points are looked through.
+class PlacedBoxes {
+ public:
+  /// For boxes among the `candidates` of `all`.
+  PlacedBoxes(const std::vector<Box>& all, const std::vector<int64_t>& candidates, double iou) : iou_(iou) {
+    constexpr double kFewestShares = 1.0 / 8;
+    if (iou >= kFewestShares) points_ = static_cast<int>(std::ceil(1 / iou)) - 1;
+    Range x;
+    Range y;
+    for (const int64_t i : candidates)
+      if (const Box& b = all[static_cast<size_t>(i)]; has_area(b)) {
+        x.add(b.x0, b.x1);
+        y.add(b.y0, b.y1);
+      }
+    by_y_ = y.boxes() > x.boxes();
+    const Range& longer = by_y_ ? y : x;
+    const double strips = std::clamp(longer.boxes(), 1.0, static_cast<double>(kMostStrips));
+    strips_.resize(std::isfinite(strips) ? static_cast<size_t>(strips) : 1);
+    from_ = longer.from;
+    per_unit_ = static_cast<double>(strips_.size()) / (longer.to - longer.from);
+    if (!std::isfinite(per_unit_)) per_unit_ = 0;
+  }
+
+  void add(const Box& b) {
+    ++count_;
+    if (!has_area(b)) return;
+    const auto [first, last] = ends(b);
+    for (size_t s = strip(first); s <= strip(last); ++s) strips_[s].push_back(b);
+  }
+
+  /// Whether `b` and one of the boxes have more than the share in common.
+  [[nodiscard]] bool cover(const Box& b) const {
+    if (iou_ < 0) return count_ > 0;
+    if (!has_area(b)) return false;
+    const auto [first, last] = ends(b);
+    if (points_ == 0) {
+      for (size_t s = strip(first); s <= strip(last); ++s)
+        if (strip_covers(s, b)) return true;
+      return false;
+    }
+    size_t seen = strips_.size();
+    for (int i = 1; i <= points_; ++i) {
+      const size_t s = strip(first + (last - first) * i / (points_ + 1));
+      if (s != seen && strip_covers(s, b)) return true;
+      seen = s;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr int kMostStrips = 256;
+
+  /// What boxes cover along one axis.
+  struct Range {
+    double from = std::numeric_limits<double>::infinity();
+    double to = -std::numeric_limits<double>::infinity();
+    double covered = 0;
+    int64_t count = 0;
+    void add(double first, double last) {
+      from = std::min(from, first);
+      to = std::max(to, last);
+      covered += last - first;
+      ++count;
+    }
+    /// How many boxes of the mean size lie side by side.
+    [[nodiscard]] double boxes() const { return count > 0 ? (to - from) / covered * static_cast<double>(count) : 1; }
+  };
+
+  [[nodiscard]] std::pair<double, double> ends(const Box& b) const {
+    return by_y_ ? std::pair(b.y0, b.y1) : std::pair(b.x0, b.x1);
+  }
+  [[nodiscard]] size_t strip(double at) const {
+    const double s = (at - from_) * per_unit_;
+    return s > 0 ? std::min(static_cast<size_t>(s), strips_.size() - 1) : 0;
+  }
+  [[nodiscard]] bool strip_covers(size_t s, const Box& b) const {
+    return std::ranges::any_of(strips_[s], [&](const Box& k) { return intersection_over_union(b, k) > iou_; });
+  }
+
+  double iou_;
+  int points_ = 0;  ///< of a box's width; 0: all strips that it reaches into
+  bool by_y_ = false;
+  double from_ = 0;
+  double per_unit_ = 0;
+  std::vector<std::vector<Box>> strips_;
+  int64_t count_ = 0;
+};
+
 struct Limits {
   int64_t per_class = 0;
   double iou = 0;
@@ -79,13 +180,13 @@ std::vector<int64_t> survivors(const std::vector<Box>& boxes, std::span<const do
   };
   std::ranges::make_heap(heap, worse);  // few of many candidates are looked at as a rule
   std::vector<int64_t> kept;
+  PlacedBoxes placed(boxes, heap, limits.iou);
   for (; !heap.empty() && static_cast<int64_t>(kept.size()) < limits.per_class; heap.pop_back()) {
     std::ranges::pop_heap(heap, worse);
     const Box& box = boxes[static_cast<size_t>(heap.back())];
-    const auto covers = [&](int64_t k) {
-      return intersection_over_union(box, boxes[static_cast<size_t>(k)]) > limits.iou;
-    };
-    if (std::ranges::none_of(kept, covers)) kept.push_back(heap.back());
+    if (placed.cover(box)) continue;
+    placed.add(box);
+    kept.push_back(heap.back());
   }
   return kept;
 }

@@ -110,17 +110,6 @@ TEST(Select, NonZeroCompressUnique) {
   EXPECT_EQ(inferred(compress, {{{2, 3}, {}}, hidden(DType::boolean, {3})}), "[2,?]");
 }
 
-TEST(Select, NonMaxSuppressionKeepsTheBestOfOverlapping) {
-  const Tensor boxes = floats({1, 3, 4}, {0, 0, 1, 1, 0, 0.1, 1, 1.1, 5, 5, 6, 6});
-  const Tensor scores = floats({1, 1, 3}, {0.5, 0.9, 0.1});
-  const auto run_nms = [&](double score) {
-    return run({.op = "NonMaxSuppression"}, {boxes, scores, ints({}, {9}), floats({}, {0.5}), floats({}, {score})})[0]
-        .to_i64();
-  };
-  EXPECT_EQ(run_nms(0), (std::vector<int64_t>{0, 0, 1, 0, 0, 2}));
-  EXPECT_EQ(run_nms(0.3), (std::vector<int64_t>{0, 0, 1}));
-}
-
 TEST(OneHot, EyeLikeTrilu) {
   const auto hot = run_node({.op = "OneHot"}, {ints({3}, {0, -1, 5}), ints({}, {2}), floats({2}, {1, 3})});
   EXPECT_EQ(values_of(hot), (Values{3, 1, 1, 3, 1, 1}));
