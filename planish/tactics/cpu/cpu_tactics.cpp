@@ -14,6 +14,7 @@ const TacticTable& cpu_tactics() {
                                      &kOneDnnConv,
                                      &kCpuStemConv,
                                      &kCpuPanelConv,
+                                     &kCpuSplitConv,
                                      &kCpuDepthwise,
                                      &kCpuConvChain,
                                      &kCpuConvChainChannels,

@@ -20,6 +20,7 @@ extern const Tactic kCpuRoiAlign;
 extern const Tactic kCpuCast;
 extern const Tactic kCpuPanelConv;
 extern const Tactic kCpuStemConv;
+extern const Tactic kCpuSplitConv;
 extern const Tactic kCpuDepthwise;
 extern const Tactic kCpuConvChain;
 extern const Tactic kCpuConvChainChannels;

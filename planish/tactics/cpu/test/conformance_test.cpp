@@ -244,6 +244,15 @@ const ConformanceCase kConv[] = {
      "graph \"g\" (x: f32[2,24,7,9], r: f32[2,147,7,9]) -> (y) {\n const w: f32[147,24,1,1] = seed(1)\n"
      " const b: f32[147] = seed(2)\n y = planish.FusedConv(x, w, b, r) {activation = \"Swish\"} @c\n}",
      "cpu.panel_conv"},
+    // More weights than image, lines shared out unevenly.
+    {"conv_small_image",
+     "graph \"g\" (x: f32[1,72,7,9], r: f32[1,168,7,9]) -> (y) {\n const w: f32[168,72,3,3] = seed(1)\n"
+     " const b: f32[168] = seed(2)\n y = planish.FusedConv(x, w, b, r) {pads = [1,1,1,1], activation = \"Relu\"} @c\n}",
+     "cpu.panel_conv"},
+    {"conv_strided_pixels",
+     "graph \"g\" (x: f32[2,48,9,15]) -> (y) {\n const w: f32[56,48,1,1] = seed(1)\n const b: f32[56] = seed(2)\n"
+     " y = planish.FusedConv(x, w, b) {strides = [2,2], activation = \"Relu\"} @c\n}",
+     "cpu.panel_conv"},
     {"conv_panels_all_border",
      "graph \"g\" (x: f32[1,20,3,4]) -> (y) {\n const w: f32[40,20,5,5] = seed(1)\n"
      " y = planish.FusedConv(x, w) {pads = [4,3,2,5], strides = [1,2], activation = \"Sigmoid\"} @c\n}",
