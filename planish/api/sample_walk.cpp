@@ -13,6 +13,8 @@ namespace planish::api {
 namespace {
 
 constexpr size_t kNamedSkips = 10;
+/// So many bad samples and no good one: the rest will not be better, and there may be no end to it.
+constexpr int64_t kHopeless = 10;
 
 Error missing_input(const Graph& graph, const Value& input, const CalibrationBatch& batch) {
   std::string names;
@@ -129,21 +131,25 @@ Status SampleWalk::failed(const CalibrationBatch& batch, const Error& error) {
 Status SampleWalk::check_share(bool at_end) const {
   const int64_t seen = stats_.samples + stats_.skipped;
   const int64_t total = at_end ? seen : std::max(seen, source_.size().value_or(INT64_MAX / 2));
-  if (at_end && stats_.samples == 0)
+  const bool none_good = stats_.samples == 0 && (at_end || (pending_ == 0 && stats_.skipped >= kHopeless));
+  if (none_good)
     return Error{.code = Code::invalid_argument,
                  .file = source_.description(),
                  .what = stats_.skipped == 0
                              ? std::string("the calibration data is empty: it yields no sample")
-                             : fmt::format("none of the {} calibration samples can be used; the first: {}",
-                                           stats_.skipped, stats_.skipped_names.front()),
-                 .fix = "give images or arrays that fit the network's inputs"};
+                             : fmt::format("none of the {}{} calibration samples can be used; the first: {}",
+                                           at_end ? "" : "first ", stats_.skipped, stats_.skipped_names.front()),
+                 .fix = stats_.skipped == 0
+                            ? "check that there is data; a loader must begin anew each time it is called, since a "
+                              "generator cannot be used twice"
+                            : "give images or arrays that fit the network's inputs"};
   if (static_cast<double>(stats_.skipped) <= options_.max_bad_share * static_cast<double>(total)) return {};
   return Error{
       .code = Code::invalid_argument,
       .file = source_.description(),
       .what = fmt::format("{} of {} calibration samples cannot be used, more than the allowed {:.0f} %: {}",
                           stats_.skipped, total, options_.max_bad_share * 100, first_names(stats_.skipped_names)),
-      .fix = "repair the data, or allow a larger share of bad samples"};
+      .fix = "repair the data, or allow a larger share of bad samples (planish --max-bad, trtexec --calibMaxBad)"};
 }
 
 Result<std::optional<CalibrationBatch>> SampleWalk::next_or_part() {
@@ -165,8 +171,11 @@ Status SampleWalk::refused(const CalibrationBatch& batch, std::string why) {
 
 void SampleWalk::skip(std::string why, int64_t samples) {
   stats_.skipped += samples;
+  if (stats_.skipped_names.size() == kNamedSkips) return;
   if (options_.warn) options_.warn(fmt::format("Calibration sample skipped: {}", why));
-  if (stats_.skipped_names.size() < kNamedSkips) stats_.skipped_names.push_back(std::move(why));
+  stats_.skipped_names.push_back(std::move(why));
+  if (options_.warn && stats_.skipped_names.size() == kNamedSkips)
+    options_.warn("More calibration samples that are skipped will be counted and not named");
 }
 
 }  // namespace planish::api

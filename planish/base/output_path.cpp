@@ -1,6 +1,7 @@
 #include "planish/base/output_path.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -28,7 +29,7 @@ bool is_special_file(const std::filesystem::path& path) {
          !std::filesystem::is_directory(status);
 }
 
-Status check_output_path(const std::filesystem::path& path) {
+Status check_output_path(const std::filesystem::path& path, std::span<const std::string> inputs) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored))
     return Error{.code = Code::io, .file = path.string(), .what = "is a folder", .fix = "name the file to write"};
@@ -39,6 +40,19 @@ Status check_output_path(const std::filesystem::path& path) {
                  .what = fmt::format("cannot be written: {}", std::strerror(errno)),
                  .fix = "check its permissions, or name another file"};
   }
+  for (const std::string& input : inputs)
+    if (std::filesystem::equivalent(path, input, ignored))
+      return Error{.code = Code::invalid_argument,
+                   .file = path.string(),
+                   .what = fmt::format("would be written over what is read ('{}')", input),
+                   .fix = "name another file"};
+  // A file that is replaced needs no permission, and neither does root; its owner has said what he wants.
+  struct stat file {};
+  if (::stat(path.c_str(), &file) == 0 && (file.st_mode & (S_IWUSR | S_IWGRP | S_IWOTH)) == 0)
+    return Error{.code = Code::io,
+                 .file = path.string(),
+                 .what = "is write-protected",
+                 .fix = fmt::format("allow it (chmod u+w '{}'), or name another file", path.string())};
   const std::filesystem::path folder = follow_links(path).parent_path();
   const std::filesystem::path parent = folder.empty() ? "." : folder;
   if (!std::filesystem::is_directory(parent, ignored))
@@ -52,6 +66,12 @@ Status check_output_path(const std::filesystem::path& path) {
                  .what = fmt::format("the folder '{}' cannot be written: {}", parent.string(), std::strerror(errno)),
                  .fix = "check its permissions, or name another file"};
   return {};
+}
+
+Status check_output_folder(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored) || std::filesystem::is_directory(path, ignored)) return {};
+  return Error{.code = Code::io, .file = path.string(), .what = "is a file", .fix = "name a folder to write to"};
 }
 
 }  // namespace planish

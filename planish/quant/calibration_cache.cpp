@@ -11,6 +11,10 @@
 namespace planish {
 namespace {
 
+constexpr size_t kHexDigits = 8;
+/// Nothing that a network computes is that small throughout: such a scale is damage, or a tensor of zeros.
+constexpr float kLeastScale = 1e-30F;
+
 /// "3caa5293" -> the float of these bits; TensorRT writes them without leading zeros as well.
 std::optional<float> scale_of(std::string_view hex) {
   if (hex.empty() || hex.size() > 8) return std::nullopt;
@@ -46,6 +50,7 @@ Result<CalibrationCache> parse_calibration_cache(std::string_view text, std::str
     std::string_view line = text.substr(0, end);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     ++number;
+    const bool cut_off = end == std::string_view::npos;
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
     if (number == 1) {
       if (!line.starts_with("TRT-") || line.size() > 200)
@@ -56,15 +61,18 @@ Result<CalibrationCache> parse_calibration_cache(std::string_view text, std::str
     }
     if (line.empty()) continue;
     const size_t colon = line.rfind(": ");
-    const auto scale = colon == std::string_view::npos ? std::nullopt : scale_of(line.substr(colon + 2));
+    const std::string_view hex = colon == std::string_view::npos ? std::string_view() : line.substr(colon + 2);
+    const auto scale = scale_of(hex);
+    if (cut_off && hex.size() < kHexDigits)
+      return corrupt(fmt::format("the file ends in the middle of line {}: '{}'", number, line.substr(0, 80)));
     if (!scale || colon == 0)
       return corrupt(fmt::format("line {} is not 'name: 8 hexadecimal digits': '{}'", number, line.substr(0, 80)));
     if (!std::isfinite(*scale) || *scale < 0)
       return corrupt(fmt::format("line {}: the scale of '{}' is {}", number, line.substr(0, colon), *scale));
-    if (*scale == 0) {
+    if (*scale < kLeastScale) {
       if (warnings != nullptr)
-        warnings->push_back(fmt::format("line {} of '{}': the scale of '{}' is zero, so that it stays in float", number,
-                                        file, line.substr(0, colon)));
+        warnings->push_back(fmt::format("line {} of '{}': the scale of '{}' is {}, so that it stays in float", number,
+                                        file, line.substr(0, colon), *scale == 0 ? "zero" : fmt::format("{}", *scale)));
       continue;
     }
     cache.scales.emplace_back(line.substr(0, colon), *scale);

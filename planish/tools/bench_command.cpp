@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 
 #include "planish/base/atomic_file.h"
-#include "planish/base/output_path.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
 #include "planish/tools/measurement.h"
@@ -35,7 +34,7 @@ struct BenchCommand {
     line.number("--duration", options.duration_s, 0, 1e7, "S", "Time at least this long (default 3)");
     line.integer("--streams", options.streams, 1, 1024, "Queries at the same time (default 1)");
     line.flag("--pin", options.pin, "Keep every thread on a core of its own");
-    line.text("--json", json_path, "FILE", "Write the figures and every latency");
+    line.output("--json", json_path, "FILE", "Write the figures and every latency");
     build.declare_common(line);
   }
 };
@@ -52,7 +51,6 @@ int64_t batch_of(const InputTensors& inputs) {
 }
 
 Status bench(const BenchCommand& command) {
-  if (!command.json_path.empty()) PLANISH_TRY(check_output_path(command.json_path));
   const api::Engine engine = PLANISH_TRY(open_engine("bench", command.path, command.build));
   const InputTensors inputs = PLANISH_TRY(random_inputs(engine, command.build.shapes, 1));
   LatencyOptions options = command.options;

@@ -37,8 +37,8 @@ struct BuildCommand {
              "  planish build resnet50.onnx -o resnet50_int8.engine --int8 --calib=images/ --preset=imagenet\n\n"
              "  planish build --retune=resnet50.engine    # tune an engine that came from elsewhere, in place") {
     line.positional("MODEL.onnx", model_path, "The model; left out with --retune", false);
-    line.text("-o,--output", output_path, "FILE",
-              "Engine file to write; an existing one is replaced when all went well");
+    line.output("-o,--output", output_path, "FILE",
+                "Engine file to write; an existing one is replaced when all went well");
     build.declare_all(line);
     line.flag("--int8", int8, "Let INT8 compete; ranges come from --calib or from the model's Q/DQ nodes");
     line.flag("--no-float-fallback", no_float_fallback,
@@ -147,7 +147,6 @@ Status build(const BuildCommand& command) {
   if (!command.retune_path.empty()) return retune(command);
   if (command.model_path.empty()) return missing("MODEL.onnx is missing", "planish build --help shows an example");
   if (command.output_path.empty()) return missing("no engine file to write was named", "add -o model.engine");
-  PLANISH_TRY(check_output_path(command.output_path));
   api::Model model = PLANISH_TRY(api::Model::read(command.model_path));
   std::vector<std::string> warnings;
   api::BuildConfig config = PLANISH_TRY(build_config(command.build, model, warnings));

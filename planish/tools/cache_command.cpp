@@ -6,6 +6,7 @@
 
 #include "planish/api/quantize.h"
 #include "planish/base/atomic_file.h"
+#include "planish/base/output_path.h"
 #include "planish/tools/calibration/calibration_source.h"
 #include "planish/tools/calibration/foreign_ranges.h"
 #include "planish/tools/command_line.h"
@@ -181,6 +182,7 @@ Status cache(CacheCommand& command) {
                       "planish cache show|edit|convert FILE");
   if (command.action == "convert" && command.output.empty())
     return bad_option("", "convert needs a file to write", "planish cache convert model.cache model.json");
+  if (command.action == "convert") PLANISH_TRY(check_output_path(command.output, {&command.file, 1}));
   api::CalibrationTable table = PLANISH_TRY(read_table(command.file));
   if (command.action == "show") return show(command, table);
   PLANISH_TRY(apply_edits(command, table));

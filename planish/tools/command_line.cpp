@@ -4,7 +4,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 
+#include "planish/base/output_path.h"
 #include "planish/tools/console.h"
 #include "planish/tools/trtexec/text.h"
 
@@ -76,6 +78,18 @@ void CommandLine::text(const std::string& names, std::string& target, const std:
   });
 }
 
+void CommandLine::output(const std::string& names, std::string& target, const std::string& value_name,
+                         const std::string& help) {
+  text(names, target, value_name, help);
+  outputs_.emplace_back(split_list(names, ',').back(), &target);
+}
+
+void CommandLine::output_folder(const std::string& names, std::string& target, const std::string& value_name,
+                                const std::string& help) {
+  text(names, target, value_name, help);
+  output_folders_.push_back(&target);
+}
+
 void CommandLine::texts(const std::string& names, std::vector<std::string>& target, const std::string& value_name,
                         const std::string& help) {
   add(names, value_name, help, [&target](const std::string& value) {
@@ -119,6 +133,7 @@ void CommandLine::choice(const std::string& names, std::string& target, const st
 
 void CommandLine::positional(const std::string& name, std::string& target, const std::string& help, bool required) {
   positionals_.push_back({{name}, required ? "" : "optional", {}, help});
+  inputs_.push_back(&target);
   impl_->app.add_option_function<std::string>(name, [&target](const std::string& value) { target = value; })
       ->required(required);
 }
@@ -156,6 +171,27 @@ Status CommandLine::check_flags(const std::vector<std::string>& arguments) const
   return {};
 }
 
+Status CommandLine::check_outputs() const {
+  std::vector<std::string> inputs;
+  for (const std::string* input : inputs_)
+    if (!input->empty()) inputs.push_back(*input);
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    const auto& [option, path] = outputs_[i];
+    if (path->empty()) continue;
+    PLANISH_TRY(check_output_path(*path, inputs));
+    for (size_t k = 0; k < i; ++k)
+      if (std::filesystem::path(*outputs_[k].second).lexically_normal() ==
+          std::filesystem::path(*path).lexically_normal())
+        return Error{.code = Code::invalid_argument,
+                     .file = *path,
+                     .what = fmt::format("{} and {} name the same file", outputs_[k].first, option),
+                     .fix = "name another file for one of them"};
+  }
+  for (const std::string* path : output_folders_)
+    if (!path->empty()) PLANISH_TRY(check_output_folder(*path));
+  return {};
+}
+
 Status CommandLine::read(const std::vector<std::string>& arguments) {
   PLANISH_TRY(check_flags(arguments));
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
@@ -189,7 +225,8 @@ Status CommandLine::read(const std::vector<std::string>& arguments) {
     if (extra.size() > 1 && extra[0] == '-') return unknown_argument(extra);
   PLANISH_TRY(std::move(missing));
   if (!extras.empty()) return unknown_argument(extras.front());
-  return std::move(failure_);
+  PLANISH_TRY(std::move(failure_));
+  return check_outputs();
 }
 
 std::optional<int> CommandLine::parse(int argc, char** argv) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "planish/base/status.h"
@@ -26,6 +27,11 @@ class CommandLine {
   /// `names` holds all spellings: "-o,--output".
   void flag(const std::string& names, bool& target, const std::string& help);
   void text(const std::string& names, std::string& target, const std::string& value_name, const std::string& help);
+  /// A file to write: reading the arguments asks whether it can be, and that it is none of the positional ones.
+  void output(const std::string& names, std::string& target, const std::string& value_name, const std::string& help);
+  /// A folder to write files to, which need not be there yet.
+  void output_folder(const std::string& names, std::string& target, const std::string& value_name,
+                     const std::string& help);
   /// May be given several times.
   void texts(const std::string& names, std::vector<std::string>& target, const std::string& value_name,
              const std::string& help);
@@ -59,12 +65,17 @@ class CommandLine {
   [[nodiscard]] Error unknown_argument(const std::string& argument) const;
   /// Refuses `--flag=value`.
   [[nodiscard]] Status check_flags(const std::vector<std::string>& arguments) const;
+  /// Before work whose result they are to hold.
+  [[nodiscard]] Status check_outputs() const;
 
   std::string name_;
   std::string summary_;
   std::string example_;
   std::vector<Row> rows_;
   std::vector<Row> positionals_;
+  std::vector<const std::string*> inputs_;                           ///< values of the positional arguments
+  std::vector<std::pair<std::string, const std::string*>> outputs_;  ///< by option
+  std::vector<const std::string*> output_folders_;
   bool help_wanted_ = false;
   Status failure_;
   std::unique_ptr<Impl> impl_;

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "planish/base/atomic_file.h"
-#include "planish/base/output_path.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
 #include "planish/tools/layer_list.h"
@@ -41,9 +40,9 @@ struct CompareCommand {
     line.integer("--rounds", rounds, 1, 1000000, "Profiled runs of each engine (default 50)");
     line.choice("--sort", order, {"execution", "delta"},
                 "Order of the rows: as A executes, or largest difference first");
-    line.text("--json", json_path, "FILE", "Write the comparison");
-    line.text("--csv", csv_path, "FILE", "Write the table");
-    line.text("--md", markdown_path, "FILE", "Write the table");
+    line.output("--json", json_path, "FILE", "Write the comparison");
+    line.output("--csv", csv_path, "FILE", "Write the table");
+    line.output("--md", markdown_path, "FILE", "Write the table");
     build.declare_common(line);
   }
 };
@@ -123,7 +122,6 @@ Json comparison_json(const CompareCommand& command, const std::vector<api::Layer
 }
 
 Status compare(const CompareCommand& command) {
-  if (!command.json_path.empty()) PLANISH_TRY(check_output_path(command.json_path));
   const api::Engine first = PLANISH_TRY(open_engine("compare", command.first_path, command.build));
   const api::Engine second = PLANISH_TRY(open_engine("compare", command.second_path, command.build));
   std::vector<InputTensors> inputs;

@@ -49,8 +49,8 @@ struct CompareCommand {
     line.flag("--no-float-fallback", no_float_fallback, "Keep layers in INT8 that are faster in float");
     line.number("--duration", duration_s, 0.01, 3600, "SECONDS", "Time each engine for this long (default 2)");
     line.choice("--format", format, {"text", "markdown", "csv", "json"}, "How the table is written (default text)");
-    line.text("-o,--output", output_path, "FILE", "Write the table there; .md, .csv and .json choose the format");
-    line.text("--save", save_folder, "DIR", "Keep the engines, as DIR/<model>_<precision>.engine");
+    line.output("-o,--output", output_path, "FILE", "Write the table there; .md, .csv and .json choose the format");
+    line.output_folder("--save", save_folder, "DIR", "Keep the engines, as DIR/<model>_<precision>.engine");
     build.declare_common(line);
   }
 };

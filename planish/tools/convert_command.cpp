@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "planish/api/convert.h"
+#include "planish/base/output_path.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
 #include "planish/tools/planish_commands.h"
@@ -29,7 +30,7 @@ struct ConvertCommand {
     line.positional("MODEL.onnx", path, "The FP32 model");
     line.flag("--fp16", fp16, "Convert to FP16; weights beyond its range keep their node in FP32");
     line.flag("--bf16", bf16, "Convert to BF16");
-    line.text("-o,--output", output_path, "FILE", "Model to write (default MODEL_fp16.onnx or MODEL_bf16.onnx)");
+    line.output("-o,--output", output_path, "FILE", "Model to write (default MODEL_fp16.onnx or MODEL_bf16.onnx)");
     line.texts("--keep-float", keep_float, "NODE[,...]", "Nodes that stay in FP32; one * allowed");
     line.flag("--half-io", half_io, "Change the type of the network's inputs and outputs too");
   }
@@ -44,6 +45,7 @@ Status convert(ConvertCommand& command) {
   if (command.output_path.empty()) {
     const std::filesystem::path path(command.path);
     command.output_path = (path.parent_path() / (path.stem().string() + suffix)).string();
+    PLANISH_TRY(check_output_path(command.output_path));
   }
   const api::Model model = PLANISH_TRY(api::Model::read(command.path));
   for (const std::string& text : model.warnings()) warn("convert", text);

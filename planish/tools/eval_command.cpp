@@ -5,7 +5,6 @@
 
 #include "planish/api/data.h"
 #include "planish/base/atomic_file.h"
-#include "planish/base/output_path.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
 #include "planish/tools/evaluation.h"
@@ -51,9 +50,9 @@ struct EvalCommand {
     line.text("--output", options.output, "NAME", "Output to judge (default: the one whose shape fits)");
     line.number("--confidence", confidence, 0, 1, "X", "Detections: lowest score (default 0.001)");
     line.number("--iou", iou, 0, 1, "X", "Detections: overlap that suppresses (default 0.7)");
-    line.text("--json", json_path, "FILE", "Write the report");
-    line.text("--predictions", predictions_path, "FILE",
-              "Write what was found per picture: .csv, or COCO results as .json");
+    line.output("--json", json_path, "FILE", "Write the report");
+    line.output("--predictions", predictions_path, "FILE",
+                "Write what was found per picture: .csv, or COCO results as .json");
     build.declare_common(line);
   }
 };
@@ -156,7 +155,6 @@ bool no_better_than_guessing(const Evaluation& e) {
 }
 
 Status eval(EvalCommand& command) {
-  if (!command.json_path.empty()) PLANISH_TRY(check_output_path(command.json_path));
   if (command.data_path.empty())
     return Error{.code = Code::invalid_argument,
                  .file = "--data",

@@ -49,7 +49,8 @@ struct QuantizeCommand {
              "  trtexec --onnx=resnet18_qdq.onnx --int8 --saveEngine=resnet18_int8.engine\n"
              "  planish quantize bert_dynamic.onnx --to-static --calib=sentences.npz -o bert_static.onnx") {
     line.positional("MODEL.onnx", path, "The FP32 model");
-    line.text("-o,--output", output_path, "FILE", "The Q/DQ model to write (default MODEL_qdq.onnx beside the model)");
+    line.output("-o,--output", output_path, "FILE",
+                "The Q/DQ model to write (default MODEL_qdq.onnx beside the model)");
     calibration.declare(line);
     line.choice("--style", style, {"tensorrt", "onnxruntime", "openvino"},
                 "For whose fused layers Q/DQ nodes are placed (default tensorrt; every one of them runs all)");
@@ -74,7 +75,7 @@ struct QuantizeCommand {
     line.text("--data", data_path, "PATH", "Samples to rank nodes by, when --calib is a cache");
     line.number("--time-limit", time_limit_s, 1, 1e7, "SECONDS", "End the search after this long (default 900)");
     line.flag("--to-static", to_static, "Turn dynamic quantisation (DynamicQuantizeLinear) into calibrated Q/DQ");
-    line.text("--report", report_path, "FILE", "Write what was quantised and why nodes were not, as JSON");
+    line.output("--report", report_path, "FILE", "Write what was quantised and why nodes were not, as JSON");
     build.declare_common(line);
   }
 };
@@ -275,8 +276,8 @@ Status quantize(QuantizeCommand& command) {
   if (command.output_path.empty()) {
     const std::filesystem::path path(command.path);
     command.output_path = (path.parent_path() / (path.stem().string() + "_qdq.onnx")).string();
+    PLANISH_TRY(check_output_path(command.output_path));
   }
-  PLANISH_TRY(check_output_path(command.output_path));
   api::Model model = PLANISH_TRY(api::Model::read(command.path));
   if (command.to_static) model = PLANISH_TRY(static_form(command, model));
   command.build.default_batch = trial_batch(model);

@@ -48,8 +48,8 @@ struct SensitivityCommand {
     line.integer("--top", top, 1, 100000, "Keep this many nodes in float in the printed --layerPrecisions");
     line.flag("--no-times", no_times, "Do not build tuned engines for the time that each node saves");
     line.choice("--format", format, {"text", "markdown", "csv"}, "How the table is printed (default text)");
-    line.text("--json", json_path, "FILE", "Write everything as JSON");
-    line.text("--histograms", histograms, "DIR", "Write histograms.json and a drawing (SVG) per tensor");
+    line.output("--json", json_path, "FILE", "Write everything as JSON");
+    line.output_folder("--histograms", histograms, "DIR", "Write histograms.json and a drawing (SVG) per tensor");
     build.declare_common(line);
   }
 };

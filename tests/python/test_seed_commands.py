@@ -88,7 +88,7 @@ def folder(tmp_path_factory):
 # Command, the file that it must leave, what it must say, and which of the two loaders is data_loader.py at that time.
 COMMANDS = [
     ("polygraphy convert yolov8n.onnx --int8 --data-loader-script data_loader.py --calibration-cache yolov8.cache "
-     "-o yolov8n_int8.engine", "yolov8.cache", "", "a"),
+     "-o yolov8n_int8.engine", "yolov8.cache", "INT8 summary:", "a"),
     ("trtexec --loadEngine=yolov8n_int8.engine --dumpProfile --dumpLayerInfo --avgRuns=100", "", "=== Profile", "a"),
     ("trtexec --onnx=resnet50.onnx --saveEngine=resnet50_int8.engine --int8 --calib=calibration_data --dumpProfile "
      "--dumpLayerInfo", "resnet50_int8.engine", "6 pictures", ""),
@@ -96,7 +96,7 @@ COMMANDS = [
     ("trtexec --onnx=resnet18_qat_cifar10.onnx --saveEngine=resnet18_qat.engine --int8 --shapes=input:1x3x32x32 "
      "--dumpProfile --dumpLayerInfo", "resnet18_qat.engine", "the scales of the model's Q/DQ nodes are used", ""),
     ("polygraphy convert model.onnx --int8 --data-loader-script ./data_loader.py --calibration-cache calib.cache",
-     "calib.cache", "", "b"),
+     "calib.cache", "samples are few to calibrate on", "b"),
     ("trtexec --onnx=model.onnx --int8 --calib=calib.cache --saveEngine=model_int8.engine", "model_int8.engine",
      "ranges of", ""),
     ("trtexec --onnx=yolov5s.onnx --int8 --calib=calib_images/ --saveEngine=yolov5s_int8.engine",

@@ -127,6 +127,32 @@ TEST(Calibrate, RefusesDataThatYieldsNothingOrTooMuchRubbish) {
   EXPECT_NE(refused.error().message().find("batch 1"), std::string::npos);
 }
 
+/// Never ends, and has nothing for the network's input.
+class EndlessRubbish : public CalibrationSource {
+ public:
+  Result<std::optional<CalibrationBatch>> next() override {
+    ++asked;
+    return std::optional(CalibrationBatch{.samples = 1, .origin = "rubbish"});
+  }
+  Status rewind() override { return {}; }
+  [[nodiscard]] std::string identity() const override { return "rubbish"; }
+  [[nodiscard]] std::string description() const override { return "rubbish"; }
+  int asked = 0;
+};
+
+TEST(Calibrate, GivesUpWhereNothingFitsFromTheBeginning) {
+  EndlessRubbish source;
+  std::vector<std::string> warnings;
+  CalibrationOptions options;
+  options.warn = [&](const std::string& text) { warnings.push_back(text); };
+  const auto refused = calibrate(digits(), source, options);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().what.find("none of the first 10"), std::string::npos) << refused.error().message();
+  EXPECT_NE(refused.error().what.find("no data for this input"), std::string::npos) << refused.error().message();
+  EXPECT_LE(source.asked, 20);
+  EXPECT_LE(warnings.size(), 11U);
+}
+
 TEST(Quantize, WritesAModelThatIsReadAgainAndNamesWhatStaysInFloat) {
   const Model model = digits();
   Noise source(model, {4});

@@ -31,6 +31,31 @@ TEST(OutputPath, SaysBeforehandWhereNoFileCanBeWritten) {
   EXPECT_FALSE(std::filesystem::exists(made)) << "the temporary folder stayed";
 }
 
+TEST(OutputPath, RefusesWhatIsReadAndWhatNobodyMayWrite) {
+  const TemporaryFolder folder;
+  const std::filesystem::path model = folder.path() / "model.onnx";
+  std::ofstream(model) << "x";
+  std::filesystem::create_symlink("model.onnx", folder.path() / "link.onnx");
+  std::filesystem::create_hard_link(model, folder.path() / "twin.onnx");
+  const std::array<std::string, 2> inputs{"absent.onnx", model.string()};
+  for (const char* name : {"model.onnx", "link.onnx", "twin.onnx", "./model.onnx"}) {
+    const std::filesystem::path path = folder.path() / name;
+    EXPECT_TRUE(check_output_path(path).ok()) << name;
+    const Status status = check_output_path(path, inputs);
+    ASSERT_FALSE(status.ok()) << name;
+    EXPECT_EQ(status.error().code, Code::invalid_argument);
+  }
+  EXPECT_TRUE(check_output_path(folder.path() / "other.onnx", inputs).ok());
+  using std::filesystem::perms;
+  std::filesystem::permissions(model, perms::owner_read | perms::group_read);
+  const Status status = check_output_path(model);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().what, "is write-protected");
+  EXPECT_TRUE(check_output_folder(folder.path()).ok());
+  EXPECT_TRUE(check_output_folder(folder.path() / "new").ok());
+  EXPECT_FALSE(check_output_folder(model).ok());
+}
+
 std::string content(const std::filesystem::path& path) { return read_file(path).take_value(); }
 
 TEST(OutputPath, LinksStayLinksAndTheirTargetIsWritten) {

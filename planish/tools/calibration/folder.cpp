@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <filesystem>
+#include <set>
 
 #include "planish/api/data.h"
 
@@ -12,18 +13,22 @@ namespace planish::tools {
 namespace fs = std::filesystem;
 
 Result<FolderContent> list_calibration_folder(const std::string& folder) {
-  constexpr int kDeepest = 8;  // ends circles of links
+  constexpr int kDeepest = 8;
   constexpr std::array kArrays{".npy", ".npz", ".bin", ".raw"};
   constexpr std::array kNoData{".txt", ".csv",   ".json", ".xml", ".yaml", ".yml",
                                ".md",  ".cache", ".db",   ".py",  ".onnx"};
   FolderContent content;
   std::error_code error;
+  std::set<fs::path> visited{fs::weakly_canonical(folder, error)};  // links may lead back, or twice to one place
+  error.clear();
   fs::recursive_directory_iterator it(folder, fs::directory_options::follow_directory_symlink, error);
   for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
     const std::string name = it->path().filename().string();
     std::error_code ignored;
     if (it->is_directory(ignored)) {
-      if (name.rfind('.', 0) == 0 || it.depth() >= kDeepest) it.disable_recursion_pending();
+      if (name.rfind('.', 0) == 0 || it.depth() >= kDeepest ||
+          !visited.insert(fs::canonical(it->path(), ignored)).second)
+        it.disable_recursion_pending();
       continue;
     }
     if (name.rfind('.', 0) == 0) continue;

@@ -56,13 +56,17 @@ void report(const Calibration& calibration, const CalibrationRequest& request) {
     tell(request.place.warn,
          fmt::format("{} of {} samples were skipped", stats.skipped, stats.skipped + stats.samples));
   }
-  if (stats.samples < kFewSamples && !calibration.table.random)
-    tell(request.place.warn,
-         fmt::format("{} samples are few to calibrate on: 100 to 500 that look like real use give better ranges",
-                     stats.samples));
+  if (const std::string few = few_samples_text(stats.samples); !few.empty() && !calibration.table.random)
+    tell(request.place.warn, few);
 }
 
 }  // namespace
+
+std::string few_samples_text(int64_t samples) {
+  if (samples >= kFewSamples) return "";
+  return fmt::format("{} samples are few to calibrate on: 100 to 500 that look like real use give better ranges",
+                     samples);
+}
 
 std::vector<std::string> calibration_method_names() { return {"auto", "entropy", "minmax", "percentile", "mse"}; }
 
@@ -119,7 +123,7 @@ void CalibrationArguments::declare(CommandLine& line) {
               "Unreadable samples are skipped and counted; more than this is an error (default 10)");
   line.number("--script-timeout", script_timeout_s, 0.1, 1e6, "SECONDS",
               "Longest wait for one batch of a data loader (default 120)");
-  line.text("--calib-cache", cache_path, "FILE", "Write the ranges there; --calib=FILE reads them again");
+  line.output("--calib-cache", cache_path, "FILE", "Write the ranges there; --calib=FILE reads them again");
 }
 
 Result<CalibrationRequest> CalibrationArguments::request(const std::string& command, int64_t threads) const {

@@ -35,6 +35,9 @@ struct Calibration {
   std::unique_ptr<api::CalibrationSource> source;  ///< the data, at its start; nullptr when a cache was read
 };
 
+/// A warning where that many samples are few to calibrate on, else "".
+std::string few_samples_text(int64_t samples);
+
 /// Reads the cache or calibrates, and says what it did through the place's `note` and `warn`. Below 100 samples there
 /// is a warning. Errors name the path, the sample or the tensor, and what would do.
 Result<Calibration> obtain_calibration(const api::Model& model, const CalibrationRequest& request);

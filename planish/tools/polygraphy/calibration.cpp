@@ -11,6 +11,7 @@
 
 #include "planish/api/quantize.h"
 #include "planish/tools/calibration/batch_source.h"
+#include "planish/tools/calibration/obtain.h"
 #include "planish/tools/calibration/reader.h"
 #include "planish/tools/polygraphy/input_data.h"
 #include "planish/tools/trtexec/text.h"
@@ -124,7 +125,7 @@ Result<std::unique_ptr<api::CalibrationSource>> open_source(const api::Model& mo
   std::vector<api::TensorInfo> inputs = calibration_inputs(model, config);
   std::unique_ptr<CalibrationReader> reader;
   if (options.has("--data-loader-script")) {
-    constexpr double kTimeout_s = 600;
+    constexpr double kTimeout_s = 120;
     reader = PLANISH_TRY(script_reader(options.text("--data-loader-script"), inputs, -1, kTimeout_s, config.warn));
   } else {
     if (!options.has("--load-inputs"))
@@ -180,7 +181,8 @@ Result<std::shared_ptr<const api::CalibrationTable>> calibrated(const api::Model
   log.print(PolygraphyLog::finish,
             fmt::format("Finished calibrating on {} sample(s) in {:.3f} seconds{}", stats.samples, stats.seconds,
                         stats.skipped > 0 ? fmt::format("; {} skipped", stats.skipped) : ""));
-  for (const std::string& name : stats.skipped_names) log.print(PolygraphyLog::warning, "Skipped: " + name);
+  if (const std::string few = few_samples_text(stats.samples); !few.empty() && !table.random)
+    log.print(PolygraphyLog::warning, few);
   if (options.has("--calibration-cache")) {
     const std::string cache = options.text("--calibration-cache");
     log.print(PolygraphyLog::info, "Saving calibration cache to " + cache);

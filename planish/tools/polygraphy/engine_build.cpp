@@ -1,4 +1,5 @@
 #include "planish/tools/polygraphy/engine_build.h"
+#include "planish/tools/int8_summary.h"
 
 #include <fmt/format.h>
 
@@ -265,9 +266,12 @@ Result<api::Engine> build_polygraphy_engine(const std::string& path, const Parse
   PLANISH_TRY(set_outputs(model, path, options, log));
   log_configuration(config, int8, log);
   const auto begin = std::chrono::steady_clock::now();
-  api::Engine engine = PLANISH_TRY(api::Engine::build(std::move(model), config));
+  api::BuildStats stats;
+  api::Engine engine = PLANISH_TRY(api::Engine::build(std::move(model), config, &stats));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   log.print(PolygraphyLog::finish, fmt::format("Finished engine building in {:.3f} seconds", seconds));
+  for (const std::string& line : PLANISH_TRY(int8_build_lines(engine, config, stats)))
+    log.print(PolygraphyLog::info, line);
   return engine;
 }
 

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <fstream>
+
+#include "planish/base/temporary_folder.h"
 
 namespace planish::tools {
 namespace {
@@ -15,6 +18,9 @@ struct Sample {
   int64_t count = 0;
   double share = 0;
   bool loud = false;
+  std::string report;
+  std::string table;
+  std::string drawings;
   CommandLine line{"sample", "Shows what a command line does.", "  planish sample in.txt --count=3"};
 
   Sample() {
@@ -24,6 +30,9 @@ struct Sample {
     line.integer("-c,--count", count, 0, 10, "How often");
     line.number("--share", share, 0, 1, "X", "How much");
     line.choice("--mode", mode, {"slow", "quick"}, "In which way");
+    line.output("--report", report, "FILE", "What to write");
+    line.output("-t,--table", table, "FILE", "What else to write");
+    line.output_folder("--drawings", drawings, "DIR", "Where to draw");
     line.texts("--name", names, "TEXT", "A name; may be repeated");
   }
   std::string error(const std::vector<std::string>& arguments) {
@@ -51,6 +60,20 @@ TEST(CommandLine, NamesTheNearestOption) {
   EXPECT_EQ(Sample().error({"--lod"}), "option '--lod': there is no such option. Fix: did you mean --loud?");
   EXPECT_EQ(Sample().error({"in.txt", "--qqqqqqqq"}),
             "option '--qqqqqqqq': there is no such option. Fix: planish sample --help lists the options");
+}
+
+TEST(CommandLine, ChecksOutputsBeforeAnyWork) {
+  const TemporaryFolder folder;
+  const std::string in = (folder.path() / "in.txt").string();
+  const auto beside = [&](const char* name) { return (folder.path() / name).string(); };
+  std::ofstream(in) << "x";
+  EXPECT_EQ(Sample().error({in, "--report", beside("a.json"), "-t", beside("b.csv"), "--drawings", beside("new")}), "");
+  EXPECT_NE(Sample().error({in, "--report", in}).find("would be written over what is read"), std::string::npos);
+  EXPECT_NE(Sample().error({beside("a"), in, "--table", in}).find("would be written over"), std::string::npos);
+  EXPECT_NE(Sample().error({in, "--report", beside("no/a.json")}).find("there is no folder"), std::string::npos);
+  EXPECT_NE(Sample().error({in, "--report", beside("a"), "-t", beside("./a")}).find("name the same file"),
+            std::string::npos);
+  EXPECT_NE(Sample().error({in, "--drawings", in}).find("is a file"), std::string::npos);
 }
 
 TEST(CommandLine, FlagsTakeNoValue) {
@@ -88,8 +111,9 @@ TEST(CommandLine, HelpListsEverythingAndAnExample) {
 TEST(CommandLine, HelpNeedsNoOtherArgument) { EXPECT_EQ(Sample().error({"--help"}), ""); }
 
 TEST(CommandLine, WordsForCompletion) {
-  EXPECT_EQ(Sample().line.words(), (std::vector<std::string>{"--help", "--loud", "--count=", "--share=", "--mode=slow",
-                                                             "--mode=quick", "--name="}));
+  EXPECT_EQ(Sample().line.words(),
+            (std::vector<std::string>{"--help", "--loud", "--count=", "--share=", "--mode=slow", "--mode=quick",
+                                      "--report=", "--table=", "--drawings=", "--name="}));
 }
 
 }  // namespace

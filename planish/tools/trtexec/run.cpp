@@ -52,9 +52,9 @@ Status Run::check_files() const {
     PLANISH_TRY(readable(pair.outputs));
   }
   const ReportingOptions& r = options_.reporting;
-  for (const std::string* path :
-       {&options_.build.engine.save_path, &r.times_path, &r.output_path, &r.profile_path, &r.layer_info_path}) {
-    if (!path->empty()) PLANISH_TRY(check_output_path(*path));
+  for (const std::string* path : {&options_.build.engine.save_path, &options_.build.precision.calibration.cache_path,
+                                  &r.times_path, &r.output_path, &r.profile_path, &r.layer_info_path}) {
+    if (!path->empty()) PLANISH_TRY(check_output_path(*path, {&options_.model.onnx_path, 1}));
   }
   return {};
 }
