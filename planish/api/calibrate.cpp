@@ -8,6 +8,7 @@
 
 #include "planish/api/adaptive_weights.h"
 #include "planish/api/early_rows.h"
+#include "planish/api/inner_tensors.h"
 #include "planish/api/model_impl.h"
 #include "planish/api/name_list.h"
 #include "planish/api/observed_network.h"
@@ -343,10 +344,15 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   table.data_hash = hash_of(source.identity());
   fill_table(graph, statistics, needed, options, table);
   statistics.clear();
-  if (!early) return table;
-  auto adapted = adapt(graph, network, kept, early->take(kept).value_or(RowsByNode{}), effort.work, options, table);
-  if (!adapted.ok() && options.warn)
-    options.warn(fmt::format("Weights are rounded to nearest: {}", adapted.error().message()));
+  if (early) {
+    auto adapted = adapt(graph, network, kept, early->take(kept).value_or(RowsByNode{}), effort.work, options, table);
+    if (!adapted.ok() && options.warn)
+      options.warn(fmt::format("Weights are rounded to nearest: {}", adapted.error().message()));
+  }
+  if (options.inner_tensors)
+    if (auto added = add_inner_tensors(impl.model.graph, kept, options.threads, options.calibration_profile, table);
+        !added.ok() && options.warn)
+      options.warn(fmt::format("Tensors inside fused layers have no range: {}", added.error().message()));
   return table;
 }
 
@@ -357,6 +363,7 @@ Result<CalibrationTable> calibrate_equalised(const Model& model, CalibrationSour
   (void)equalise(graph, channel_maxima_of(table));
   options.max_bad_share = 1;  // was judged, and bad samples named, when the data was walked first
   options.warn = nullptr;
+  options.inner_tensors = false;
   CalibrationStats again;
   return calibrate_as_is(ModelAccess::with_graph(model, std::move(graph)), source, options, again);
 }

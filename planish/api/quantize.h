@@ -146,6 +146,9 @@ struct CalibrationOptions {
   /// Also evens out the ranges of channels between convolutions and calibrates the result
   /// (CalibrationTable::equalised).
   bool equalization = false;
+  /// Also ranges of tensors inside fused layers, over a few samples: a TensorRT that reads the cache wants one for
+  /// every tensor, an engine of planish does not.
+  bool inner_tensors = true;
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;
   std::function<void(const std::string&)> warn;
 };

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <random>
 
+#include "planish/api/model_impl.h"
 #include "planish/api/quantize_plan.h"
 #include "planish/ir/text.h"
 
@@ -85,6 +86,32 @@ TEST(Calibrate, AdaptsTheSameLayersWhetherOrNotTheNumberOfSamplesIsKnown) {
     for (const auto& [name, weights] : a->adapted_weights)
       EXPECT_EQ(b->adapted_weights.at(name).q.size(), weights.q.size()) << name;
   }
+}
+
+// A TensorRT that reads the cache keeps in float what is around a tensor without a scale.
+TEST(Calibrate, GivesEveryTensorARangeInTheOrderOfTheGraph) {
+  const Model model = digits();
+  Noise source(model, {4, 4, 4});
+  const auto all = calibrate(model, source, {});
+  ASSERT_TRUE(source.rewind().ok());
+  CalibrationOptions options;
+  options.inner_tensors = false;
+  const auto some = calibrate(model, source, options);
+  ASSERT_TRUE(all.ok() && some.ok());
+  const Graph& graph = ModelAccess::impl(model).model.graph;
+  std::vector<std::string> names{graph.value(graph.inputs[0]).name};
+  for (const Node& node : graph.nodes)
+    for (const ValueId v : node.outputs) names.push_back(graph.value(v).name);
+  EXPECT_EQ(all->order, names);
+  size_t inside = 0;
+  for (const auto& [name, range] : all->ranges) {
+    EXPECT_GT(range.scale, 0) << name;
+    if (some->ranges.contains(name)) continue;
+    ++inside;
+    EXPECT_FLOAT_EQ(range.scale, std::max(std::abs(range.min), std::abs(range.max)) / 127) << name;
+  }
+  EXPECT_GT(inside, 5U);
+  EXPECT_EQ(some->adapted_weights.size(), all->adapted_weights.size());
 }
 
 TEST(Calibrate, TakesRaggedBatchesAndSkipsABadOne) {

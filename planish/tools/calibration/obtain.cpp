@@ -83,6 +83,7 @@ Result<Calibration> obtain_calibration(const api::Model& model, const Calibratio
   place.model = &model;
   calibration.source = PLANISH_TRY(open_calibration_source(place, model.inputs(), model.outputs()));
   api::CalibrationOptions options;
+  options.inner_tensors = !request.cache_path.empty();
   options.method = request.method;
   options.percentile = request.percentile;
   options.max_samples = request.place.max_samples;

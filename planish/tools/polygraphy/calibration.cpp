@@ -169,6 +169,7 @@ Result<std::shared_ptr<const api::CalibrationTable>> calibrated(const api::Model
                                                                 const api::BuildConfig& config, PolygraphyLog& log) {
   const auto source = PLANISH_TRY(open_source(model, options, config, log));
   api::CalibrationOptions calibration;
+  calibration.inner_tensors = options.has("--calibration-cache");
   calibration.warn = config.warn;
   calibration.progress = progress_lines(log);
   if (!config.profiles.empty()) calibration.calibration_profile = config.profiles.back();

@@ -1,0 +1,121 @@
+#include "planish/api/inner_tensors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "planish/api/observed_network.h"
+#include "planish/ops/infer_graph.h"
+
+namespace planish::api {
+namespace {
+
+/// Largest values need fewer samples than distributions.
+constexpr size_t kSamples = 8;
+/// Of tensors that one look keeps, for each worker: as outputs all of them are in memory at the same time.
+constexpr size_t kBytesOfLook = size_t{128} << 20;
+
+struct Extent {
+  float min = INFINITY;
+  float max = -INFINITY;
+  void add(const float* x, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) {
+      if (!std::isfinite(x[i])) continue;
+      min = std::min(min, x[i]);
+      max = std::max(max, x[i]);
+    }
+  }
+};
+using Extents = std::map<std::string, Extent, std::less<>>;
+
+/// Batches spread over the samples that there are.
+std::vector<CalibrationBatch> few_of(const KeptSamples& samples) {
+  std::vector<CalibrationBatch> few;
+  int64_t rows = 0;
+  const size_t step = std::max<size_t>(1, samples.batches() / kSamples);
+  for (size_t i = 0; i < samples.batches() && rows < static_cast<int64_t>(kSamples); i += step) {
+    few.push_back(samples.batch(i));
+    rows += std::max<int64_t>(1, few.back().samples);
+  }
+  return few;
+}
+
+/// Tensors without a range, in sets that fit into memory.
+Result<std::vector<std::set<std::string>>> looks(const Graph& graph, const CalibrationBatch& batch,
+                                                 const CalibrationTable& table) {
+  std::vector<std::optional<Shape>> shapes;
+  for (const ValueId v : graph.inputs) {
+    const auto given = std::ranges::find(batch.inputs, graph.value(v).name, &std::pair<std::string, HostTensor>::first);
+    shapes.push_back(given == batch.inputs.end() ? std::nullopt : std::optional(given->second.dims));
+  }
+  const ShapeFacts facts = PLANISH_TRY(infer_shapes(graph, shapes));
+  std::vector<std::set<std::string>> sets;
+  size_t bytes = 0;
+  for (const Node& node : graph.nodes)
+    for (const ValueId v : node.outputs) {
+      if (v == kNoValue || table.ranges.contains(graph.value(v).name)) continue;
+      const auto k = static_cast<size_t>(v);
+      if (facts.dtypes[k] != DType::f32 || facts.values[k]) continue;
+      const bool sized = facts.shapes[k] && is_static(*facts.shapes[k]);
+      const size_t more = sized ? dtype_bytes(DType::f32, element_count(*facts.shapes[k])) : 0;
+      if (sets.empty() || bytes + more > kBytesOfLook) {
+        sets.emplace_back();
+        bytes = 0;
+      }
+      bytes += more;
+      sets.back().insert(graph.value(v).name);
+    }
+  return sets;
+}
+
+void sort_by_graph(const Graph& graph, CalibrationTable& table) {
+  std::vector<std::string> order;
+  std::set<std::string_view> known;
+  const auto add = [&](const std::string& name) {
+    if (table.ranges.contains(name) && known.insert(table.ranges.find(name)->first).second) order.push_back(name);
+  };
+  for (const ValueId v : graph.inputs) add(graph.value(v).name);
+  for (const Node& node : graph.nodes)
+    for (const ValueId v : node.outputs)
+      if (v != kNoValue) add(graph.value(v).name);
+  for (const std::string& name : table.order) add(name);  // of tensors that importing made
+  table.order = std::move(order);
+}
+
+}  // namespace
+
+Status add_inner_tensors(const Graph& graph, const KeptSamples& samples, int threads, const ProfileRanges& profile,
+                         CalibrationTable& table) {
+  const std::vector<CalibrationBatch> batches = few_of(samples);
+  if (batches.empty()) return {};
+  for (const std::set<std::string>& names : PLANISH_TRY(looks(graph, batches.front(), table))) {
+    ObservedNetwork network(graph, names, threads, profile, 0);
+    std::vector<Extents> seen(static_cast<size_t>(network.most_workers()));
+    PLANISH_TRY(
+        network.run(batches, [&](const Piece& piece, std::string_view name, const TensorDesc& desc, const void* data) {
+          const auto it = desc.dtype == DType::f32 ? names.find(std::string(name)) : names.end();
+          if (it == names.end()) return;
+          seen[static_cast<size_t>(piece.worker)][*it].add(static_cast<const float*>(data),
+                                                           static_cast<int64_t>(desc.bytes() / sizeof(float)));
+        }));
+    Extents all;
+    for (const Extents& of_worker : seen)
+      for (const auto& [name, e] : of_worker) {
+        Extent& extent = all[name];
+        extent.min = std::min(extent.min, e.min);
+        extent.max = std::max(extent.max, e.max);
+      }
+    for (const auto& [name, e] : all) {
+      const float largest = std::max(std::abs(e.min), std::abs(e.max));
+      if (e.min > e.max) continue;
+      // As for the others, a tensor of zeros gets one step of a size that does no harm.
+      table.ranges[name] = {
+          .scale = largest > 0 ? std::max(largest / 127, 1e-30F) : 1.0F / 127, .min = e.min, .max = e.max};
+    }
+  }
+  sort_by_graph(graph, table);
+  return {};
+}
+
+}  // namespace planish::api
