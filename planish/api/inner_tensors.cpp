@@ -1,7 +1,9 @@
 #include "planish/api/inner_tensors.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -12,19 +14,32 @@ namespace planish::api {
 namespace {
 
 /// Largest values need fewer samples than distributions.
-constexpr size_t kSamples = 8;
+constexpr size_t kSamples = 4;
 /// Of tensors that one look keeps, for each worker: as outputs all of them are in memory at the same time.
 constexpr size_t kBytesOfLook = size_t{128} << 20;
 
 struct Extent {
   float min = INFINITY;
   float max = -INFINITY;
+  /// NaN and infinity count as zero.
   void add(const float* x, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) {
-      if (!std::isfinite(x[i])) continue;
-      min = std::min(min, x[i]);
-      max = std::max(max, x[i]);
-    }
+    constexpr size_t kAtOnce = 16;
+    std::array<float, kAtOnce> low;
+    std::array<float, kAtOnce> high;
+    low.fill(INFINITY);
+    high.fill(-INFINITY);
+    const auto take = [&](const float* from, size_t count) {
+      for (size_t k = 0; k < count; ++k) {
+        const float finite = std::abs(from[k]) <= std::numeric_limits<float>::max() ? from[k] : 0.0F;
+        low[k] = finite < low[k] ? finite : low[k];
+        high[k] = finite > high[k] ? finite : high[k];
+      }
+    };
+    int64_t i = 0;
+    for (; i + static_cast<int64_t>(kAtOnce) <= n; i += kAtOnce) take(x + i, kAtOnce);
+    take(x + i, static_cast<size_t>(n - i));
+    min = std::min(min, *std::ranges::min_element(low));
+    max = std::max(max, *std::ranges::max_element(high));
   }
 };
 using Extents = std::map<std::string, Extent, std::less<>>;
