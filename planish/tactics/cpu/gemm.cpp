@@ -151,6 +151,6 @@ constinit const Tactic kCpuStrassen{.id = "cpu.strassen",
                                     .pack = pack<kStrassen>,
                                     .prepare = prepare<kStrassen>,
                                     .unpack = unpack,
-                                    .version = 10};
+                                    .version = 11};
 
 }  // namespace planish

@@ -63,15 +63,19 @@ struct Gemm {
     }
   }
 
-  /// Cache lines to be brought closer meanwhile: `lines` of them for every four numbers of a row.
+  /// Cache lines to be brought closer meanwhile: `lines` of them for every four numbers of a row. A type with the same
+  /// function may fetch others.
   struct Ahead {
     const float* from;
     int64_t lines;
+    PLANISH_INLINE void fetch() {
+      for (int64_t i = 0; i < lines; ++i, from += kLine) __builtin_prefetch(from);
+    }
   };
 
   /// acc += the sums of kRows rows of A over `depth` numbers, times a panel.
-  template <int kRows, typename P>
-  PLANISH_INLINE static void accumulate(int64_t depth, const float* a, int64_t a_row, const P& panel, Ahead ahead,
+  template <int kRows, typename P, typename Q>
+  PLANISH_INLINE static void accumulate(int64_t depth, const float* a, int64_t a_row, const P& panel, Q ahead,
                                         Vec (&acc)[kRows][C]) {
     const float* from[3] = {a, kRows > 3 ? a + 3 * a_row : a, kRows > 6 ? a + 6 * a_row : a};
     int64_t at = 0;
@@ -83,7 +87,7 @@ struct Gemm {
     };
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4, advance(4)) {
-      for (int64_t i = 0; i < ahead.lines; ++i, ahead.from += kLine) __builtin_prefetch(ahead.from);
+      ahead.fetch();
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         const float* const rows[3] = {from[0] + i, from[1] + i, from[2] + i};

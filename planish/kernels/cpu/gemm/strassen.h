@@ -198,6 +198,33 @@ struct Strassen : Gemm<W, R, C> {
                                              {kNone, kNone, 1, 2, 3},           {1, kNone, kNone, kNone, 2},
                                              {0, kNone, kNone, kNone, 0}};
 
+  /// Lines of the next quadrants on their way to the second-level cache, one after the other at even distances: asked
+  /// for faster than memory answers, they fill the buffers that the multiplications' own loads need. So where less than
+  /// a line is due for four numbers of a row it is asked for more than once, which costs nothing.
+  struct Evenly {
+    const float* from;
+    int64_t count;  ///< for four numbers of a row
+    int64_t step;   ///< floats
+    PLANISH_INLINE void fetch() {
+      for (int64_t i = 0; i < count; ++i, from += step) __builtin_prefetch(from, 0, 2);
+    }
+  };
+
+  /// The share of the `turn`th product. Each quadrant has a quarter of the turns.
+  PLANISH_INLINE static Evenly share_of_next(const Work& w, int64_t turn) {
+    const int64_t turns = w.pairs.count * kProducts;
+    const int64_t quadrant = turn * kQuadrants / turns;
+    const int64_t first = (turns * quadrant + kQuadrants - 1) / kQuadrants;
+    const int64_t own = (turns * (quadrant + 1) + kQuadrants - 1) / kQuadrants - first;
+    const float* from = w.next.at[quadrant];
+    const int64_t fours = w.slice.depth / 4;
+    if (from == nullptr || fours == 0) return {nullptr, 0, 0};
+    const int64_t due = (w.slice.depth * kWidth + own * fours - 1) / (own * fours);
+    const int64_t count = (due + kLine - 1) / kLine;
+    const int64_t step = count == 1 ? due : kLine;
+    return {from + (turn - first) * fours * count * step, count, step};
+  }
+
   /// acc += product `q` of pair `i` of tiles.
   template <int kRows, bool kFirst>
   PLANISH_INLINE static void multiply(const Work& w, int q, int64_t i, Vec (&acc)[kRows][C]) {
@@ -206,7 +233,7 @@ struct Strassen : Gemm<W, R, C> {
     const float* a = plain ? w.p.a + w.pairs.upper(i) * w.p.a_row + w.slice.k + (q == 0 ? 0 : w.p.k / 2)
                            : w.sums + (w.pairs.first(i) * kRowSums + (q - 1) * kRows) * w.sum_row;
     const int64_t a_row = plain ? w.p.a_row : w.sum_row;
-    const Ahead ahead = Base::share_of(q < kQuadrants ? w.next.at[q] : nullptr, w.slice.depth, i, w.pairs.count);
+    const Evenly ahead = share_of_next(w, i * kProducts + q);
     const auto by = [&](const auto& panel) __attribute__((always_inline)) {
       Base::template accumulate<kRows>(w.slice.depth, a, a_row, panel, ahead, acc);
     };
