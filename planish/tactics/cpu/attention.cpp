@@ -321,6 +321,6 @@ constinit const Tactic kCpuAttention{.id = "cpu.attention",
                                      .pack = nullptr,
                                      .prepare = prepare,
                                      .unpack = nullptr,
-                                     .version = 4};
+                                     .version = 5};
 
 }  // namespace planish

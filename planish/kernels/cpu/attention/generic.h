@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "planish/base/macros.h"
+#include "planish/base/simd/multiply_add.h"
 #include "planish/kernels/cpu/attention/attention.h"
 #include "planish/kernels/cpu/rows/generic.h"
 
@@ -94,13 +95,17 @@ struct Attention {
     Vec acc[kRows][kCols] = {};
     const float* keys = h.packed_k + p * h.d;
     const int64_t panel = W * h.d;
-    for (int64_t i = 0; i < h.d; ++i)
+    for (int64_t i = 0; i < h.d; ++i) {
+      Vec k[kCols];
 #pragma GCC unroll 4
-      for (int c = 0; c < kCols; ++c) {
-        const Vec k = load(keys + c * panel + i * W);
+      for (int c = 0; c < kCols; ++c) k[c] = load(keys + c * panel + i * W);
 #pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) acc[r][c] += q[r * h.q_row + i] * k;
+      for (int r = 0; r < kRows; ++r) {
+        const float x = q[r * h.q_row + i];
+#pragma GCC unroll 4
+        for (int c = 0; c < kCols; ++c) simd::multiply_add(acc[r][c], x, k[c]);
       }
+    }
     const bool early = finishes_early(h);
     if constexpr (kManyRegisters)
       if (early) {
@@ -139,13 +144,17 @@ struct Attention {
   PLANISH_INLINE static void value_tile(const AttentionHead& h, const float* scores, int64_t score_row, int64_t keys,
                                         int64_t j, const float* factor, float* out) {
     Vec acc[kRows][kCols] = {};
-    for (int64_t k = 0; k < keys; ++k)
+    for (int64_t k = 0; k < keys; ++k) {
+      Vec v[kCols];
 #pragma GCC unroll 4
-      for (int c = 0; c < kCols; ++c) {
-        const Vec v = load(h.v + k * h.v_row + j + c * W);
+      for (int c = 0; c < kCols; ++c) v[c] = load(h.v + k * h.v_row + j + c * W);
 #pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) acc[r][c] += scores[r * score_row + k] * v;
+      for (int r = 0; r < kRows; ++r) {
+        const float x = scores[r * score_row + k];
+#pragma GCC unroll 4
+        for (int c = 0; c < kCols; ++c) simd::multiply_add(acc[r][c], x, v[c]);
       }
+    }
     for (int r = 0; r < kRows; ++r)
       for (int c = 0; c < kCols; ++c) store(out + r * h.out_row + j + c * W, acc[r][c] * factor[r]);
   }

@@ -4,12 +4,12 @@
 namespace planish::kernels {
 namespace {
 
-using Variant = Attention<8, 4, 2>;
+using Variant = Attention<8, 6, 2>;
 
 }  // namespace
 
 constinit const AttentionKernel kAttentionAvx2{
-    "attention_f32_avx2",  Isa::avx2,   4, Variant::packed_keys_size, Variant::pack_keys,
+    "attention_f32_avx2",  Isa::avx2,   6, Variant::packed_keys_size, Variant::pack_keys,
     Variant::scratch_size, Variant::run};
 
 }  // namespace planish::kernels
