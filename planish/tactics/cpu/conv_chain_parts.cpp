@@ -36,7 +36,7 @@ bool one_pixel(const ChainPart& part) {
 
 }  // namespace
 
-Result<ConvChainParts> conv_chain_parts(const NodeView& chain, const Target& target) {
+Result<ConvChainParts> conv_chain_parts(const NodeView& chain, const Target& target, const Tactic& pixels) {
   const auto steps = PLANISH_TRY(chain_steps(*chain.node));
   if (steps.size() < 2 || steps.size() > 3) return refused(chain, "takes two or three convolutions");
   if (!chain.has_input(0)) return refused(chain, "needs an image");
@@ -59,11 +59,15 @@ Result<ConvChainParts> conv_chain_parts(const NodeView& chain, const Target& tar
       return refused(chain, "takes one depthwise convolution, with at most one of one pixel on each side");
     (depthwise ? parts.depthwise : (parts.depthwise != nullptr ? parts.project : parts.expand)) = &part;
     if (k + 1 < steps.size() && part.view.has_input(kConvR)) return refused(chain, "adds a residual at the end only");
-    part.tactic = depthwise ? &kCpuDepthwise : &kCpuPanelConv;
+    part.tactic = depthwise ? &kCpuDepthwise : &pixels;
     if (WhyNot why = part.tactic->supports(part.view, target)) return refused(chain, std::move(*why));
   }
   if (parts.depthwise == nullptr) return refused(chain, "needs a depthwise convolution");
   return parts;
+}
+
+Result<ConvChainParts> conv_chain_parts(const NodeView& chain, const Target& target) {
+  return conv_chain_parts(chain, target, kCpuPanelConv);
 }
 
 WhyNot conv_chain_refusal(const NodeView& chain, const Target& target) {
@@ -73,7 +77,10 @@ WhyNot conv_chain_refusal(const NodeView& chain, const Target& target) {
 }
 
 Result<std::vector<PackedConstant>> pack_conv_chain(const NodeView& chain, const Target& target) {
-  const ConvChainParts parts = PLANISH_TRY(conv_chain_parts(chain, target));
+  return pack_conv_chain(PLANISH_TRY(conv_chain_parts(chain, target)), target);
+}
+
+Result<std::vector<PackedConstant>> pack_conv_chain(const ConvChainParts& parts, const Target& target) {
   std::vector<const ChainPart*> all;
   for (const ChainPart& part : parts.all) all.push_back(&part);
   return pack_parts(all, target);
@@ -81,7 +88,7 @@ Result<std::vector<PackedConstant>> pack_conv_chain(const NodeView& chain, const
 
 Result<Tensor> unpack_conv_chain(const NodeView& chain, const PackedConstant& packed) {
   // The weights alone say which kernel packed them.
-  return unpack_part(chain, packed, std::array{&kCpuPanelConv, &kCpuDepthwise});
+  return unpack_part(chain, packed, std::array{&kCpuPanelConv, &kCpuDepthwise, &kCpuSplitConv});
 }
 
 WhyNot division_refusal(const ChainPart& project) {

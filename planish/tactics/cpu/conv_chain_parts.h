@@ -17,14 +17,17 @@ struct ConvChainParts {
   const ChainPart* project = nullptr;
 };
 
-/// The parts of `chain`, each with the tactic that packs its weights. Error unsupported: it is another chain, or not in
-/// a blocked layout.
+/// The parts of `chain`, each with the tactic that packs its weights: `pixels` for convolutions of one pixel. Error
+/// unsupported: it is another chain, or not in a blocked layout.
+Result<ConvChainParts> conv_chain_parts(const NodeView& chain, const Target& target, const Tactic& pixels);
+/// Those of cpu.panel_conv.
 Result<ConvChainParts> conv_chain_parts(const NodeView& chain, const Target& target);
 
 /// nullopt, or why `chain` is none of these.
 WhyNot conv_chain_refusal(const NodeView& chain, const Target& target);
 
 /// Packs the weights of all parts as their tactics do, and the other way round.
+Result<std::vector<PackedConstant>> pack_conv_chain(const ConvChainParts& parts, const Target& target);
 Result<std::vector<PackedConstant>> pack_conv_chain(const NodeView& chain, const Target& target);
 Result<Tensor> unpack_conv_chain(const NodeView& chain, const PackedConstant& packed);
 

@@ -18,6 +18,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuDepthwise,
                                      &kCpuConvChain,
                                      &kCpuConvChainChannels,
+                                     &kCpuSplitChain,
                                      &kCpuSqueezeExcite,
                                      &kCpuNormGemm,
                                      &kCpuNormStrassen,

@@ -24,6 +24,7 @@ extern const Tactic kCpuSplitConv;
 extern const Tactic kCpuDepthwise;
 extern const Tactic kCpuConvChain;
 extern const Tactic kCpuConvChainChannels;
+extern const Tactic kCpuSplitChain;
 extern const Tactic kCpuSqueezeExcite;
 extern const Tactic kCpuNormGemm;
 extern const Tactic kCpuNormStrassen;

@@ -30,8 +30,7 @@ using kernels::SplitConvPart;
 using kernels::SplitImage;
 using kernels::SplitSource;
 
-constexpr std::string_view kFormat = "split_bf16:32";
-constexpr std::string_view kSource = "split_bf16:source";
+constexpr std::string_view kFormat = "pairs_of_panels:32";
 
 int64_t taps_of(const Shape& w) { return element_count(w) / std::max<int64_t>(w[0] * w[1], 1); }
 
@@ -170,11 +169,21 @@ class SplitConvRunner final : public Kernel {
       if (lines_.one_pixel && chunk_ < share) chunk_ = std::min(share, parts(chunk_, 2 * kSplitTile) * 2 * kSplitTile);
     }
     image_numbers_ = kernels::split_size(lines_.room(chunk_), problem.channels());
+    steps_ = parts(problem.channels(), kSplitStep);
+    const int64_t depth = steps_ * problem.taps();
+    depth_ = parts(depth, parts(depth, kMostDepth));
+    weights_numbers_ = depth_ * kSplitStep * kSplitPanel * kernels::kSplitParts;
+    if (depth_ < depth) {
+      const int64_t most = shared_ ? rows_ : chunk_;
+      sums_numbers_ =
+          kernels::split_sums(lines_.positions(most)) * static_cast<int64_t>(sizeof(float) / sizeof(uint16_t));
+    }
     offsets_ = lines_.offsets(chunk_);
   }
 
   [[nodiscard]] size_t workspace_bytes() const override {
-    return static_cast<size_t>((shared_ ? 1 : slots_) * image_numbers_) * sizeof(uint16_t) + kLine;
+    return static_cast<size_t>((shared_ ? 1 : slots_) * image_numbers_ + slots_ * slot_numbers()) * sizeof(uint16_t) +
+           kLine;
   }
   [[nodiscard]] std::string detail() const override {
     return fmt::format("{}, {}", kernel_.name,
@@ -188,10 +197,11 @@ class SplitConvRunner final : public Kernel {
     if (has_bias_) run.e.bias = bias_.bind(host_ptr<const float>(b.inputs[kConvB]));
     if (has_residual_) run.e.residual = host_ptr<const float>(b.inputs[kConvR]);
     run.x = host_ptr<const float>(b.inputs[kConvX]);
-    run.weights = host_ptr<const uint16_t>(b.inputs[kConvW]);
+    run.weights = host_ptr<const float>(b.inputs[kConvW]);
     run.y = host_ptr<float>(b.outputs[0]);
     const auto workspace = reinterpret_cast<uintptr_t>(host_ptr<uint16_t>(b.workspace));
     auto* split = reinterpret_cast<uint16_t*>((workspace + kLine - 1) / kLine * kLine);
+    run.slots = split + (shared_ ? 1 : slots_) * image_numbers_;
     shared_ ? run_shared(run, split) : run_apart(run, split);
     return {};
   }
@@ -201,9 +211,14 @@ class SplitConvRunner final : public Kernel {
   struct Run {
     FloatEpilogue e;
     const float* x = nullptr;
-    const uint16_t* weights = nullptr;
+    const float* weights = nullptr;
     float* y = nullptr;
+    uint16_t* slots =
+        nullptr;  ///< memory of the threads: weights in parts, those that are multiplied and the next, sums
   };
+  /// Steps whose weights are split at a time; twice so many stay in the second-level cache beside an image.
+  static constexpr int64_t kMostDepth = 16;
+  [[nodiscard]] int64_t slot_numbers() const { return 2 * weights_numbers_ + sums_numbers_; }
 
   /// What a thread reads, of a split image that others made a part of, and with weights of its own, is less than its
   /// own part of an image and all weights. An image counts more than weights: half of it comes from another core.
@@ -228,7 +243,7 @@ class SplitConvRunner final : public Kernel {
           const int64_t unit = at % units;
           const int64_t count = std::min({chunk_, last - at, units - unit});
           lines_.fill(kernel_, run.x + at / units * lines_.p.x_image, unit, chunk_, 0, lines_.held(count), own);
-          multiply(run, own, 0, at / units, unit, count, 0, panel_count());
+          multiply(run, slot, own, 0, at / units, unit, count, 0, panel_count());
           at += count;
         }
       }
@@ -245,7 +260,7 @@ class SplitConvRunner final : public Kernel {
       for (int64_t slot = begin; slot < end; ++slot) {
         const int64_t unit = slot / by_panels_ * rows_;
         const int64_t panel = slot % by_panels_ * panels_;
-        multiply(run, all, unit, 0, unit, std::min(rows_, lines_.units() - unit), panel,
+        multiply(run, slot, all, unit, 0, unit, std::min(rows_, lines_.units() - unit), panel,
                  std::min(panel + panels_, panel_count()));
       }
     });
@@ -254,8 +269,8 @@ class SplitConvRunner final : public Kernel {
   [[nodiscard]] int64_t panel_count() const { return parts(vectors_, 2); }
 
   /// `count` units of an image from unit `unit` on, which is the split image's unit `held`, by panels [panel, last).
-  void multiply(const Run& run, const SplitImage& image, int64_t held, int64_t number, int64_t unit, int64_t count,
-                int64_t panel, int64_t last) const {
+  void multiply(const Run& run, int64_t slot, const SplitImage& image, int64_t held, int64_t number, int64_t unit,
+                int64_t count, int64_t panel, int64_t last) const {
     const PanelConvProblem& p = lines_.p;
     SplitConvPart part;
     part.image = image;
@@ -265,27 +280,53 @@ class SplitConvRunner final : public Kernel {
     part.pixels = lines_.one_pixel ? part.positions : p.out_w;
     part.taps = offsets_.data();
     part.tap_count = static_cast<int64_t>(offsets_.size());
-    part.steps = parts(p.channels(), kSplitStep);
+    part.steps = steps_;
     part.y_pixel = p.y_pixel;
     part.y_row = p.y_row;
     part.y_vector = p.y_vector;
     const int64_t offset = number * p.y_image + unit * (lines_.one_pixel ? p.y_pixel : p.y_row);
-    const auto weights_in_front = [&](int64_t of) {
-      return kernels::split_weights_offset(std::min(2 * of, vectors_), p.channels(), p.taps());
-    };
+    // All steps of one panel after those of the other.
+    const int64_t depths = part.tap_count * part.steps;
+    uint16_t* now = run.slots + slot * slot_numbers();
+    uint16_t* next = now + weights_numbers_;
+    part.sums = reinterpret_cast<float*>(next + weights_numbers_);
+    kernel_.split_weights(weights_of(run, panel, 0, now));
     for (; panel < last; ++panel) {
       const int64_t vector = 2 * panel;
       part.vectors = std::min<int64_t>(2, vectors_ - vector);
       part.filters = p.whole_vectors ? kSplitPanel : p.filters - vector * kSplitVector;
-      part.weights = run.weights + weights_in_front(panel);
-      part.later = panel + 1 < last ? run.weights + weights_in_front(panel + 1) : nullptr;
-      part.later_size = weights_in_front(panel + 2) - weights_in_front(panel + 1);
       part.y = run.y + offset + vector * p.y_vector;
       FloatEpilogue e = run.e;
       if (e.bias != nullptr) e.bias += vector * kSplitVector;
       if (e.residual != nullptr) e.residual += offset + vector * p.y_vector;
-      kernel_.run(part, e);
+      for (part.depth = 0; part.depth < depths; part.depth = part.last_depth) {
+        part.last_depth = std::min(part.depth + depth_, depths);
+        part.weights = now;
+        part.next = {};
+        if (part.last_depth < depths)
+          part.next = weights_of(run, panel, part.last_depth, next);
+        else if (panel + 1 < last)
+          part.next = weights_of(run, panel + 1, 0, next);
+        kernel_.run(part, e);
+        std::swap(now, next);
+      }
     }
+  }
+
+  /// The weights of a panel from step `depth` of all taps on, as many as are split at a time.
+  [[nodiscard]] kernels::SplitWeights weights_of(const Run& run, int64_t panel, int64_t depth, uint16_t* to) const {
+    const PanelConvProblem& p = lines_.p;
+    const int64_t vectors = std::min<int64_t>(2, vectors_ - 2 * panel);
+    const int64_t steps = std::min(depth_, steps_ * p.taps() - depth);
+    kernels::SplitWeights w{.from = run.weights + kernels::split_weights_offset(2 * panel, p.channels(), p.taps()) +
+                                    depth * vectors * kSplitStep * kSplitVector,
+                            .to = to,
+                            .vectors = vectors};
+    w.rows = steps * w.step_rows();
+    // Sooner than they are needed weights only push others out; behind the last of all fetching does no harm.
+    constexpr int64_t kAhead = 8192;  // floats
+    w.later = w.from + kAhead;
+    return w;
   }
 
   const SplitConvKernel& kernel_ = *kernels::best_split_conv_kernel();
@@ -302,6 +343,9 @@ class SplitConvRunner final : public Kernel {
   int64_t rows_ = 0, panels_ = 0, by_panels_ = 1;  ///< shared: units and panels of a slot
   int64_t chunk_ = 0;                              ///< units of a split image
   int64_t image_numbers_ = 0;
+  int64_t steps_ = 0;
+  int64_t depth_ = 0;  ///< steps of all taps that are multiplied at a time
+  int64_t weights_numbers_ = 0, sums_numbers_ = 0;
 };
 
 WhyNot supports(const NodeView& view, const Target&) {
@@ -320,46 +364,30 @@ WhyNot supports(const NodeView& view, const Target&) {
   return std::nullopt;
 }
 
-PackedConstant packed_weights(const Shape& w, const float* from) {
-  Tensor out(DType::bf16, {kernels::split_weights_size(w[0], w[1], taps_of(w))});
-  kernels::pack_split_weights(w[0], w[1], taps_of(w), from, static_cast<uint16_t*>(out.raw()));
-  return {static_cast<int32_t>(kConvW), std::string(kFormat), std::move(out)};
+int64_t packed_size(const Shape& w) {
+  return kernels::split_weights_offset(parts(w[0], kSplitVector), w[1], taps_of(w));
 }
 
 Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
   const Tensor& w = *view.constants[kConvW];
-  return std::vector<PackedConstant>{packed_weights(w.shape(), w.data<float>())};
+  Tensor out(DType::f32, {packed_size(w.shape())});
+  kernels::pack_split_weights(w.shape()[0], w.shape()[1], taps_of(w.shape()), w.data<float>(), out.data<float>());
+  return std::vector<PackedConstant>{{static_cast<int32_t>(kConvW), std::string(kFormat), std::move(out)}};
 }
 
 bool is_packed(const Shape& w, const PackedConstant& packed) {
-  return packed.format == kFormat &&
-         packed.data.bytes() ==
-             static_cast<size_t>(kernels::split_weights_size(w[0], w[1], taps_of(w))) * sizeof(uint16_t);
+  return packed.format == kFormat && packed.data.bytes() == static_cast<size_t>(packed_size(w)) * sizeof(float);
 }
 
 Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
   const Shape& w = view.inputs[kConvW].shape;
-  Tensor out(DType::f32, w);
-  if (packed.format == kSource && packed.data.bytes() == out.bytes()) {
-    std::copy_n(static_cast<const float*>(packed.data.raw()), out.size(), out.data<float>());
-    return out;
-  }
   if (!is_packed(w, packed))
     return Error{
         .code = Code::corrupt, .node = view.node->name, .what = "packed weights have an unknown format or size"};
-  kernels::unpack_split_weights(w[0], w[1], taps_of(w), static_cast<const uint16_t*>(packed.data.raw()),
+  Tensor out(DType::f32, w);
+  kernels::unpack_split_weights(w[0], w[1], taps_of(w), static_cast<const float*>(packed.data.raw()),
                                 out.data<float>());
   return out;
-}
-
-Result<PackedConstant> to_source(const NodeView& view, const PackedConstant& packed) {
-  return PackedConstant{packed.input, std::string(kSource), PLANISH_TRY(unpack(view, packed))};
-}
-
-Result<PackedConstant> from_source(const Shape& shape, const PackedConstant& packed) {
-  if (packed.format != kSource || packed.data.bytes() != static_cast<size_t>(element_count(shape)) * sizeof(float))
-    return Error{.code = Code::corrupt, .what = "stored weights have an unknown format or size"};
-  return packed_weights(shape, static_cast<const float*>(packed.data.raw()));
 }
 
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
@@ -382,7 +410,6 @@ constinit const Tactic kCpuSplitConv{.id = "cpu.split_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .to_roundable = to_source,
-                                     .from_roundable = from_source};
+                                     .version = 2};
 
 }  // namespace planish

@@ -41,6 +41,19 @@ struct SplitSource {
   int64_t chunk = 0, last_chunk = 0, chunks = 1, x_chunk = 0;
 };
 
+/// Weights on their way into parts: `rows` rows of tiles of a panel of `vectors` vectors, from [step][vector]
+/// [kSplitStep / 2][kSplitVector][2] floats to [step][part][vector][kSplitStep / 2][kSplitVector][2] numbers.
+struct SplitWeights {
+  const float* from = nullptr;
+  uint16_t* to = nullptr;
+  int64_t rows = 0;
+  int64_t vectors = 2;
+  /// What is split later, to be brought into the second-level cache meanwhile, as much of it; nullptr: nothing.
+  const float* later = nullptr;
+  /// Rows of a step.
+  [[nodiscard]] int64_t step_rows() const { return vectors * kSplitStep / 2; }
+};
+
 /// Where the products of a part go, and what with.
 struct SplitConvPart {
   SplitImage image;
@@ -50,21 +63,29 @@ struct SplitConvPart {
   int64_t line = 1, pixels = 1;
   const int64_t* taps = nullptr;  ///< where they look, in positions from the first on
   int64_t tap_count = 1;
-  int64_t steps = 1;                  ///< of channels
-  const uint16_t* weights = nullptr;  ///< of the panel: [tap][step][part][vector][kSplitStep / 2][kSplitVector][2]
-  const uint16_t* later = nullptr;    ///< weights to be brought into the second-level cache meanwhile; nullptr: none
-  int64_t later_size = 0;
-  int64_t filters = 0;  ///< from the panel's first on that exist in the output
-  int64_t vectors = 0;  ///< of the panel: 1 or 2
-  float* y = nullptr;   ///< the first position's first filter
+  int64_t steps = 1;  ///< of channels
+  /// Of the steps of all taps, one tap after the other, those that are multiplied: parts behind the first go on with
+  /// the sums that the ones before left, and the last applies the epilogue.
+  int64_t depth = 0, last_depth = 1;
+  const uint16_t* weights = nullptr;  ///< of these steps, in parts
+  SplitWeights next;                  ///< to be split meanwhile
+  float* sums = nullptr;  ///< split_sums(positions) floats, where not all steps are multiplied; on a cache line
+  int64_t filters = 0;    ///< from the panel's first on that exist in the output
+  int64_t vectors = 0;    ///< of the panel: 1 or 2
+  float* y = nullptr;     ///< the first position's first filter
   int64_t y_pixel = 0, y_row = 0, y_vector = 0;
 };
+
+constexpr int64_t split_sums(int64_t positions) {
+  return (positions + 2 * kSplitTile - 1) / (2 * kSplitTile) * 4 * kSplitTile * kSplitVector;
+}
 
 struct SplitConvKernel {
   std::string_view name;
   Isa isa;
   /// `count` pixels into positions [position, position + count).
   void (*split)(const SplitSource& source, int64_t count, const SplitImage& image, int64_t position);
+  void (*split_weights)(const SplitWeights& weights);
   /// `epilogue`: bias and residual point at what belongs to `y`.
   void (*run)(const SplitConvPart& part, const FloatEpilogue& epilogue);
 };
@@ -74,13 +95,12 @@ std::span<const SplitConvKernel> split_conv_kernels();
 /// nullptr: this processor has none.
 const SplitConvKernel* best_split_conv_kernel();
 
-/// Numbers that pack_split_weights writes.
-int64_t split_weights_size(int64_t filters, int64_t channels, int64_t taps);
-/// Numbers in front of a vector of filters.
+/// Floats in front of a vector of filters in packed weights; behind the last vector: all of them.
 int64_t split_weights_offset(int64_t vector, int64_t channels, int64_t taps);
-/// `w`: [filters, channels, taps]. Panels of two vectors, of which the last may have one.
-void pack_split_weights(int64_t filters, int64_t channels, int64_t taps, const float* w, uint16_t* packed);
+/// `w`: [filters, channels, taps], as panels of two vectors, of which the last may have one: by panel, [tap][step]
+/// [vector][kSplitStep / 2][kSplitVector][2], padded with zeros.
+void pack_split_weights(int64_t filters, int64_t channels, int64_t taps, const float* w, float* packed);
 /// The inverse.
-void unpack_split_weights(int64_t filters, int64_t channels, int64_t taps, const uint16_t* packed, float* w);
+void unpack_split_weights(int64_t filters, int64_t channels, int64_t taps, const float* packed, float* w);
 
 }  // namespace planish::kernels

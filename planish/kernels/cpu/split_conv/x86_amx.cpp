@@ -23,7 +23,6 @@ struct alignas(64) TileShapes {
 constexpr int64_t kLine = 64;                                ///< bytes of a tile's row
 constexpr int64_t kTileNumbers = kSplitStep * kSplitVector;  ///< of bfloat16
 constexpr int64_t kSums = kSplitTile * kSplitVector;         ///< of a tile
-constexpr int kAhead = 2;                                    ///< second-level cache, as __builtin_prefetch numbers them
 
 /// Splits sixteen floats at a time.
 struct Splitter {
@@ -79,6 +78,47 @@ void split(const SplitSource& s, int64_t count, const SplitImage& image, int64_t
   }
 }
 
+/// Splits rows of weights, some at a time.
+class WeightSplitter {
+ public:
+  explicit WeightSplitter(const SplitWeights& w)
+      : from_(w.from),
+        to_(w.to),
+        ahead_(w.later != nullptr ? reinterpret_cast<intptr_t>(w.later) - reinterpret_cast<intptr_t>(w.from) : 0),
+        left_(w.rows),
+        step_rows_(w.step_rows()),
+        here_(w.step_rows()) {}
+
+  PLANISH_INLINE void go_on(int64_t rows) {
+    if (rows > left_) rows = left_;
+    left_ -= rows;
+    for (; rows > 0; --rows, from_ += kSplitStep, to_ += kSplitStep) {
+      if (here_ == 0) {
+        here_ = step_rows_;
+        to_ += (kSplitParts - 1) * step_rows_ * kSplitStep;
+      }
+      --here_;
+      const char* later = reinterpret_cast<const char*>(from_) + ahead_;
+      __builtin_prefetch(later, 0, kSecondLevel);
+      __builtin_prefetch(later + kLine, 0, kSecondLevel);
+      Splitter::split(Avx512Floats::load(from_), Avx512Floats::load(from_ + kSplitVector), to_,
+                      step_rows_ * kSplitStep);
+    }
+  }
+  PLANISH_INLINE void finish() { go_on(left_); }
+
+ private:
+  static constexpr int kSecondLevel = 2;  ///< cache, as __builtin_prefetch numbers them
+  const float* from_;
+  uint16_t* to_;
+  intptr_t ahead_;  ///< bytes to what is fetched
+  int64_t left_;
+  int64_t step_rows_;
+  int64_t here_;
+};
+
+void split_weights(const SplitWeights& w) { WeightSplitter(w).finish(); }
+
 /// kRows by kCols tiles of sums. Where they are few there are two of each, which are added up at the end: a product
 /// waits for the one before into the same tile longer than it takes.
 template <int kRows, int kCols>
@@ -125,20 +165,31 @@ struct Tiles {
     if constexpr (kCols == 2) _tile_loadd(7, b + kTileNumbers, kLine);
   }
 
-  /// All taps and steps for kRows * rows positions at `a`, into `sums`: [set][tile of rows][tile of columns][kSums].
-  static void sum(const SplitConvPart& p, const uint16_t* a, int64_t rows, const uint16_t*& later, int64_t later_lines,
+  /// The part's steps for kRows * rows positions at `a`, into `sums`: [set][tile of rows][tile of columns][kSums].
+  static void sum(const SplitConvPart& p, const uint16_t* a, int64_t rows, WeightSplitter& next, int64_t next_rows,
                   float* sums) {
     const int64_t part_size = p.image.part_size();
     constexpr int64_t kPart = kCols * kTileNumbers;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if (p.depth == 0) {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+    } else {
+      _tile_loadd(0, sums, kLine);
+      _tile_loadd(1, sums + kSums, kLine);
+      if constexpr (kRows * kCols > 1) {
+        _tile_loadd(2, sums + 2 * kSums, kLine);
+        _tile_loadd(3, sums + 3 * kSums, kLine);
+      }
+    }
     const uint16_t* b = p.weights;
-    for (int64_t tap = 0; tap < p.tap_count; ++tap) {
-      const uint16_t* high = a + p.taps[tap] * kSplitStep;
-      for (int64_t step = 0; step < p.steps; ++step, high += kSplitParts * part_size, b += kSplitParts * kPart) {
-        for (int64_t i = 0; i < later_lines; ++i, later += kLine / 2) __builtin_prefetch(later, 0, kAhead);
+    int64_t step = p.depth % p.steps;
+    for (int64_t depth = p.depth; depth < p.last_depth; step = 0) {
+      const int64_t tap = depth / p.steps;
+      const uint16_t* high = a + p.taps[tap] * kSplitStep + step * kSplitParts * part_size;
+      const int64_t end = (tap + 1) * p.steps < p.last_depth ? (tap + 1) * p.steps : p.last_depth;
+      for (; depth < end; ++depth, high += kSplitParts * part_size, b += kSplitParts * kPart) {
         load_a(high, rows);
         load_b(b + 2 * kPart);
         products<0>();
@@ -152,6 +203,7 @@ struct Tiles {
         products<0>();
         load_a(high, rows);
         products<1>();
+        next.go_on(next_rows);
       }
     }
     _tile_stored(0, sums, kLine);
@@ -200,11 +252,11 @@ struct Tiles {
 };
 
 template <int kRows, int kCols>
-void rows_of(const SplitConvPart& p, const FloatEpilogue& e, int64_t position, int64_t rows, const uint16_t*& later,
-             int64_t later_lines) {
-  alignas(kLine) float sums[4 * kSums];
+void rows_of(const SplitConvPart& p, const FloatEpilogue& e, int64_t position, int64_t rows, WeightSplitter& next,
+             int64_t next_rows, float* sums) {
   using T = Tiles<kRows, kCols>;
-  T::sum(p, p.image.parts + (p.first + position) * kSplitStep, rows, later, later_lines, sums);
+  T::sum(p, p.image.parts + (p.first + position) * kSplitStep, rows, next, next_rows, sums);
+  if (p.last_depth < p.tap_count * p.steps) return;
   for (int64_t r = 0; r < kRows; ++r) {
     const int64_t at = position + r * rows;
     const int64_t left = p.positions - at;
@@ -222,17 +274,20 @@ void columns_of(const SplitConvPart& p, const FloatEpilogue& e) {
     shapes.row_bytes[tile] = kLine;
   }
   _tile_loadconfig(&shapes);
-  constexpr int64_t kLineNumbers = kLine / 2;
-  const int64_t calls = (tiles + 1) / 2 * p.tap_count * p.steps;
-  const int64_t lines = p.later == nullptr ? 0 : ((p.later_size + kLineNumbers - 1) / kLineNumbers + calls - 1) / calls;
-  const uint16_t* later = p.later;
+  const bool whole = p.depth == 0 && p.last_depth == p.tap_count * p.steps;
+  alignas(kLine) float own[4 * kSums];
+  float* sums = whole ? own : p.sums;
+  const int64_t calls = (tiles + 1) / 2 * (p.last_depth - p.depth);
+  const int64_t next_rows = (p.next.rows + calls - 1) / calls;
+  WeightSplitter next(p.next);
   for (int64_t tile = 0; tile < tiles; tile += 2) {
-    const int64_t fetched = later < p.later + p.later_size ? lines : 0;
     if (tile + 1 < tiles)
-      rows_of<2, kCols>(p, e, tile * rows, rows, later, fetched);
+      rows_of<2, kCols>(p, e, tile * rows, rows, next, next_rows, sums);
     else
-      rows_of<1, kCols>(p, e, tile * rows, rows, later, fetched);
+      rows_of<1, kCols>(p, e, tile * rows, rows, next, next_rows, sums);
+    if (!whole) sums += 4 * kSums;
   }
+  next.finish();
   _tile_release();
 }
 
@@ -243,6 +298,7 @@ void run(const SplitConvPart& p, const FloatEpilogue& e) {
 
 }  // namespace
 
-constinit const SplitConvKernel kSplitConvAmx{.name = "split_conv_amx", .isa = Isa::amx, .split = split, .run = run};
+constinit const SplitConvKernel kSplitConvAmx{
+    .name = "split_conv_amx", .isa = Isa::amx, .split = split, .split_weights = split_weights, .run = run};
 
 }  // namespace planish::kernels

@@ -99,7 +99,8 @@ struct Layer {
     return static_cast<size_t>((line * c.pixels + pixel) * c.filters + filter);
   }
 
-  [[nodiscard]] std::vector<float> run(const SplitConvKernel& kernel) const {
+  /// `most_depth`: steps that are multiplied at a time; 0: all.
+  [[nodiscard]] std::vector<float> run(const SplitConvKernel& kernel, int64_t most_depth = 0) const {
     std::vector<float> y(static_cast<size_t>(c.lines * c.pixels * c.filters + 1), NAN);
     const int64_t room = held + kSplitTile;
     const Lines parts(split_size(room, c.channels));
@@ -111,9 +112,25 @@ struct Layer {
     SplitSource rest = source;
     rest.x += half * c.channels;
     kernel.split(rest, held - half, image, half);
-    const Lines weights(split_weights_size(c.filters, c.channels, taps()));
-    pack_split_weights(c.filters, c.channels, taps(), w.data(), weights.get());
     const int64_t vectors = (c.filters + kSplitVector - 1) / kSplitVector;
+    std::vector<float> packed(static_cast<size_t>(split_weights_offset(vectors, c.channels, taps())));
+    pack_split_weights(c.filters, c.channels, taps(), w.data(), packed.data());
+    const int64_t steps = (c.channels + kSplitStep - 1) / kSplitStep;
+    const int64_t depths = steps * taps();
+    const int64_t at_once = most_depth > 0 ? most_depth : depths;
+    const int64_t weights_size = at_once * kSplitStep * kSplitPanel * kSplitParts;
+    const Lines weights(2 * weights_size);
+    const Lines sums(split_sums(positions) * 2);
+    uint16_t* now = weights.get();
+    uint16_t* next = now + weights_size;
+    const auto weights_of = [&](int64_t vector, int64_t depth, uint16_t* to) {
+      SplitWeights part{.to = to, .vectors = std::min<int64_t>(2, vectors - vector)};
+      part.from = packed.data() + split_weights_offset(vector, c.channels, taps()) +
+                  depth * part.vectors * kSplitStep * kSplitVector;
+      part.rows = std::min(at_once, depths - depth) * part.step_rows();
+      return part;
+    };
+    kernel.split_weights(weights_of(0, 0, now));
     for (int64_t v = 0; v < vectors; v += 2) {
       SplitConvPart part;
       part.image = image;
@@ -122,10 +139,8 @@ struct Layer {
       part.pixels = c.pixels;
       part.taps = c.taps.data();
       part.tap_count = taps();
-      part.steps = (c.channels + kSplitStep - 1) / kSplitStep;
-      part.weights = weights.get() + split_weights_offset(v, c.channels, taps());
-      part.later = weights.get();
-      part.later_size = split_weights_size(c.filters, c.channels, taps());
+      part.steps = steps;
+      part.sums = reinterpret_cast<float*>(sums.get());
       part.filters = c.filters - v * kSplitVector;
       part.vectors = std::min<int64_t>(2, vectors - v);
       part.y = y.data() + v * kSplitVector;
@@ -137,7 +152,17 @@ struct Layer {
       e.residual_last = c.residual_last;
       const bool clips = c.act == PointwiseOp::clip;
       set_activation(e, c.act, clips ? -0.5F : 1.0F, 0.75F);
-      kernel.run(part, e);
+      for (; part.depth < depths; part.depth = part.last_depth) {
+        part.last_depth = std::min(part.depth + at_once, depths);
+        part.weights = now;
+        part.next = {};
+        if (part.last_depth < depths)
+          part.next = weights_of(v, part.last_depth, next);
+        else if (v + 2 < vectors)
+          part.next = weights_of(v + 2, 0, next);
+        kernel.run(part, e);
+        std::swap(now, next);
+      }
     }
     return y;
   }
@@ -156,19 +181,20 @@ class SplitConvVariants : public testing::TestWithParam<const SplitConvKernel*> 
 };
 
 TEST_P(SplitConvVariants, AgreeWithTheConvolution) {
-  for (const Case& c : kCases) {
-    SCOPED_TRACE(c.label);
-    const Layer layer(c);
-    const auto y = layer.run(*GetParam());
-    for (int64_t i = 0; i < c.lines; ++i)
-      for (int64_t j = 0; j < c.pixels; ++j)
-        for (int64_t k = 0; k < c.filters; ++k) {
-          const double want = layer.expected(i, j, k);
-          ASSERT_NEAR(y[layer.place(i, j, k)], want, 5e-6 * (1 + std::abs(want)))
-              << "line " << i << ", pixel " << j << ", filter " << k;
-        }
-    ASSERT_TRUE(std::isnan(y.back())) << "wrote behind the image";
-  }
+  for (const Case& c : kCases)
+    for (const int64_t most_depth : {0, 1, 2}) {
+      SCOPED_TRACE(c.label);
+      const Layer layer(c);
+      const auto y = layer.run(*GetParam(), most_depth);
+      for (int64_t i = 0; i < c.lines; ++i)
+        for (int64_t j = 0; j < c.pixels; ++j)
+          for (int64_t k = 0; k < c.filters; ++k) {
+            const double want = layer.expected(i, j, k);
+            ASSERT_NEAR(y[layer.place(i, j, k)], want, 5e-6 * (1 + std::abs(want)))
+                << "line " << i << ", pixel " << j << ", filter " << k;
+          }
+      ASSERT_TRUE(std::isnan(y.back())) << "wrote behind the image";
+    }
 }
 
 // What justifies the word f32: the error is smaller than that of multiply-adds in f32, one after the other.
@@ -200,7 +226,7 @@ TEST_P(SplitConvVariants, KeepWhatIsNoNumber) {
   for (int64_t j = 0; j < 16; ++j) EXPECT_EQ(std::isfinite(y[layer.place(0, j, 7)]), j != 5 && j != 9) << "pixel " << j;
 }
 
-TEST(SplitWeights, KeepAllBits) {
+TEST(SplitWeights, AreUnpacked) {
   constexpr int64_t kFilters = 37;
   constexpr int64_t kChannels = 45;
   constexpr int64_t kTaps = 3;
@@ -209,7 +235,8 @@ TEST(SplitWeights, KeepAllBits) {
   w[1] = -1e-30F;
   w[2] = 16777215.0F;
   w[3] = std::numeric_limits<float>::max() / 2;
-  std::vector<uint16_t> packed(static_cast<size_t>(split_weights_size(kFilters, kChannels, kTaps)));
+  constexpr int64_t kVectors = (kFilters + kSplitVector - 1) / kSplitVector;
+  std::vector<float> packed(static_cast<size_t>(split_weights_offset(kVectors, kChannels, kTaps)));
   pack_split_weights(kFilters, kChannels, kTaps, w.data(), packed.data());
   std::vector<float> back(w.size());
   unpack_split_weights(kFilters, kChannels, kTaps, packed.data(), back.data());

@@ -24,6 +24,13 @@ const ConformanceCase kChain[] = {
      "s0_activation = \"Swish\", s1_activation = \"Relu\", s1_group = 232, s1_pads = [1,1,1,1], "
      "s2_activation = \"HardSwish\"} @c\n}",
      "cpu.conv_chain_channels", 5e-5, -1, 1, 0, 3},
+    // More channels in the middle than cpu.split_chain sums at a time.
+    {"inverted_residual_of_many_channels",
+     "graph \"g\" (x: f32[1,24,3,5]) -> (y) {\n const w0: f32[1064,24,1,1] = seed(1)\n"
+     " const w1: f32[1064,1,3,3] = seed(3)\n const w2: f32[24,1064,1,1] = seed(5)\n const b2: f32[24] = seed(6)\n"
+     " y = planish.Chain(x, w0, w1, w2, b2) {steps = [\"planish.FusedConv 0 1\", \"planish.FusedConv 5 2\", "
+     "\"planish.FusedConv 6 3 4 0\"], s0_activation = \"Relu\", s1_group = 1064, s1_pads = [1,1,1,1]} @c\n}",
+     "cpu.conv_chain_channels", 1e-4},
     {"inverted_residual_strided_with_padding_channels",
      "graph \"g\" (x: f32[1,24,70,64]) -> (y) {\n const w0: f32[72,24,1,1] = seed(1)\n"
      " const w1: f32[72,1,5,5] = seed(3)\n const w2: f32[40,72,1,1] = seed(5)\n const b2: f32[40] = seed(6)\n"
