@@ -82,7 +82,7 @@ WhyNot supports(const NodeView& view, const Target&) {
 }
 
 std::string format_of(const GemmKernel& kernel) {
-  return fmt::format("{}:{}", kernel.products == kDirect ? "columns" : "pairs", kernel.width);
+  return fmt::format("{}:{}", kernel.products == kDirect ? "columns" : "quadrants", kernel.width);
 }
 
 template <int kProducts>
@@ -151,6 +151,6 @@ constinit const Tactic kCpuStrassen{.id = "cpu.strassen",
                                     .pack = pack<kStrassen>,
                                     .prepare = prepare<kStrassen>,
                                     .unpack = unpack,
-                                    .version = 11};
+                                    .version = 12};
 
 }  // namespace planish

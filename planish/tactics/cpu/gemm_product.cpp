@@ -39,7 +39,7 @@ ProductGrid by_rows_only(const ProductShape& s, int threads) {
 }
 
 /// A part without its place: what a thread keeps in its second-level cache are, to one `depth`, the weights of a panel
-/// and the rows of A; with seven products the quadrants of a pair of panels, the four sums of them, and seven numbers
+/// and the rows of A; with seven products the quadrants of a pair of panels, the three sums of them, and seven numbers
 /// for each pair of rows.
 GemmPart cut(const GemmKernel& kernel, int64_t k, int64_t rows) {
   constexpr int64_t kLeastDepth = 64;
@@ -52,7 +52,7 @@ GemmPart cut(const GemmKernel& kernel, int64_t k, int64_t rows) {
   // Each chunk of rows makes the sums of weights again, so there are few where a short depth leaves room.
   const int64_t most_rows =
       direct ? kDirectRows : std::clamp(cached / (kernel.products * depth) / 2 * 2, kLeastPairedRows, kMostPairedRows);
-  const int64_t kept = direct ? 2 * (kernel.width + most_rows) : 8 * kernel.width + kernel.products * most_rows / 2;
+  const int64_t kept = direct ? 2 * (kernel.width + most_rows) : 7 * kernel.width + kernel.products * most_rows / 2;
   const int64_t most = std::max(kLeastDepth, cached / kept);
   GemmPart part;
   part.depth = std::min(depth, (parts(depth, parts(depth, most)) + 15) / 16 * 16);

@@ -229,6 +229,6 @@ constinit const Tactic kCpuNormStrassen{.id = "cpu.norm_strassen",
                                         .prepare = prepare<kCpuStrassen, kStrassen>,
                                         .unpack = unpack<kCpuStrassen>,
                                         .packs = Tactic::kSeveral,
-                                        .version = 2};
+                                        .version = 3};
 
 }  // namespace planish

@@ -14,6 +14,11 @@ int64_t packed_panels(const GemmKernel& kernel, int64_t n) {
   return (n + kernel.panel - 1) / kernel.panel * (kernel.panel / kernel.width);
 }
 
+/// Row `i` of packed panel `panel` holds what fast multiplication needs in the place of B12.
+bool holds_sums(const GemmKernel& kernel, int64_t k, int64_t panel, int64_t i) {
+  return kernel.products != 1 && panel % 2 == 1 && i < k / 2;
+}
+
 }  // namespace
 
 std::span<const GemmKernel> gemm_kernels() {
@@ -43,18 +48,27 @@ int64_t gemm_weights_size(const GemmKernel& kernel, int64_t k, int64_t n) {
 
 void pack_gemm_weights(const GemmKernel& kernel, int64_t k, int64_t n, const float* b, int64_t k_stride,
                        int64_t n_stride, float* packed) {
+  const auto at = [=](int64_t i, int64_t j) { return j < n ? b[i * k_stride + j * n_stride] : 0.0F; };
   for (int64_t panel = 0; panel < packed_panels(kernel, n); ++panel)
     for (int64_t i = 0; i < k; ++i)
       for (int64_t j = panel * kernel.width; j < (panel + 1) * kernel.width; ++j)
-        *packed++ = j < n ? b[i * k_stride + j * n_stride] : 0.0F;
+        *packed++ = holds_sums(kernel, k, panel, i)
+                        ? static_cast<float>(double{at(i + k / 2, j)} - at(i, j) + at(i, j - kernel.width))
+                        : at(i, j);
 }
 
 void unpack_gemm_weights(const GemmKernel& kernel, int64_t k, int64_t n, const float* packed, float* b,
                          int64_t k_stride, int64_t n_stride) {
   for (int64_t panel = 0; panel * kernel.width < n; ++panel)
     for (int64_t i = 0; i < k; ++i)
-      for (int64_t j = panel * kernel.width; j < (panel + 1) * kernel.width; ++j, ++packed)
-        if (j < n) b[i * k_stride + j * n_stride] = *packed;
+      for (int64_t j = panel * kernel.width; j < (panel + 1) * kernel.width; ++j, ++packed) {
+        if (j >= n) continue;
+        // B22 + B11 - T2: the lower half of the panel, and the panel before.
+        b[i * k_stride + j * n_stride] =
+            holds_sums(kernel, k, panel, i)
+                ? static_cast<float>(double{packed[k / 2 * kernel.width]} + packed[-k * kernel.width] - *packed)
+                : *packed;
+      }
 }
 
 }  // namespace planish::kernels

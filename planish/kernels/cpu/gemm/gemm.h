@@ -48,12 +48,14 @@ struct GemmPart {
 
 /// A matrix product with packed weights, in one of two algorithms. `products` is 1 for the direct one. It is 7 for one
 /// step of fast multiplication: rows, columns and the summed dimension are each paired, and seven products of sums of
-/// quadrants replace eight of quadrants. Sums of B's quadrants are made one panel and depth at a time, because reading
-/// seven quarters of the weights from memory costs more than making them; sums of A's likewise, and C's quadrants are
-/// summed in registers, where most products go on from the one before. Sources: Strassen 1969; Winograd's form of it,
-/// with fewer sums (Higham 2002, section 23.1); Huang, Smith, Henry and van de Geijn 2016 ("Strassen's Algorithm
-/// Reloaded") for making the sums inside the blocking. One step multiplies the bound of the rounding error by less than
-/// five (Higham, section 23.2.2), far from what float kernels are allowed.
+/// quadrants replace eight of quadrants. One sum of B's quadrants is packed in the place of a quadrant that is needed
+/// for nothing else. The other three are made one panel and depth at a time, because reading seven quarters of the
+/// weights from memory costs more than making them; sums of A's likewise, and C's quadrants are summed in registers,
+/// where most products go on from the one before. Sources: Strassen 1969; Winograd's form of it, with fewer sums
+/// (Higham 2002, section 23.1); Karstadt and Schwartz 2017 ("Matrix Multiplication, a Little Faster") for other forms
+/// of the operands that need fewer; Huang, Smith, Henry and van de Geijn 2016 ("Strassen's Algorithm Reloaded") for
+/// making the sums inside the blocking. One step multiplies the bound of the rounding error by less than five (Higham,
+/// section 23.2.2), far from what float kernels are allowed.
 struct GemmKernel {
   std::string_view name;
   Isa isa;
@@ -76,7 +78,8 @@ int64_t gemm_weights_size(const GemmKernel& kernel, int64_t k, int64_t n);
 /// B as b[i * k_stride + j * n_stride]. A product by seven products needs an even k.
 void pack_gemm_weights(const GemmKernel& kernel, int64_t k, int64_t n, const float* b, int64_t k_stride,
                        int64_t n_stride, float* packed);
-/// The inverse of pack_gemm_weights.
+/// The inverse of pack_gemm_weights; up to rounding where weights are packed for seven products, of which a quarter are
+/// sums.
 void unpack_gemm_weights(const GemmKernel& kernel, int64_t k, int64_t n, const float* packed, float* b,
                          int64_t k_stride, int64_t n_stride);
 

@@ -10,10 +10,12 @@ namespace {
 
 /// Quadrants [1 1; 2 1] are named A11, A12, A21, A22; likewise those of B and C. With
 ///   S1 = A21 + A22, S2 = S1 - A11, S3 = A11 - A21, S4 = A12 - S2,
-///   T1 = B12 - B11, T2 = B22 - T1, T3 = B22 - B12, T4 = T2 - B21
+///   T2 = B22 - B12 + B11, T1 = B22 - T2, T3 = T2 - B11, T4 = T2 - B21
 /// the quadrants of C are running sums of seven products, most of which go on from the one before:
 ///   u = A11 B11;   u' = u + S2 T2;   u" = u' + S1 T1;   C12 = u" + S4 B22;
 ///   v = S3 T3;     C22 = u" + v;     C21 = (u' + v) - A22 T4;   C11 = u + A12 B21.
+/// Weights are packed with T2 in the place of B12, which no product needs: then each of the other sums is one
+/// difference.
 template <int W, int R, int C>
 struct Strassen : Gemm<W, R, C> {
   using Base = Gemm<W, R, C>;
@@ -30,15 +32,14 @@ struct Strassen : Gemm<W, R, C> {
   using typename Base::Vec;
   static constexpr int kQuadrants = 4;
   static constexpr int kProducts = 7;
-  static constexpr int kWeightSums = 4;  ///< T1 to T4
+  static constexpr int kWeightSums = 3;  ///< T1, T3 and T4
   static constexpr int kRowSums = 5;     ///< S1 to S4 and -A22, which replaces a sign
   static constexpr int kKept = 3;        ///< running sums that later ones need: u, u', u"
 
   /// Rows of sums lie an odd number of cache lines apart, so that a column of them does not fall into one set.
   static constexpr int64_t sum_stride(int64_t depth) { return ((depth + 15) / 16 | 1) * 16; }
 
-  /// Sums of B's quadrants lie an odd number of cache lines apart, so that writing four at a time does not fill one
-  /// set.
+  /// Sums of B's quadrants lie an odd number of cache lines apart, so that they do not fill one set.
   static constexpr int64_t factor_stride(int64_t width, int64_t depth) {
     return (((depth * width + 15) / 16 + 4) | 1) * 16;
   }
@@ -58,7 +59,7 @@ struct Strassen : Gemm<W, R, C> {
     [[nodiscard]] int64_t upper(int64_t i) const { return row + 2 * first(i); }
   };
 
-  /// A pair of panels of weights to one depth: its quadrants by rows, each [depth][kWidth].
+  /// A pair of panels of weights to one depth: its quadrants by rows (B11, T2, B21, B22), each [depth][kWidth].
   struct Quadrants {
     const float* at[kQuadrants];
   };
@@ -112,17 +113,6 @@ struct Strassen : Gemm<W, R, C> {
 
   /// Sums of B's quadrants, each made in the first product that needs it of the first pair of tiles, where the
   /// multiplications leave time for it, and left for the other pairs.
-  struct MakeT1T2 {
-    const float *b11, *b12, *b22;
-    float *t1, *t2;
-    PLANISH_INLINE Vec vector(int64_t i) const {
-      const Vec one = load(b12 + i) - load(b11 + i);
-      const Vec two = load(b22 + i) - one;
-      store(t1 + i, one);
-      store(t2 + i, two);
-      return two;
-    }
-  };
   struct MakeDifference {
     const float *from, *less;
     float* to;
@@ -150,14 +140,8 @@ struct Strassen : Gemm<W, R, C> {
           const Quadrants next =
               more ? quadrants(p, s.panel + 1, k) : quadrants(p, part.panel, last ? 0 : k + part.depth);
           const int64_t sum = factor_stride(kWidth, part.depth);
-          const Work work{p,
-                          pairs,
-                          s,
-                          part.scratch,
-                          stride,
-                          b,
-                          {sums, sums + sum, sums + 2 * sum, sums + 3 * sum},
-                          end ? Quadrants{} : next};
+          const Work work{
+              p, pairs, s, part.scratch, stride, b, {sums, sums + sum, sums + 2 * sum}, end ? Quadrants{} : next};
           pair_of_tiles_of<R, true>(pairs.upper_rows(0))(work, 0);
           for (int64_t i = 1; i < pairs.count; ++i) pair_of_tiles_of<R, false>(pairs.upper_rows(i))(work, i);
         }
@@ -237,12 +221,13 @@ struct Strassen : Gemm<W, R, C> {
     const auto by = [&](const auto& panel) __attribute__((always_inline)) {
       Base::template accumulate<kRows>(w.slice.depth, a, a_row, panel, ahead, acc);
     };
+    const float *const b11 = w.b.at[0], *const t2 = w.b.at[1], *const b21 = w.b.at[2], *const b22 = w.b.at[3];
     if constexpr (kFirst) {
-      if (q == 1) return by(MakeT1T2{w.b.at[0], w.b.at[1], w.b.at[3], w.t[0], w.t[1]});
-      if (q == 4) return by(MakeDifference{w.b.at[3], w.b.at[1], w.t[2]});
-      if (q == 5) return by(MakeDifference{w.t[1], w.b.at[2], w.t[3]});
+      if (q == 2) return by(MakeDifference{b22, t2, w.t[0]});
+      if (q == 4) return by(MakeDifference{t2, b11, w.t[1]});
+      if (q == 5) return by(MakeDifference{t2, b21, w.t[2]});
     }
-    const float* const panels[kProducts] = {w.b.at[0], w.t[1], w.t[0], w.b.at[3], w.t[2], w.t[3], w.b.at[2]};
+    const float* const panels[kProducts] = {b11, t2, w.t[0], b22, w.t[1], w.t[2], b21};
     by(Panel{panels[q]});
   }
 

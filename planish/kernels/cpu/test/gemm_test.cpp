@@ -137,7 +137,9 @@ TEST_P(GemmVariants, WeightsComeBack) {
     pack_gemm_weights(kernel, k, n, b.data(), k_stride, n_stride, packed.data());
     std::vector<float> back(b.size());
     unpack_gemm_weights(kernel, k, n, packed.data(), back.data(), k_stride, n_stride);
-    for (size_t i = 0; i < b.size(); ++i) ASSERT_EQ(back[i], b[i]);
+    // A quarter of the weights for seven products are sums.
+    const float rounding = kernel.products == 1 ? 0 : 1e-6F;
+    for (size_t i = 0; i < b.size(); ++i) ASSERT_NEAR(back[i], b[i], rounding) << i;
   }
 }
 
