@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 
 #include "planish/base/atomic_file.h"
 #include "planish/base/output_path.h"
@@ -11,6 +13,7 @@
 #include "planish/tools/console.h"
 #include "planish/tools/judge.h"
 #include "planish/tools/max_drop_search.h"
+#include "planish/tools/measurement.h"
 #include "planish/tools/planish_commands.h"
 #include "planish/tools/sensitivity.h"
 #include "planish/tools/trial.h"
@@ -86,9 +89,13 @@ Error bad(std::string option, std::string what, std::string fix) {
 }
 
 /// "1%", "1", "0.5%": points of the metric, as a share of one.
-Result<double> parse_drop(std::string text) {
-  if (!text.empty() && text.back() == '%') text.pop_back();
-  return PLANISH_TRY(parse_number(text, 0, 100, "--max-drop")) / 100;
+Result<double> parse_drop(const std::string& text) {
+  const std::string number = text.ends_with('%') ? text.substr(0, text.size() - 1) : text;
+  const auto points = parse_number(number, 0, 100, "--max-drop");
+  if (!points.ok())
+    return bad("--max-drop", fmt::format("'{}' is no number of points from 0 to 100", text),
+               "write --max-drop=1% or --max-drop=0.5");
+  return *points / 100;
 }
 
 Status check(const QuantizeCommand& command) {
@@ -154,22 +161,55 @@ Result<std::vector<NamedTensors>> ranking_samples(const QuantizeCommand& command
   return first_batches(*source, kSearchSamples);
 }
 
-void report_search(const SearchResult& result, double max_drop) {
-  if (!result.reached)
-    warn("quantize", fmt::format("no mix was found that loses at most {:.2f} points{}: the best one is written",
-                                 max_drop * 100, result.timed_out ? " within the time limit" : ""));
-  fmt::print("{}: float {}, all in INT8 {}, chosen {} ({})\n", result.in_float.metric,
-             percent_text(result.in_float.value), percent_text(result.in_int8.value), percent_text(result.chosen.value),
-             points_text(result.chosen.value - result.in_float.value));
-  if (result.float_ms > 0)
-    fmt::print("Estimated time: float {}, all in INT8 {}, chosen {}\n", milliseconds_text(result.float_ms),
-               milliseconds_text(result.int8_ms), milliseconds_text(result.chosen_ms));
-  fmt::print("{} engines were built and judged{}\n", result.engines,
+/// What --max-drop found.
+struct Search {
+  double max_drop = 0;
+  int64_t pictures = 0;
+  SearchResult result;
+};
+
+std::string points_number(double share) { return fmt::format("{:.2f}", share * 100); }
+
+/// Why no node of the file is in INT8, and what would change that.
+std::string all_float_text(const Search& search) {
+  const SearchResult& result = search.result;
+  const size_t nodes = result.chosen.kept.size();
+  if (nodes == 0) return "no node of the model can be in INT8: it is written in float";
+  const auto keeps = [nodes](const MixTrial& trial) { return trial.enough && trial.kept.size() < nodes; };
+  if (std::ranges::any_of(result.trials, keeps))
+    return fmt::format(
+        "no mix with INT8 that loses at most {} points is faster than float: the model is written in "
+        "float, without any INT8 node",
+        points_number(search.max_drop));
+  const MixTrial* nearest = result.nearest_miss(nodes);
+  std::string text = fmt::format("no mix with INT8 was found{} that loses at most {} points",
+                                 result.timed_out ? " within the time limit" : "", points_number(search.max_drop));
+  if (nearest != nullptr)
+    text += fmt::format(" (the nearest, {} nodes in float, loses {})", nearest->kept.size(),
+                        points_number(result.in_float.score.value - nearest->measured.score.value));
+  text += ": the model is written in float, without any INT8 node";
+  if (result.only_in_fp32) text += "; float layers in half precision lose more than that too: build it in FP32";
+  if (result.timed_out) text += "; a longer --time-limit may find one";
+  return text;
+}
+
+void report_search(const Search& search) {
+  const SearchResult& result = search.result;
+  const Measured& fp32 = result.in_float;
+  const Measured& int8 = result.trials.front().measured;
+  const Measured& chosen = result.chosen.measured;
+  if (result.all_float) warn("quantize", all_float_text(search));
+  fmt::print("{}: FP32 {}, all in INT8 {}, chosen {} ({}; at most {} may be lost)\n", fp32.score.metric,
+             percent_text(fp32.score.value), percent_text(int8.score.value), percent_text(chosen.score.value),
+             points_text(chosen.score.value - fp32.score.value), points_number(search.max_drop));
+  fmt::print("Measured time: FP32 {}, all in INT8 {}, chosen {}\n", milliseconds_text(fp32.ms),
+             milliseconds_text(int8.ms), milliseconds_text(chosen.ms));
+  fmt::print("{} mixes were built and judged{}\n", result.trials.size(),
              result.timed_out ? "; the time limit ended the search" : "");
-  if (result.kept.empty()) return;
+  if (result.chosen.kept.empty() || result.all_float) return;
   Table table({{"Kept in float", false, 60}, {"Output error alone", true}, {"INT8 would save (ms)", true}});
   std::vector<std::string> names;
-  for (const NodeSensitivity& node : result.kept) {
+  for (const NodeSensitivity& node : result.chosen.kept) {
     table.add({node.node, fmt::format("{:.5f}", node.output_error), fmt::format("{:+.4f}", node.saved_ms())});
     names.push_back(node.node);
   }
@@ -177,50 +217,111 @@ void report_search(const SearchResult& result, double max_drop) {
              table.text(), layer_precisions_text(names));
 }
 
-/// Adds to `options.keep_float` what the accuracy needs.
-Status search(const QuantizeCommand& command, Trials& trials, Calibration& calibration, api::QuantizeOptions& options) {
-  const double max_drop = PLANISH_TRY(parse_drop(command.max_drop));
-  SearchOptions search;
-  search.max_drop = max_drop;
-  search.fp16 = command.build.fp16 || command.build.best;
-  search.bf16 = command.build.bf16 || command.build.best;
-  search.deadline =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<int64_t>(command.time_limit_s * 1000));
-  const Judge judge = PLANISH_TRY(
-      Judge::open(command.judge.data, command.calibration.preprocess, command.judge.limit, command.build.threads));
+/// Milliseconds of a run. The shortest one: what else the machine does in between is no property of the mix.
+Result<double> run_ms(const api::Engine& engine, int64_t threads) {
+  const InputTensors inputs = PLANISH_TRY(random_inputs(engine, "", 1));
+  LatencyOptions options;
+  options.iterations = 5;
+  options.warm_up_ms = 50;
+  options.duration_s = 0.25;
+  options.threads = threads;
+  const Latency latency = PLANISH_TRY(measure_latency(engine, inputs, options));
+  return *std::ranges::min_element(latency.latencies_ms);
+}
+
+/// Adds to `options.keep_float` what the accuracy needs. It is counted against the model as it was given, in FP32.
+Result<Search> search(const QuantizeCommand& command, double max_drop, const Judge& judge, Trials& trials,
+                      Calibration& calibration, api::QuantizeOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto after = [start](double seconds) {
+    return start + std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  };
+  const bool fp16 = command.build.fp16 || command.build.best, bf16 = command.build.bf16 || command.build.best;
   const api::ProfileRanges shapes =
       trials.config().profiles.empty() ? api::ProfileRanges{} : trials.config().profiles[0];
   const auto samples = PLANISH_TRY(ranking_samples(command, trials.model(), calibration, shapes));
   const QuantisableNodes all = PLANISH_TRY(quantisable_nodes(trials.model(), calibration.table, options));
   // A third of the time ranks nodes; those that it does not reach count as harmless.
-  const auto ranked_by = std::chrono::steady_clock::now() +
-                         std::chrono::milliseconds(static_cast<int64_t>(command.time_limit_s * 1000 / 3));
   Progress progress("Ranking");
   auto nodes = PLANISH_TRY(measure_sensitivity(
-      trials, calibration.table, options, all.nodes, samples, ranked_by,
+      trials, calibration.table, options, all.nodes, samples, after(command.time_limit_s / 3),
       [&progress](std::string_view stage, int64_t done, int64_t total) { progress.update(stage, done, total); }));
   progress.finish();
   for (size_t i = nodes.size(); i < all.nodes.size(); ++i) nodes.push_back({.node = all.nodes[i]});
-  const api::Engine in_float = PLANISH_TRY(trials.build([](api::BuildConfig&) {}, "float"));
+  const auto measure = [&](const api::Engine& engine) -> Result<Measured> {
+    return Measured{.score = PLANISH_TRY(judge.score(engine)),
+                    .ms = PLANISH_TRY(run_ms(engine, command.build.threads))};
+  };
+  const api::Engine in_float = PLANISH_TRY(trials.build([](api::BuildConfig&) {}, "FP32"));
+  const Measured fp32 = PLANISH_TRY(measure(in_float));
   api::Model quantised = PLANISH_TRY(api::quantize(trials.model(), calibration.table, options));
   const api::Engine in_int8 = PLANISH_TRY(trials.build_model(std::move(quantised), trials.config(), "INT8"));
   PLANISH_TRY(add_times(in_float, in_int8, nodes));
-  const SearchResult result =
-      PLANISH_TRY(search_mix(trials, calibration.table, options, std::move(nodes), judge, search,
-                             [](const std::string& text) { fmt::print(stderr, "planish quantize: {}\n", text); }));
-  for (const NodeSensitivity& node : result.kept) options.keep_float.push_back(node.node);
-  report_search(result, max_drop);
-  return {};
+  const size_t count = nodes.size();
+  const auto try_mix = [&](const std::vector<NodeSensitivity>& kept) -> Result<Measured> {
+    if (kept.size() == count && !fp16 && !bf16) return fp32;
+    api::QuantizeOptions mixed = options;
+    mixed.progress = nullptr;
+    mixed.warn = nullptr;
+    for (const NodeSensitivity& node : kept) mixed.keep_float.push_back(node.node);
+    if (mixed.data != nullptr) PLANISH_TRY(mixed.data->rewind());
+    api::Model mix = PLANISH_TRY(api::quantize(trials.model(), calibration.table, mixed));
+    api::BuildConfig config = trials.config();
+    config.fp16 = fp16;
+    config.bf16 = bf16;
+    return measure(PLANISH_TRY(trials.build_model(std::move(mix), std::move(config),
+                                                  fmt::format("INT8 with {} nodes in float", kept.size()))));
+  };
+  Search found{.max_drop = max_drop, .pictures = judge.pictures()};
+  found.result = PLANISH_TRY(
+      search_mix(fp32, std::move(nodes), {.max_drop = max_drop, .deadline = after(command.time_limit_s)}, try_mix,
+                 [](const std::string& text) { fmt::print(stderr, "planish quantize: {}\n", text); }));
+  for (const NodeSensitivity& node : found.result.chosen.kept) options.keep_float.push_back(node.node);
+  report_search(found);
+  return found;
+}
+
+/// Says of nodes that the search kept in float that it did.
+void name_search_as_reason(const SearchResult& result, api::QuantizeReport& report) {
+  std::set<std::string> kept;
+  for (const NodeSensitivity& node : result.chosen.kept) kept.insert(node.node);
+  for (api::FloatNode& node : report.float_nodes)
+    if (kept.contains(node.node.substr(0, node.node.find(" + ")))) node.reason = "kept in float to keep the accuracy";
+}
+
+Json search_json(const Search& search) {
+  const SearchResult& result = search.result;
+  const auto names = [](const MixTrial& trial) {
+    Json list = Json::array();
+    for (const NodeSensitivity& node : trial.kept) list.push_back(node.node);
+    return list;
+  };
+  const auto row = [&](const MixTrial& trial) {
+    return Json{{"accuracy", trial.measured.score.value},
+                {"drop", result.in_float.score.value - trial.measured.score.value},
+                {"ms", trial.measured.ms},
+                {"keeps_limit", trial.enough},
+                {"kept_in_float", names(trial)}};
+  };
+  Json json{{"max_drop", search.max_drop},      {"metric", result.in_float.score.metric},
+            {"pictures", search.pictures},      {"fp32_accuracy", result.in_float.score.value},
+            {"fp32_ms", result.in_float.ms},    {"limit_kept", result.chosen.enough},
+            {"all_in_float", result.all_float}, {"only_in_fp32", result.only_in_fp32},
+            {"timed_out", result.timed_out},    {"chosen", row(result.chosen)},
+            {"trials", Json::array()}};
+  for (const MixTrial& trial : result.trials) json["trials"].push_back(row(trial));
+  return json;
 }
 
 std::string report_json(const QuantizeCommand& command, const api::QuantizeReport& report,
-                        const api::CalibrationTable& table) {
+                        const api::CalibrationTable& table, const std::optional<Search>& found) {
   Json json{{"model", command.path},       {"output", command.output_path},
             {"style", command.style},      {"calibration", table.description},
             {"samples", table.samples},    {"quantised_nodes", report.quantised_nodes},
             {"float_nodes", Json::array()}};
   for (const api::FloatNode& node : report.float_nodes)
     json["float_nodes"].push_back({{"node", node.node}, {"reason", node.reason}});
+  if (found) json["search"] = search_json(*found);
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -273,6 +374,13 @@ api::CalibrationTable without_adapted_weights(api::CalibrationTable table) {
 
 Status quantize(QuantizeCommand& command) {
   PLANISH_TRY(check(command));
+  double max_drop = 0;
+  std::optional<Judge> judge;
+  if (!command.max_drop.empty()) {  // before anything that takes long
+    max_drop = PLANISH_TRY(parse_drop(command.max_drop));
+    judge = PLANISH_TRY(
+        Judge::open(command.judge.data, command.calibration.preprocess, command.judge.limit, command.build.threads));
+  }
   if (command.output_path.empty()) {
     const std::filesystem::path path(command.path);
     command.output_path = (path.parent_path() / (path.stem().string() + "_qdq.onnx")).string();
@@ -298,7 +406,8 @@ Status quantize(QuantizeCommand& command) {
   options.data = calibration.source.get();
   // A cache decides: with one that knows the equalised network the file comes out as the one it was made for.
   if (options.data == nullptr && calibration.table.equalised == nullptr) options.equalization = command.equalize;
-  if (!command.max_drop.empty()) PLANISH_TRY(search(command, trials, calibration, options));
+  std::optional<Search> found;
+  if (judge) found = PLANISH_TRY(search(command, max_drop, *judge, trials, calibration, options));
   if (options.data != nullptr) PLANISH_TRY(options.data->rewind());
   Progress progress("Quantising");
   options.progress = [&progress](std::string_view stage, size_t done, size_t total) {
@@ -307,10 +416,11 @@ Status quantize(QuantizeCommand& command) {
   api::QuantizeReport report;
   const api::Model quantised = PLANISH_TRY(api::quantize(trials.model(), calibration.table, options, &report));
   progress.finish();
+  if (found) name_search_as_reason(found->result, report);
   PLANISH_TRY(quantised.write(command.output_path));
   print_report(command, report);
   if (command.report_path.empty()) return {};
-  return write_file_atomically(command.report_path, report_json(command, report, calibration.table));
+  return write_file_atomically(command.report_path, report_json(command, report, calibration.table, found));
 }
 
 }  // namespace

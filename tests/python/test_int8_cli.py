@@ -236,9 +236,42 @@ def test_quantize_keeps_nodes_in_float_and_searches(tmp_path):
     assert "0 nodes in INT8" in text and "kept in float on request" in text
     text = planish_program.call("quantize", MODEL, CALIB, PRESET, EVAL, "--eval-samples=100", "--max-drop=2%", "-o", out,
                                 "--builderOptimizationLevel=1", "--time-limit=60")
-    assert "top-1: float" in text and "engines were built and judged" in text
+    assert "top-1: FP32" in text and "mixes were built and judged" in text
     assert "needs labelled data" in planish_program.call("quantize", MODEL, CALIB, "--max-drop=1%", code=1)
     assert "--calib" in planish_program.call("quantize", MODEL, code=1)
+
+
+def test_what_max_drop_cannot_reach_stays_in_float(tmp_path):
+    """Ranges that clip nearly everything: only float keeps the limit, and the report says so."""
+    out, report = tmp_path / "q.onnx", tmp_path / "report.json"
+    text = run(tmp_path, "quantize", MODEL, CALIB, PRESET, EVAL, "--eval-samples=100", "--max-drop=0%", "-o", out,
+               "--method=percentile", "--percentile=50", "--rounding=nearest", "--builderOptimizationLevel=0",
+               "--time-limit=1", "--bf16", f"--report={report}")
+    values = json.loads(report.read_text())
+    search = values["search"]
+    assert search["max_drop"] == 0 and search["limit_kept"]
+    assert not search["trials"][0]["keeps_limit"] and search["trials"][0]["kept_in_float"] == []
+    assert search["trials"][0]["ms"] > 0 and search["fp32_ms"] > 0 and search["pictures"] == 100
+    assert search["chosen"]["drop"] <= 0
+    kept = search["chosen"]["kept_in_float"]
+    assert {n["reason"] for n in values["float_nodes"] if n["node"].split(" + ")[0] in kept} == {
+        "kept in float to keep the accuracy"}
+    assert "on request" not in text
+    if search["all_in_float"]:
+        assert values["quantised_nodes"] == 0
+        assert "written in float, without any INT8 node" in text
+    assert re.search(r"top-1: FP32 \d+\.\d+ %", text)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--max-drop=abc", EVAL], "'abc' is no number of points"),
+    (["--max-drop=-5%", EVAL], "'-5%' is no number of points"),
+    (["--max-drop=1%", "--eval=nothing_there.csv"], "nothing_there.csv"),
+])
+def test_bad_max_drop_is_refused_before_calibrating(arguments, message, tmp_path):
+    text = run(tmp_path, "quantize", MODEL, CALIB, PRESET, *arguments, "-o", tmp_path / "q.onnx", code=1)
+    assert message in text
+    assert "alibrat" not in text
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
