@@ -38,7 +38,9 @@ class Independent final : public PlanSpace {
     for (size_t n = 0; n < picks.size(); ++n) sum += ms[n][picks[n]];
     return sum;
   }
-  std::vector<Picks> local_optima(const std::vector<std::vector<double>>& ms) override { return {cheapest(ms, {})}; }
+  std::vector<LocalOptimum> local_optima(const std::vector<std::vector<double>>& ms) override {
+    return {{{}, cheapest(ms, {})}};
+  }
   std::optional<size_t> find(size_t, const Choice&) override { return std::nullopt; }
   void set_reformat_ms(const FormChange&, double) override {}
 

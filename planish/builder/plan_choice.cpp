@@ -103,7 +103,7 @@ class PlanChooser {
   /// The network mostly in one layout. Which chains pay depends on the layout, and the other way round, and a plan in
   /// one does not reach the other by steps that pay each.
   struct Basin {
-    size_t layout = 0;           ///< which of PlanSpace::local_optima()
+    Form from;                   ///< of PlanSpace::local_optima()
     Variant apart;               ///< without chains
     std::vector<Variant> fused;  ///< with chains that come near their parts: those that save most, the longest
   };
@@ -159,19 +159,19 @@ class PlanChooser {
     const double least = space.cost_ms(alone, apart.picks);
     std::vector<Basin> basins;
     bool has_chains = false;
-    for (size_t layout = 0; layout < plans.size(); ++layout) {
-      const auto same = [&](const Basin& b) { return b.apart.picks == plans[layout]; };
-      if (space.cost_ms(alone, plans[layout]) > kNear * least || std::ranges::any_of(basins, same)) continue;
-      Basin& basin = basins.emplace_back(Basin{layout, apart, {}});
-      basin.apart.picks = plans[layout];
+    for (const auto& [from, picks] : plans) {
+      const auto same = [&](const Basin& b) { return b.apart.picks == picks; };
+      if (space.cost_ms(alone, picks) > kNear * least || std::ranges::any_of(basins, same)) continue;
+      Basin& basin = basins.emplace_back(Basin{from, apart, {}});
+      basin.apart.picks = picks;
       for (const auto preference : {ChainPreference::most_saved, ChainPreference::longest}) {
-        std::vector<Chain> chains = more_chains(apart, plans[layout], kChainMargin, preference);
+        std::vector<Chain> chains = more_chains(apart, picks, kChainMargin, preference);
         if (chains.empty() || has_form(basin.fused, chains)) continue;
         has_chains = true;
-        basin.fused.push_back(PLANISH_TRY(in_layout(std::move(chains), layout)));
+        basin.fused.push_back(PLANISH_TRY(in_layout(std::move(chains), from)));
       }
     }
-    if (!has_chains) basins.assign(1, Basin{0, apart, {}});
+    if (!has_chains) basins.assign(1, Basin{{}, apart, {}});
     return basins;
   }
 
@@ -179,12 +179,15 @@ class PlanChooser {
     return std::ranges::any_of(variants, [&](const Variant& v) { return v.chains == chains; });
   }
 
-  /// The network with these chains, and the plan for it that is mostly in one layout.
-  Result<Variant> in_layout(std::vector<Chain> chains, size_t layout) {
+  /// The network with these chains, and the plan for it that is mostly in one layout and type. Where chains took all
+  /// layers that are computed in the type there is none, and the cheapest plan has to do.
+  Result<Variant> in_layout(std::vector<Chain> chains, const Form& from) {
     Variant v = PLANISH_TRY(form_of(std::move(chains)));
     PLANISH_TRY(time(v));
     PlanSpace& space = *v.form->space;
-    v.picks = space.local_optima(times_alone(space))[layout];
+    auto plans = space.local_optima(times_alone(space));
+    if (const auto found = std::ranges::find(plans, from, &LocalOptimum::from); found != plans.end())
+      v.picks = std::move(found->picks);
     return v;
   }
 
@@ -250,7 +253,7 @@ class PlanChooser {
       forms[i].clear();
       forms[i].push_back(std::move(fastest_form));
       if (known) continue;
-      forms[i].push_back({PLANISH_TRY(in_layout(std::move(fastest), basins[i].layout)), {}});
+      forms[i].push_back({PLANISH_TRY(in_layout(std::move(fastest), basins[i].from)), {}});
       again = true;
     }
     if (again && !race_all(forms, runner)) return std::vector<Timed>{};

@@ -62,7 +62,8 @@ class Selector final : public PlanSpace {
   [[nodiscard]] const std::vector<std::vector<Choice>>& choices() const override { return choices_; }
 
   Picks cheapest(const std::vector<std::vector<double>>& ms, const Picks& start) override {
-    std::vector<Picks> plans = local_optima(ms);
+    std::vector<Picks> plans;
+    for (LocalOptimum& plan : local_optima(ms)) plans.push_back(std::move(plan.picks));
     ms_ = &ms;
     if (!start.empty()) {
       plans.insert(plans.begin(), start);
@@ -77,13 +78,14 @@ class Selector final : public PlanSpace {
     return total_ms(picks);
   }
 
-  std::vector<Picks> local_optima(const std::vector<std::vector<double>>& ms) override {
+  std::vector<LocalOptimum> local_optima(const std::vector<std::vector<double>>& ms) override {
     ms_ = &ms;
-    std::vector<Picks> plans;
+    std::vector<LocalOptimum> plans;
     std::vector<DType> types{DType::f32};
     types.insert(types.end(), native_.begin(), native_.end());
     for (const DType type : types)
-      for (const Layout layout : table_.layouts) descend(plans.emplace_back(start_from(layout, type)));
+      for (const Layout layout : table_.layouts)
+        descend(plans.emplace_back(LocalOptimum{{layout, type}, start_from(layout, type)}).picks);
     return plans;
   }
 

@@ -51,6 +51,12 @@ struct FormChange {
   friend auto operator<=>(const FormChange&, const FormChange&) = default;
 };
 
+/// A plan, and the layout and type that everything was in before coordinate descent made it.
+struct LocalOptimum {
+  Form from;
+  Picks picks;
+};
+
 /// The ways to execute the nodes of a network, and what each costs. A plan is one choice per node; it costs the times
 /// of its choices and of the reformats between differing layouts and types.
 class PlanSpace {
@@ -63,8 +69,9 @@ class PlanSpace {
   virtual Picks cheapest(const std::vector<std::vector<double>>& ms, const Picks& start) = 0;
   /// What a plan costs then.
   virtual double cost_ms(const std::vector<std::vector<double>>& ms, Picks picks) = 0;
-  /// The plans that coordinate descent reaches from each uniform layout and type, in a fixed order.
-  virtual std::vector<Picks> local_optima(const std::vector<std::vector<double>>& ms) = 0;
+  /// The plans that coordinate descent reaches from each uniform layout and type, in a fixed order, f32 first. Which
+  /// 16-bit types there are depends on the nodes, so that forms of a network with other chains may have fewer or more.
+  virtual std::vector<LocalOptimum> local_optima(const std::vector<std::vector<double>>& ms) = 0;
   /// The choice of node `n` that is like `wanted` in tactic, layouts and types, timed now if nothing has yet; nullopt:
   /// the node cannot be executed so.
   virtual std::optional<size_t> find(size_t n, const Choice& wanted) = 0;

@@ -75,6 +75,36 @@ def test_a_small_fp16_model_keeps_its_types_and_results(tmp_path):
     assert_close(engine_outputs(tmp_path / "digits.onnx", halved(feeds), tmp_path), expected, np.float16)
 
 
+def test_a_chain_may_take_all_layers_of_a_half_type(tmp_path):
+    """The builder begins with plans mostly in one type; with the chain nothing is left that FP16 is computed in."""
+    seeds = np.random.default_rng(4)
+    node, half = onnx.helper.make_node, onnx.TensorProto.FLOAT16
+    weights = {"scale": seeds.uniform(0.5, 1.5, 16), "shift": seeds.normal(size=16), "mean": seeds.normal(size=16) / 9,
+               "variance": seeds.uniform(0.5, 1.5, 16), "depthwise": seeds.normal(size=(16, 1, 3, 3)) / 3,
+               "pointwise": seeds.normal(size=(32, 16, 1, 1)) / 4, "bias": seeds.normal(size=32), "zero": np.zeros(1)}
+    constants = [onnx.numpy_helper.from_array(value.astype(np.float16), name) for name, value in weights.items()]
+    constants += [onnx.numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales"),
+                  onnx.numpy_helper.from_array(np.array([0, 0, 1, 1, 0, 0, 1, 0]), "pads")]
+    nodes = [node("Resize", ["x", "", "scales"], ["a"], coordinate_transformation_mode="asymmetric", mode="nearest",
+                  nearest_mode="floor"),
+             node("BatchNormalization", ["a", "scale", "shift", "mean", "variance"], ["b"]),
+             node("Pad", ["b", "pads", "zero"], ["c"]),
+             node("Conv", ["c", "depthwise"], ["d"], group=16, pads=[1, 1, 1, 1]),
+             node("Conv", ["d", "pointwise", "bias"], ["y"])]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(nodes, "chain", [value("x", half, [2, 16, 7, 8])],
+                                   [value("y", half, [2, 32, 16, 17])], constants)
+    model = tmp_path / "chain.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), model)
+    feeds = {"x": seeds.normal(size=(2, 16, 7, 8)).astype(np.float16)}
+    expected = graphs.onnxruntime_outputs(model, feeds)
+    np.savez(tmp_path / "x.npz", **feeds)
+    planish_program.call("build", model, "-o", tmp_path / "chain.engine", "--no-timing-cache")
+    planish_program.call("run", tmp_path / "chain.engine", "-i", tmp_path / "x.npz", "-o", tmp_path / "y.npz")
+    with np.load(tmp_path / "y.npz") as outputs:
+        assert_close({"y": outputs["y"]}, expected, np.float16)
+
+
 @pytest.mark.parametrize("flag", ["--bf16", "--fp16", "--best"])
 def test_a_small_model_in_16_bits_stays_close(tmp_path, flag):
     feeds = digits_feeds()

@@ -288,9 +288,12 @@ class LookupRunner final : public Kernel {
     for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint8_t>(i);
     kernels::tile_reader(from)(256, all.data(), values[0].data());
     const auto fn = kernels::best_pointwise_kernel().fn;
-    for (size_t s = 0; s < steps.size(); ++s)
+    for (size_t s = 0; s < steps.size(); ++s) {
+      // A selection writes over what it takes elsewhere.
+      if (steps[s].op == PointwiseOp::select) values[s + 1] = values[steps[s].c];
       fn(steps[s].op, 256, values[steps[s].a].data(), values[steps[s].b].data(), values[s + 1].data(), steps[s].alpha,
          steps[s].beta);
+    }
     kernels::tile_writer(to)(256, values.back().data(), table_.data());
   }
 

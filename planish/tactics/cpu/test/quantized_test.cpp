@@ -79,6 +79,10 @@ const ConformanceCase kPrograms[] = {
      "graph \"g\" (x: u8[2,16,5,3]) -> (y) {\n y = planish.Pointwise(x) {steps = [\"DequantizeLinear 0 "
      "scale=0.0123 zero=103\"]} @q\n}",
      "cpu.pointwise", 5e-5, 0, 256},
+    {"lookup_of_a_selection",
+     "graph \"g\" (x: i8[2,16,5,7]) -> (y) {\n y = planish.Pointwise(x) {steps = [\"DequantizeLinear 0 scale=0.03 "
+     "zero=0\", \"Neg 1\", \"Greater 1 2\", \"Where 3 1 2\", \"QuantizeLinear 4 scale=0.03 zero=-74 type=i8\"]} @q\n}",
+     "cpu.pointwise", 0, -128, 128},
     {"quantised_sum",
      "graph \"g\" (a: i8[2,16,5,7], b: u8[2,16,5,7]) -> (y) {\n y = planish.Pointwise(a, b) {steps = "
      "[\"DequantizeLinear 0 scale=0.5 zero=3\", \"DequantizeLinear 1 scale=0.25 zero=128\", \"Add 2 3\", \"Relu 4\", "
