@@ -15,6 +15,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuStemConv,
                                      &kCpuPanelConv,
                                      &kCpuSplitConv,
+                                     &kCpuSplitGemm,
                                      &kCpuDepthwise,
                                      &kCpuConvChain,
                                      &kCpuConvChainChannels,

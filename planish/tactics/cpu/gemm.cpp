@@ -7,7 +7,6 @@
 
 #include "planish/base/parallel.h"
 #include "planish/kernels/cpu/gemm/gemm.h"
-#include "planish/ops/fused_epilogue.h"
 #include "planish/tactics/cpu/gemm_product.h"
 #include "planish/tactics/cpu/own_tactics.h"
 #include "planish/tactics/cpu/packed_product.h"
@@ -52,25 +51,9 @@ class GemmRunner final : public Kernel {
 
 template <int kProducts>
 WhyNot supports(const NodeView& view, const Target&) {
-  const TensorDesc& y = view.outputs[0];
-  for (const TensorDesc& d : {view.inputs[kA], view.inputs[kB], y})
-    if (d.dtype != DType::f32) return fmt::format("computes in f32, got {}", dtype_name(d.dtype));
-  if (!view.is_constant(kB)) return "needs constant weights";
-  if (view.inputs[kA].size() == 0 || y.size() == 0) return "the tensor is empty";
-  if (WhyNot why = product_refusal(view)) return why;
+  if (WhyNot why = float_product_refusal(view)) return why;
   const ProductWeights w(view);
   const int64_t rows = view.inputs[kA].size() / w.k;
-  if (view.has_input(kBias)) {
-    const TensorDesc& bias = view.inputs[kBias];
-    if (bias.dtype != DType::f32 || bias.rank() == 0 || bias.size() != w.n || bias.shape.back() != w.n)
-      return "needs one bias per column, in f32";
-  }
-  if (view.has_input(kR) && view.inputs[kR] != y) return "needs a residual in the output's shape, type and layout";
-  const auto fused = read_epilogue(*view.node);
-  if (!fused.ok()) return fused.error().what;
-  if (fused->activation != nullptr &&
-      !kernels::find_pointwise_op(fused->activation->op, fused->params.approximate_tanh))
-    return fmt::format("has no activation {}", fused->activation->op);
   if constexpr (kProducts == kStrassen) {
     constexpr int64_t kLeastRows = 16;
     constexpr int64_t kLeastDepth = 64;

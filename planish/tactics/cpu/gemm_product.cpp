@@ -1,5 +1,7 @@
 #include "planish/tactics/cpu/gemm_product.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "planish/base/isa.h"
@@ -61,6 +63,28 @@ GemmPart cut(const GemmKernel& kernel, int64_t k, int64_t rows) {
 }
 
 }  // namespace
+
+WhyNot float_product_refusal(const NodeView& view) {
+  const TensorDesc& y = view.outputs[0];
+  for (const TensorDesc& d : {view.inputs[kA], view.inputs[kB], y})
+    if (d.dtype != DType::f32) return fmt::format("computes in f32, got {}", dtype_name(d.dtype));
+  if (!view.is_constant(kB)) return "needs constant weights";
+  if (view.inputs[kA].size() == 0 || y.size() == 0) return "the tensor is empty";
+  if (WhyNot why = product_refusal(view)) return why;
+  if (view.has_input(kBias)) {
+    const TensorDesc& bias = view.inputs[kBias];
+    const int64_t n = ProductWeights(view).n;
+    if (bias.dtype != DType::f32 || bias.rank() == 0 || bias.size() != n || bias.shape.back() != n)
+      return "needs one bias per column, in f32";
+  }
+  if (view.has_input(kR) && view.inputs[kR] != y) return "needs a residual in the output's shape, type and layout";
+  const auto fused = read_epilogue(*view.node);
+  if (!fused.ok()) return fused.error().what;
+  if (fused->activation != nullptr &&
+      !kernels::find_pointwise_op(fused->activation->op, fused->params.approximate_tanh))
+    return fmt::format("has no activation {}", fused->activation->op);
+  return std::nullopt;
+}
 
 Result<GemmProduct> GemmProduct::of(const NodeView& view, const GemmKernel& kernel, int threads, Tensor weights,
                                     Sharing sharing) {

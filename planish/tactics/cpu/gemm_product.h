@@ -10,6 +10,10 @@
 
 namespace planish {
 
+/// Why the node is not a product of f32 with constant weights, of plain rows, whose bias, residual and activation our
+/// kernels have; nullopt: it is.
+WhyNot float_product_refusal(const NodeView& view);
+
 class GemmProduct {
  public:
   /// How threads share the work: rows and columns as it costs least, or rows only, so that whoever computes a part of a

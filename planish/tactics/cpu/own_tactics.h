@@ -21,6 +21,7 @@ extern const Tactic kCpuCast;
 extern const Tactic kCpuPanelConv;
 extern const Tactic kCpuStemConv;
 extern const Tactic kCpuSplitConv;
+extern const Tactic kCpuSplitGemm;
 extern const Tactic kCpuDepthwise;
 extern const Tactic kCpuConvChain;
 extern const Tactic kCpuConvChainChannels;

@@ -1,6 +1,6 @@
-// Convolutions of f32 on a unit for matrices of bfloat16 (AMX): numbers are split into three parts, so that nothing of
-// their 24 bits is lost, and multiplied by six products of parts. The unit is twelve times as fast as multiply-adds of
-// f32, so that half the time is left.
+// Convolutions and matrix products of f32 on a unit for matrices of bfloat16 (AMX): numbers are split into three parts,
+// so that nothing of their 24 bits is lost, and multiplied by six products of parts. The unit is twelve times as fast
+// as multiply-adds of f32, so that half the time is left.
 
 #include "planish/kernels/cpu/split_conv/split_conv.h"
 
@@ -13,6 +13,7 @@
 #include "planish/base/parallel.h"
 #include "planish/ops/conv_geometry.h"
 #include "planish/tactics/cpu/float_conv.h"
+#include "planish/tactics/cpu/gemm_product.h"
 #include "planish/tactics/cpu/own_tactics.h"
 #include "planish/tactics/cpu/packed_product.h"
 
@@ -142,7 +143,7 @@ class SplitConvRunner final : public Kernel {
         bias_(view),
         has_bias_(view.has_input(kConvB)),
         has_residual_(view.has_input(kConvR)),
-        images_(view.outputs[0].shape[0]),
+        images_(is_conv(view) ? view.outputs[0].shape[0] : 1),
         vectors_(parts(problem.filters, kSplitVector)) {
     const int64_t units = lines_.units();
     const int64_t unit_pixels = lines_.one_pixel ? 1 : problem.out_w;
@@ -364,43 +365,97 @@ WhyNot supports(const NodeView& view, const Target&) {
   return std::nullopt;
 }
 
-int64_t packed_size(const Shape& w) {
-  return kernels::split_weights_offset(parts(w[0], kSplitVector), w[1], taps_of(w));
+WhyNot supports_product(const NodeView& view, const Target&) {
+  if (kernels::best_split_conv_kernel() == nullptr) return "needs a processor with AMX";
+  return float_product_refusal(view);
+}
+
+/// A convolution's weights, or those of a matrix product with its columns as filters.
+struct WeightShape {
+  int64_t filters = 0, channels = 0, taps = 1;
+
+  explicit WeightShape(const NodeView& view) {
+    const ProductWeights w(view);
+    filters = w.n;
+    channels = w.k;
+    if (is_conv(view)) taps = taps_of(view.inputs[kConvW].shape);
+  }
+  [[nodiscard]] int64_t packed_size() const {
+    return kernels::split_weights_offset(parts(filters, kSplitVector), channels, taps);
+  }
+};
+
+/// Calls f(index of a column's weight among those of all columns one after the other, index in the node's weights).
+template <typename F>
+void each_by_column(const NodeView& view, F f) {
+  const ProductWeights w(view);
+  for (int64_t j = 0; j < w.n; ++j)
+    for (int64_t i = 0; i < w.k; ++i)
+      f(static_cast<size_t>(j * w.k + i), static_cast<size_t>(i * w.k_stride + j * w.n_stride));
 }
 
 Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
-  const Tensor& w = *view.constants[kConvW];
-  Tensor out(DType::f32, {packed_size(w.shape())});
-  kernels::pack_split_weights(w.shape()[0], w.shape()[1], taps_of(w.shape()), w.data<float>(), out.data<float>());
+  const WeightShape s(view);
+  const auto* w = view.constants[kConvW]->data<float>();
+  std::vector<float> columns;
+  if (!is_conv(view)) {
+    columns.resize(static_cast<size_t>(s.filters * s.channels));
+    each_by_column(view, [&](size_t to, size_t from) { columns[to] = w[from]; });
+    w = columns.data();
+  }
+  Tensor out(DType::f32, {s.packed_size()});
+  kernels::pack_split_weights(s.filters, s.channels, s.taps, w, out.data<float>());
   return std::vector<PackedConstant>{{static_cast<int32_t>(kConvW), std::string(kFormat), std::move(out)}};
 }
 
-bool is_packed(const Shape& w, const PackedConstant& packed) {
-  return packed.format == kFormat && packed.data.bytes() == static_cast<size_t>(packed_size(w)) * sizeof(float);
+bool is_packed(const NodeView& view, const PackedConstant& packed) {
+  return packed.format == kFormat &&
+         packed.data.bytes() == static_cast<size_t>(WeightShape(view).packed_size()) * sizeof(float);
 }
 
 Result<Tensor> unpack(const NodeView& view, const PackedConstant& packed) {
-  const Shape& w = view.inputs[kConvW].shape;
-  if (!is_packed(w, packed))
+  if (!is_packed(view, packed))
     return Error{
         .code = Code::corrupt, .node = view.node->name, .what = "packed weights have an unknown format or size"};
-  Tensor out(DType::f32, w);
-  kernels::unpack_split_weights(w[0], w[1], taps_of(w), static_cast<const float*>(packed.data.raw()),
-                                out.data<float>());
+  const WeightShape s(view);
+  Tensor out(DType::f32, view.inputs[kConvW].shape);
+  const auto* from = static_cast<const float*>(packed.data.raw());
+  if (is_conv(view)) {
+    kernels::unpack_split_weights(s.filters, s.channels, s.taps, from, out.data<float>());
+    return out;
+  }
+  std::vector<float> columns(static_cast<size_t>(s.filters * s.channels));
+  kernels::unpack_split_weights(s.filters, s.channels, s.taps, from, columns.data());
+  each_by_column(view, [&](size_t column, size_t to) { out.data<float>()[to] = columns[column]; });
   return out;
+}
+
+/// The rows of a product are pixels of an image of one line.
+PanelConvProblem rows_problem(const NodeView& view) {
+  const ProductWeights w(view);
+  PanelConvProblem p;
+  p.in_w = p.out_w = view.inputs[kA].size() / w.k;
+  p.chunk = p.last_chunk = p.x_pixel = w.k;
+  p.chunks = 1;
+  p.filters = p.y_pixel = w.n;
+  p.y_vector = kSplitVector;
+  p.x_row = p.x_image = p.in_w * w.k;
+  p.y_row = p.y_image = p.out_w * w.n;
+  return p;
 }
 
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant> packed,
                                         const Target& target) {
-  if (packed.empty() || !is_packed(view.inputs[kConvW].shape, packed[0]))
+  if (packed.empty() || !is_packed(view, packed[0]))
     return Error{
         .code = Code::unsupported, .node = view.node->name, .what = "the packed weights are for another machine"};
-  const PanelConvProblem p = PLANISH_TRY(panel_conv_problem(view, kSplitVector));
+  const PanelConvProblem p = is_conv(view) ? PLANISH_TRY(panel_conv_problem(view, kSplitVector)) : rows_problem(view);
   const FloatEpilogue epilogue = PLANISH_TRY(float_epilogue(view));
   return std::unique_ptr<Kernel>(new SplitConvRunner(view, p, epilogue, target.threads));
 }
 
 constexpr std::array<std::string_view, 1> kOps{"planish.FusedConv"};
+constexpr std::array<std::string_view, 1> kProductOps{"planish.FusedMatMul"};
 
 }  // namespace
 
@@ -411,5 +466,11 @@ constinit const Tactic kCpuSplitConv{.id = "cpu.split_conv",
                                      .prepare = prepare,
                                      .unpack = unpack,
                                      .version = 2};
+constinit const Tactic kCpuSplitGemm{.id = "cpu.split_gemm",
+                                     .ops = kProductOps,
+                                     .supports = supports_product,
+                                     .pack = pack,
+                                     .prepare = prepare,
+                                     .unpack = unpack};
 
 }  // namespace planish
