@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "planish/api/model_impl.h"
 #include "planish/ops/infer_graph.h"
@@ -18,6 +19,19 @@ Error unfit(const Model& model, std::string what, std::string fix) {
                .fix = std::move(fix)};
 }
 
+/// The type of a layer with weights that computes in 16 bits already; nullopt without any.
+std::optional<DType> half_products(const Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    if (!node.is("Conv") && !node.is("ConvTranspose") && !node.is("Gemm") && !node.is("MatMul")) continue;
+    for (const ValueId v : node.inputs) {
+      if (v == kNoValue) continue;
+      const DType dtype = graph.value(v).dtype;
+      if (dtype == DType::f16 || dtype == DType::bf16) return dtype;
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<Model> convert_to_half(const Model& model, const HalfOptions& options, HalfReport* report) {
@@ -27,6 +41,9 @@ Result<Model> convert_to_half(const Model& model, const HalfOptions& options, Ha
     return unfit(model, "the model is quantised (it has QuantizeLinear nodes)", "give the FP32 model");
   Graph graph = ModelAccess::impl(model).model.graph;
   PLANISH_TRY(annotate_shapes(graph));
+  if (const auto half = half_products(graph))
+    return unfit(model, fmt::format("the model is {} already", *half == DType::f16 ? "FP16" : "BF16"),
+                 "give the FP32 model");
   NarrowReport narrowed;
   graph = PLANISH_TRY(narrow_to_half(
       graph, {.type = options.type, .keep_float = options.keep_float, .half_io = options.half_io}, &narrowed));

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstring>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "planish/api/float_fallback.h"
@@ -127,6 +128,18 @@ bool Model::has_quantize_nodes() const {
   return std::ranges::any_of(impl_->model.graph.nodes, [](const Node& n) {
     return n.op.find("QuantizeLinear") != std::string::npos || n.op.starts_with("QLinear") || n.op.ends_with("Integer");
   });
+}
+std::vector<std::string> Model::node_names() const {
+  std::vector<std::string> names;
+  std::set<std::string_view> seen;
+  const auto add = [&](const std::string& name) {
+    if (!name.empty() && seen.insert(name).second) names.push_back(name);
+  };
+  for (const Node& node : impl_->model.graph.nodes) {
+    add(node.name);
+    for (const std::string& origin : node.origins) add(origin);
+  }
+  return names;
 }
 const std::vector<std::string>& Model::warnings() const { return impl_->model.warnings; }
 

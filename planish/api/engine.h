@@ -71,6 +71,8 @@ class Model {
   [[nodiscard]] int64_t opset() const;
   [[nodiscard]] std::string producer() const;
   [[nodiscard]] bool has_quantize_nodes() const;
+  /// Names of the nodes, by which patterns (QuantizeOptions::keep_float) choose them.
+  [[nodiscard]] std::vector<std::string> node_names() const;
   [[nodiscard]] const std::vector<std::string>& warnings() const;
   /// Makes tensors the network's outputs instead of its own, in this order: any that a node computes, so that layers
   /// can be compared one by one. Names that importing removed (folded constants, inlined nodes) are returned, not

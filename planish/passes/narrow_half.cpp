@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "planish/passes/edit.h"
 
@@ -42,6 +43,7 @@ class Narrower {
   Graph run(NarrowReport& report) {
     std::vector<Node> nodes = std::move(graph_.nodes);
     graph_.nodes.clear();
+    for (const Node& node : nodes) node_names_.insert(node.name);
     const std::vector<ValueId> outputs = graph_.outputs;
     if (options_.half_io)
       for (const ValueId v : graph_.inputs)
@@ -106,10 +108,17 @@ class Narrower {
     return bounded.cast(options_.type);
   }
 
+  /// Node names have to be unique in a file that other tools check, and the model may hold Casts of that name.
+  std::string unused_node_name(const std::string& stem) {
+    std::string name = stem;
+    for (int i = 1; !node_names_.insert(name).second; ++i) name = fmt::format("{}_{}", stem, i);
+    return name;
+  }
+
   void add_cast(ValueId from, ValueId to, DType type) {
     graph_.nodes.push_back(Node{.op = "Cast",
                                 .domain = {},
-                                .name = graph_.value(to).name + "/Cast",
+                                .name = unused_node_name(graph_.value(to).name + "/Cast"),
                                 .inputs = {from},
                                 .outputs = {to},
                                 .attrs = {{"to", static_cast<int64_t>(type)}},
@@ -186,6 +195,7 @@ class Narrower {
 
   Graph graph_;
   const NarrowOptions& options_;
+  std::set<std::string> node_names_;
   std::vector<DType> was_;           ///< of every value before
   std::map<ValueId, ValueId> half_;  ///< of values: what carries them in 16 bits
   std::map<ValueId, ValueId> wide_;  ///< of values computed in 16 bits: their f32 form

@@ -7,8 +7,8 @@
 #include "planish/base/output_path.h"
 #include "planish/tools/command_line.h"
 #include "planish/tools/console.h"
+#include "planish/tools/node_patterns.h"
 #include "planish/tools/planish_commands.h"
-#include "planish/tools/trtexec/text.h"
 
 namespace planish::tools {
 namespace {
@@ -50,8 +50,9 @@ Status convert(ConvertCommand& command) {
   const api::Model model = PLANISH_TRY(api::Model::read(command.path));
   for (const std::string& text : model.warnings()) warn("convert", text);
   api::HalfOptions options{.type = command.fp16 ? DType::f16 : DType::bf16, .half_io = command.half_io};
-  for (const std::string& list : command.keep_float)
-    for (std::string& node : split_list(list, ',')) options.keep_float.push_back(std::move(node));
+  options.keep_float = node_patterns(command.keep_float);
+  for (const std::string& text : unmatched_pattern_warnings("--keep-float", options.keep_float, model.node_names()))
+    warn("convert", text);
   api::HalfReport report;
   const api::Model converted = PLANISH_TRY(api::convert_to_half(model, options, &report));
   PLANISH_TRY(converted.write(command.output_path));

@@ -14,6 +14,7 @@
 #include "planish/tools/judge.h"
 #include "planish/tools/max_drop_search.h"
 #include "planish/tools/measurement.h"
+#include "planish/tools/node_patterns.h"
 #include "planish/tools/planish_commands.h"
 #include "planish/tools/sensitivity.h"
 #include "planish/tools/trial.h"
@@ -138,10 +139,8 @@ api::QuantizeOptions options_of(const QuantizeCommand& command) {
   // ONNX Runtime adds two products in 16 bits where there is no VNNI, and saturates.
   const bool saturates = command.style == "onnxruntime" && *options.full_range;
   options.weight_range = saturates ? api::WeightRange::seven_bits : api::WeightRange::full;
-  for (const std::string& list : command.keep_float)
-    for (std::string& node : split_list(list, ',')) options.keep_float.push_back(std::move(node));
-  for (const std::string& list : command.force_int8)
-    for (std::string& node : split_list(list, ',')) options.force_int8.push_back(std::move(node));
+  options.keep_float = node_patterns(command.keep_float);
+  options.force_int8 = node_patterns(command.force_int8);
   options.warn = [](const std::string& text) { warn("quantize", text); };
   return options;
 }
@@ -393,6 +392,10 @@ Status quantize(QuantizeCommand& command) {
   const api::ProfileRanges shapes =
       trials.config().profiles.empty() ? api::ProfileRanges{} : trials.config().profiles[0];
   api::QuantizeOptions options = options_of(command);
+  for (const auto& [option, patterns] :
+       {std::pair{"--keep-float", options.keep_float}, std::pair{"--force-int8", options.force_int8}})
+    for (const std::string& text : unmatched_pattern_warnings(option, patterns, trials.model().node_names()))
+      warn("quantize", text);
   command.calibration.full_range = options.full_range;
   command.calibration.weight_range = options.weight_range;
   // Rounding anew for what --rounding=adaptive asks is quantize()'s work.

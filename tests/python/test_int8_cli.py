@@ -274,6 +274,19 @@ def test_bad_max_drop_is_refused_before_calibrating(arguments, message, tmp_path
     assert "alibrat" not in text
 
 
+def test_names_that_match_no_node_are_warned_of(tmp_path):
+    text = run(tmp_path, "quantize", MODEL, CALIB, PRESET, "--calib-samples=8", "--rounding=nearest", "-o", "q.onnx",
+               "--keep-float=block1/*,nosuch", "--force-int8=clasifier")
+    assert "--keep-float: no node of the model is called 'nosuch'" in text
+    assert "--force-int8: no node of the model is called 'clasifier'; did you mean 'classifier'?" in text
+    assert "'block1/*'" not in text
+    text = run(tmp_path, "convert", MODEL, "--fp16", "--keep-float=block1/conv9", "-o", "half.onnx")
+    assert "no node of the model is called 'block1/conv9'; did you mean 'block1/conv1'?" in text
+    text = run(tmp_path, "convert", "half.onnx", "--bf16", "-o", "twice.onnx", code=1)
+    assert "is FP16 already" in text and "give the FP32 model" in text
+    assert not (tmp_path / "twice.onnx").exists()
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_convert_to_half(precision, tmp_path):
     onnx = pytest.importorskip("onnx")
