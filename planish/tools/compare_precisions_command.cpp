@@ -173,27 +173,49 @@ int64_t batch_of(const api::Engine& engine) {
   return it == engine.profiles()[0].end() || it->second.opt.size() < 2 ? 1 : it->second.opt[0];
 }
 
-Table table_of(const std::vector<Candidate>& candidates, int64_t batch) {
+/// `csv`: numbers alone, as a spreadsheet wants them, with the units in the heads of the columns.
+Table table_of(const std::vector<Candidate>& candidates, int64_t batch, bool csv) {
   const bool judged = candidates[0].score.has_value();
   const bool classes = judged && !candidates[0].score->answers.empty();
-  std::vector<Table::Column> columns{{"Precision"},        {"Engine size", true}, {"Latency", true},
-                                     {"Throughput", true}, {"Speed-up", true},    {"INT8 layers", true}};
+  std::vector<Table::Column> columns{{"Precision"},
+                                     {csv ? "Engine size (bytes)" : "Engine size", true},
+                                     {csv ? "Latency (ms)" : "Latency", true},
+                                     {csv ? "Throughput (1/s)" : "Throughput", true},
+                                     {"Speed-up", true},
+                                     {"INT8 layers", true}};
+  if (csv) columns.push_back({"Layers", true});
   if (judged) {
-    columns.push_back({candidates[0].score->metric, true});
-    columns.push_back({"Drop", true});
+    columns.push_back({candidates[0].score->metric + (csv ? " (%)" : ""), true});
+    columns.push_back({csv ? "Drop (points)" : "Drop", true});
   }
-  if (classes) columns.push_back({fmt::format("Same top-1 as {}", candidates[0].precision), true});
+  if (classes) columns.push_back({fmt::format("Same top-1 as {}{}", candidates[0].precision, csv ? " (%)" : ""), true});
   Table table(std::move(columns));
   for (const Candidate& c : candidates) {
+    const double speed_up = candidates[0].median_ms() / std::max(c.median_ms(), 1e-9);
+    const double drop = judged ? candidates[0].score->value - c.score->value : 0;
+    if (csv) {
+      std::vector<std::string> row{c.precision,
+                                   fmt::format("{}", c.bytes),
+                                   fmt::format("{:.4f}", c.median_ms()),
+                                   fmt::format("{:.1f}", c.throughput(batch)),
+                                   fmt::format("{:.3f}", speed_up),
+                                   fmt::format("{}", c.int8_layers),
+                                   fmt::format("{}", c.layers)};
+      if (judged) row.push_back(fmt::format("{:.4f}", c.score->value * 100));
+      if (judged) row.push_back(fmt::format("{:.4f}", drop * 100));
+      if (classes) row.push_back(fmt::format("{:.4f}", agreement(*c.score, *candidates[0].score).value_or(0) * 100));
+      table.add(std::move(row));
+      continue;
+    }
     std::vector<std::string> row{c.precision,
                                  bytes_text(static_cast<int64_t>(c.bytes)),
                                  milliseconds_text(c.median_ms()),
                                  fmt::format("{:.1f}/s", c.throughput(batch)),
-                                 fmt::format("{:.2f}x", candidates[0].median_ms() / std::max(c.median_ms(), 1e-9)),
+                                 fmt::format("{:.2f}x", speed_up),
                                  fmt::format("{} of {}", c.int8_layers, c.layers)};
     if (judged) {
       row.push_back(percent_text(c.score->value));
-      row.push_back(&c == &candidates[0] ? "" : points_text(candidates[0].score->value - c.score->value));
+      row.push_back(&c == &candidates[0] ? "" : points_text(drop));
     }
     if (classes) row.push_back(percent_text(agreement(*c.score, *candidates[0].score).value_or(0)));
     table.add(std::move(row));
@@ -229,13 +251,13 @@ std::string json_of(const CompareCommand& command, const std::vector<Candidate>&
 
 Status show(const CompareCommand& command, const std::vector<Candidate>& candidates) {
   const int64_t batch = batch_of(*candidates[0].engine);
-  const Table table = table_of(candidates, batch);
+  const Table table = table_of(candidates, batch, false);
   const std::string extension = fs::path(command.output_path).extension().string();
   std::string format = command.format;
   if (format == "text" && extension == ".md") format = "markdown";
   if (format == "text" && (extension == ".csv" || extension == ".json")) format = extension.substr(1);
   const std::string text = format == "markdown" ? table.markdown()
-                           : format == "csv"    ? table.csv()
+                           : format == "csv"    ? table_of(candidates, batch, true).csv()
                            : format == "json"   ? json_of(command, candidates, batch)
                                                 : table.text();
   if (!command.output_path.empty()) {
@@ -255,6 +277,12 @@ Status show(const CompareCommand& command, const std::vector<Candidate>& candida
 Status compare(CompareCommand& command) {
   const std::vector<std::string> precisions = PLANISH_TRY(wanted_precisions(command));
   api::Model model = PLANISH_TRY(api::Model::read(command.path));
+  if (model.has_quantize_nodes())
+    warn("compare-precisions",
+         fmt::format(
+             "the model is quantised already: every row, fp32 too, computes with its own scales{}; give the FP32 "
+             "model to see what quantising costs",
+             command.calibration.path.empty() ? "" : ", and --calib is not used"));
   Trials trials = PLANISH_TRY(Trials::open("compare-precisions", std::move(model), command.build));
   const TemporaryFolder temporary;
   fs::path folder = temporary.path();

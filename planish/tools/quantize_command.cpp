@@ -387,6 +387,7 @@ Status quantize(QuantizeCommand& command) {
   }
   api::Model model = PLANISH_TRY(api::Model::read(command.path));
   if (command.to_static) model = PLANISH_TRY(static_form(command, model));
+  PLANISH_TRY(refuse_quantised(model, command.path, "add --to-static, which calibrates it, or give the FP32 model"));
   command.build.default_batch = trial_batch(model);
   Trials trials = PLANISH_TRY(Trials::open("quantize", std::move(model), command.build));
   const api::ProfileRanges shapes =

@@ -90,6 +90,18 @@ Result<QuantisableNodes> quantisable_nodes(const api::Model& model, const api::C
   return result;
 }
 
+Status refuse_quantised(const api::Model& model, const std::string& path, const std::string& dynamic_fix) {
+  if (!model.has_quantize_nodes()) return {};
+  api::DynamicReport report;
+  (void)PLANISH_TRY(api::dynamic_to_static(model, &report));
+  const bool dynamic = report.products > 0 || report.left > 0;
+  return Error{.code = Code::invalid_argument,
+               .file = path,
+               .what = dynamic ? "the model is quantised already, dynamically (it has DynamicQuantizeLinear nodes)"
+                               : "the model is quantised already (it has QuantizeLinear nodes)",
+               .fix = dynamic ? dynamic_fix : "give the FP32 model"};
+}
+
 Result<std::vector<NamedTensors>> first_batches(api::CalibrationSource& source, int64_t samples) {
   PLANISH_TRY(source.rewind());
   std::vector<NamedTensors> batches;

@@ -35,6 +35,10 @@ struct QuantisableNodes {
 Result<QuantisableNodes> quantisable_nodes(const api::Model& model, const api::CalibrationTable& table,
                                            const api::QuantizeOptions& options);
 
+/// Error for a model with QuantizeLinear or the like, which nothing is left to quantise in; `dynamic_fix`: the remedy
+/// for what quantize_dynamic made.
+Status refuse_quantised(const api::Model& model, const std::string& path, const std::string& dynamic_fix);
+
 /// The first batches that hold `samples` samples together, copied.
 Result<std::vector<NamedTensors>> first_batches(api::CalibrationSource& source, int64_t samples);
 

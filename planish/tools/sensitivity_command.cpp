@@ -44,7 +44,8 @@ struct SensitivityCommand {
     line.text("--data", data_path, "PATH", "Samples to measure on, as --calib takes them (default: those of --calib)");
     line.integer("--samples", samples, 1, 100000, "Samples to measure the output error on (default 16)");
     judge.declare(line, "Measure the accuracy that each node costs on this data");
-    line.number("--time-limit", time_limit_s, 1, 1e7, "SECONDS", "Stop measuring after this long (default 600)");
+    line.number("--time-limit", time_limit_s, 1, 1e7, "SECONDS",
+                "Stop measuring this long after calibration (default 600)");
     line.integer("--top", top, 1, 100000, "Keep this many nodes in float in the printed --layerPrecisions");
     line.flag("--no-times", no_times, "Do not build tuned engines for the time that each node saves");
     line.choice("--format", format, {"text", "markdown", "csv"}, "How the table is printed (default text)");
@@ -130,15 +131,20 @@ Status add_tuned_times(const SensitivityCommand& command, Trials& trials, const 
   return add_times(in_float, in_int8, nodes);
 }
 
-Table table_of(const std::vector<NodeSensitivity>& nodes, bool judged) {
-  std::vector<Table::Column> columns{{"ONNX node", false, 60}, {"Output error", true}, {"Input SNR", true}};
-  if (judged) columns.push_back({"Metric drop", true});
+Table table_of(const std::vector<NodeSensitivity>& nodes, bool judged, bool csv) {
+  // A spreadsheet wants numbers, and units in the heads of the columns.
+  std::vector<Table::Column> columns{
+      {"ONNX node", false, 60}, {"Output error", true}, {csv ? "Input SNR (dB)" : "Input SNR", true}};
+  if (judged) columns.push_back({csv ? "Metric drop (points)" : "Metric drop", true});
   columns.insert(columns.end(), {{"FP32 (ms)", true}, {"INT8 (ms)", true}, {"Saved (ms)", true}});
   Table table(std::move(columns));
   for (const NodeSensitivity& n : nodes) {
     std::vector<std::string> row{n.node, fmt::format("{:.5f}", n.output_error),
-                                 n.input_snr_db ? fmt::format("{:.1f} dB", *n.input_snr_db) : ""};
-    if (judged) row.push_back(n.metric_drop ? points_text(*n.metric_drop) : "");
+                                 n.input_snr_db ? fmt::format("{:.1f}{}", *n.input_snr_db, csv ? "" : " dB") : ""};
+    if (judged)
+      row.push_back(!n.metric_drop ? ""
+                    : csv          ? fmt::format("{:.4f}", *n.metric_drop * 100)
+                                   : points_text(*n.metric_drop));
     const bool timed = n.float_ms > 0 || n.int8_ms > 0;
     row.push_back(timed ? fmt::format("{:.4f}", n.float_ms) : "");
     row.push_back(timed ? fmt::format("{:.4f}", n.int8_ms) : "");
@@ -167,7 +173,7 @@ std::vector<std::string> worst_nodes(const std::vector<NodeSensitivity>& nodes, 
 }
 
 Status write_json(const SensitivityCommand& command, const std::vector<NodeSensitivity>& nodes,
-                  const std::vector<std::string>& worst, const std::vector<api::FloatNode>& in_float) {
+                  const std::vector<std::string>& worst, const QuantisableNodes& all) {
   if (command.json_path.empty()) return {};
   Json json{{"model", command.path}, {"calibration", command.calibration.path}, {"nodes", Json::array()}};
   for (const NodeSensitivity& n : nodes) {
@@ -178,8 +184,12 @@ Status write_json(const SensitivityCommand& command, const std::vector<NodeSensi
     row["int8_ms"] = n.int8_ms;
     json["nodes"].push_back(std::move(row));
   }
+  std::vector<std::string> measured;
+  for (const NodeSensitivity& n : nodes) measured.push_back(n.node);
+  json["unmeasured"] = all_but(all.nodes, measured);
+  json["stopped_early"] = nodes.size() < all.nodes.size();
   json["in_float"] = Json::array();
-  for (const api::FloatNode& node : in_float)
+  for (const api::FloatNode& node : all.float_nodes)
     json["in_float"].push_back({{"node", node.node}, {"reason", node.reason}});
   json["layer_precisions"] = layer_precisions_text(worst);
   return write_file_atomically(command.json_path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
@@ -187,12 +197,15 @@ Status write_json(const SensitivityCommand& command, const std::vector<NodeSensi
 
 Status report(const SensitivityCommand& command, const std::vector<NodeSensitivity>& nodes,
               const QuantisableNodes& all) {
-  const Table table = table_of(nodes, !command.judge.data.empty());
+  const Table table = table_of(nodes, !command.judge.data.empty(), command.format == "csv");
   const std::vector<std::string> worst = worst_nodes(nodes, command.top);
   if (nodes.empty() && command.format == "text") {
-    fmt::print("No node of this model would run in INT8, so that there is nothing to compare.\n");
+    if (all.nodes.empty())
+      fmt::print("No node of this model would run in INT8, so that there is nothing to compare.\n");
+    else
+      fmt::print("None of the {} nodes that INT8 is for was measured: the time limit came first.\n", all.nodes.size());
     for (const api::FloatNode& node : all.float_nodes) fmt::print("In float: {}: {}\n", node.node, node.reason);
-    return write_json(command, nodes, worst, all.float_nodes);
+    return write_json(command, nodes, worst, all);
   }
   fmt::print("{}", command.format == "markdown" ? table.markdown()
                    : command.format == "csv"    ? table.csv()
@@ -203,13 +216,14 @@ Status report(const SensitivityCommand& command, const std::vector<NodeSensitivi
     fmt::print("To keep the {} worst in float:\n  --precisionConstraints=obey --layerPrecisions={}\n", worst.size(),
                layer_precisions_text(worst));
   }
-  return write_json(command, nodes, worst, all.float_nodes);
+  return write_json(command, nodes, worst, all);
 }
 
 Status sensitivity(SensitivityCommand& command) {
-  const auto deadline =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<int64_t>(command.time_limit_s * 1000));
   api::Model model = PLANISH_TRY(api::Model::read(command.path));
+  PLANISH_TRY(refuse_quantised(model, command.path,
+                               "give the FP32 model; `planish quantize --to-static --calib=...` "
+                               "makes calibrated Q/DQ of this one"));
   command.build.default_batch = trial_batch(model);
   Trials trials = PLANISH_TRY(Trials::open("sensitivity", std::move(model), command.build));
   const api::ProfileRanges shapes =
@@ -224,6 +238,9 @@ Status sensitivity(SensitivityCommand& command) {
   const auto samples = PLANISH_TRY(samples_of(command, trials.model(), calibration, shapes));
   const api::QuantizeOptions numbers = api::int8_build_options();
   const QuantisableNodes all = PLANISH_TRY(quantisable_nodes(trials.model(), calibration.table, numbers));
+  // The limit is on measuring: how long the calibration took says nothing about it.
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<int64_t>(command.time_limit_s * 1000));
   Progress progress("Measuring");
   auto nodes = PLANISH_TRY(measure_sensitivity(
       trials, calibration.table, numbers, all.nodes, samples, deadline,

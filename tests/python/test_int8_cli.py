@@ -405,3 +405,57 @@ def test_ranges_that_are_not_real_are_named_in_every_run(tmp_path, options, said
     run(tmp_path, "trtexec", f"--onnx={MODEL}", "--int8", CALIB, f"--calibPreset={DEMO / 'preprocess.json'}",
         "--saveEngine=real.engine", *QUICK_INT8)
     assert "no real ones" not in run(tmp_path, "run", "real.engine")
+
+
+def test_sensitivity_says_what_the_time_limit_left_out(tmp_path):
+    json_path = tmp_path / "s.json"
+    planish_program.call("sensitivity", MODEL, CALIB, PRESET, "--calib-samples=8", "--samples=2", "--no-times",
+                         f"--json={json_path}", "--time-limit=60")
+    values = json.loads(json_path.read_text())
+    assert values["nodes"] and not values["stopped_early"] and values["unmeasured"] == []
+
+
+def test_csv_tables_hold_numbers_with_units_in_the_heads(tmp_path):
+    import csv
+    import io
+    text = planish_program.call("sensitivity", MODEL, CALIB, PRESET, "--calib-samples=8", "--samples=2", "--no-times",
+                                "--format=csv")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert all(float(row["Input SNR (dB)"]) > 0 for row in rows) and len(rows) > 3
+    table = tmp_path / "table.csv"
+    planish_program.call("compare-precisions", MODEL, PRESET, EVAL, "--eval-samples=20", "--precisions=fp32,bf16",
+                         "--duration=0.05", "--builderOptimizationLevel=0", "-o", table)
+    for row in csv.DictReader(table.open()):
+        for head in ["Engine size (bytes)", "Latency (ms)", "Throughput (1/s)", "Speed-up", "INT8 layers", "Layers",
+                     "top-1 (%)", "Drop (points)", "Same top-1 as fp32 (%)"]:
+            float(row[head])
+
+
+def test_remedies_for_quantised_models_work(tmp_path):
+    run(tmp_path, "quantize", MODEL, CALIB, PRESET, "--calib-samples=8", "--rounding=nearest", "-o", "q.onnx")
+    for command in ["quantize", "sensitivity"]:
+        text = run(tmp_path, command, "q.onnx", code=1)
+        assert "quantised already" in text and "--calib" not in text and "--to-static" not in text
+    text = run(tmp_path, "compare-precisions", "q.onnx", CALIB, "--precisions=fp32,int8", "--duration=0.02",
+               "--builderOptimizationLevel=0")
+    assert "fp32 too" in text and "--calib is not used" in text
+
+
+def test_dynamically_quantised_models_are_sent_to_to_static(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    weights = helper.make_tensor("w", onnx.TensorProto.INT8, [4, 4], list(range(-8, 8)))
+    scale = helper.make_tensor("ws", onnx.TensorProto.FLOAT, [], [0.1])
+    zero = helper.make_tensor("wz", onnx.TensorProto.INT8, [], [0])
+    nodes = [helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], name="dq"),
+             helper.make_node("MatMulInteger", ["q", "w", "z", "wz"], ["i"], name="mm"),
+             helper.make_node("Cast", ["i"], ["f"], name="cast", to=onnx.TensorProto.FLOAT),
+             helper.make_node("Mul", ["s", "ws"], ["ss"], name="scales"),
+             helper.make_node("Mul", ["f", "ss"], ["y"], name="scaled")]
+    value = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, 4])
+    out = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [2, 4])
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [value], [out], [weights, scale, zero]),
+                                opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "d.onnx")
+    for command in ["quantize", "sensitivity"]:
+        text = run(tmp_path, command, "d.onnx", "--calib=random", code=1)
+        assert "dynamically" in text and "--to-static" in text
