@@ -150,6 +150,8 @@ def test_convert_derives_a_name_and_profiles(tmp_path):
 
 @pytest.mark.parametrize("arguments, code, text", [
     (["run", MODEL, "--trt", "--bogus"], 2, "unrecognized arguments: --bogus"),
+    (["run", MODEL, "--trt", "--iterations", "abc"], 2, "invalid int value: 'abc' (for example --iterations 1)"),
+    (["run", "no_such.onnx", "--trt", "--int8", "--calib-base-cls", "IInt8Calib"], 2, "IInt8EntropyCalibrator2"),
     (["run", "no_such.onnx", "--trt"], 1, "no_such.onnx"),
     (["run", MODEL, "--tf"], 1, "TensorFlow"),
     (["run", MODEL, "--trt", "--trt-outputs", "block1/conv1"], 1, "did you mean 'block1/conv1:0'?"),
@@ -181,6 +183,20 @@ def test_names_the_missing_package(tmp_path):
     assert done.returncode == 1 and "pip install" in done.stderr
 
 
+def test_unknown_outputs_and_numbers_of_iterations_are_warned_of(tmp_path):
+    golden = tmp_path / "golden.json"
+    polygraphy("run", MODEL, "--trt", "--input-shapes", SHAPE, "--save-outputs", golden, "--iterations", 2)
+    for iterations, first, ended in [(1, 1, 0), (3, 2, 1)]:
+        log = polygraphy("run", MODEL, "--trt", "--input-shapes", SHAPE, "--load-outputs", golden, "--iterations", iterations,
+                         "--atol", "nosuch:1", "1e-3")
+        assert "Extra items in the atol dictionary: ['nosuch']" in log
+        assert (f"The provided streams have different numbers of iterations. Only the first {first} iteration(s) -- present "
+                f"in all 2 streams -- were compared; stream(s) at index [{ended}] ran out first.") in log
+    log = polygraphy("run", MODEL, "--trt", "--input-shapes", SHAPE, "--load-outputs", golden, "--iterations", 2, "--atol",
+                     "logits:1")
+    assert "Extra items" not in log and "different numbers" not in log
+
+
 def test_capability(tmp_path):
     onnx = pytest.importorskip("onnx")
     helper = onnx.helper
@@ -193,6 +209,7 @@ def test_capability(tmp_path):
                               opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("my.domain", 1)])
     onnx.save(model, tmp_path / "m.onnx")
     text = polygraphy("inspect", "capability", tmp_path / "m.onnx", cwd=tmp_path)
+    assert "Fix: replace these operators" in text
     assert "Frobnicate" in text and "twist" in text and "===== Summary =====" in text
     assert (tmp_path / "polygraphy_capability_dumps" / "results.txt").exists()
     assert "Will not report errors" in polygraphy("inspect", "capability", MODEL, cwd=tmp_path)

@@ -211,8 +211,36 @@ void AccuracyComparison::log_outputs(const Pair& pair, const NamedTensors& first
   }
 }
 
+/// As the Python package does it: options for outputs that neither side has.
+void AccuracyComparison::warn_of_unknown_outputs(const NamedTensors& first, const NamedTensors& second) {
+  const auto check = [&](const auto& by_name, std::string_view option) {
+    std::vector<std::string> known{""}, extra;
+    for (const NamedTensors* side : {&first, &second})
+      for (const auto& [name, tensor] : *side)
+        if (std::find(known.begin(), known.end(), name) == known.end()) known.push_back(name);
+    std::vector<std::string> given;
+    for (const auto& [name, value] : by_name) {
+      given.push_back(name);
+      if (std::find(known.begin(), known.end(), name) == known.end()) extra.push_back(name);
+    }
+    if (!extra.empty())
+      log_.print(
+          PolygraphyLog::warning,
+          fmt::format("Extra items in the {} dictionary: {}.\nNote: items requested were: {}, but all items are: {}",
+                      option, python_list(extra), python_list(known), python_list(given)));
+  };
+  for (const CompareFunction function : options_.functions) {
+    if (function != CompareFunction::simple) continue;
+    check(options_.rtol, "rtol");
+    check(options_.atol, "atol");
+    check(options_.error_stat, "check_error_stat");
+    check(options_.quantile, "quantile");
+  }
+}
+
 Result<bool> AccuracyComparison::compare_pair(Pair& pair, const NamedTensors& first, const NamedTensors& second) {
   bool passed = true;
+  warn_of_unknown_outputs(first, second);
   for (size_t f = 0; f < options_.functions.size(); ++f) {
     Verdicts verdicts = PLANISH_TRY(compare_outputs(options_.functions[f], pair, first, second));
     for (const OutputVerdict& v : verdicts) passed = passed && v.passed;

@@ -84,6 +84,7 @@ class AccuracyComparison {
   Result<bool> compare_pair(Pair& pair, const NamedTensors& first, const NamedTensors& second);
   Result<Verdicts> compare_outputs(CompareFunction function, const Pair& pair, const NamedTensors& first,
                                    const NamedTensors& second);
+  void warn_of_unknown_outputs(const NamedTensors& first, const NamedTensors& second);
   void log_outputs(const Pair& pair, const NamedTensors& first, const NamedTensors& second);
   bool finish_average(const Pair& pair);
 

@@ -148,6 +148,7 @@ Result<bool> capability(const ParsedOptions& options, PolygraphyLog& log) {
   const std::vector<Problem> problems = problems_of(model.error(), summary.graph);
   const std::string text = options.has("--with-partitioning") ? partition_table(problems) : table(problems);
   log.print(PolygraphyLog::info, text.substr(0, text.size() - 1));
+  if (!model.error().fix.empty()) log.print(PolygraphyLog::info, "Fix: " + model.error().fix);
   const std::filesystem::path folder = options.text("-o", "polygraphy_capability_dumps");
   std::error_code error;
   std::filesystem::create_directories(folder, error);

@@ -58,7 +58,7 @@ constexpr std::array kBuild{
     OptionDecl{"--calib-base-cls,--calibration-base-class", one, "CLASS",
                "IInt8EntropyCalibrator2 (entropy), IInt8MinMaxCalibrator, IInt8EntropyCalibrator, "
                "IInt8LegacyCalibrator (percentile); without it the best is chosen per tensor",
-               ""},
+               "IInt8EntropyCalibrator2,IInt8EntropyCalibrator,IInt8MinMaxCalibrator,IInt8LegacyCalibrator"},
     OptionDecl{"--quantile", one, "Q", "percentile of the legacy calibrator, in (0, 1]", ""},
     OptionDecl{"--load-timing-cache", one, "FILE", "times of tactics from an earlier build", ""},
     OptionDecl{"--save-timing-cache", one, "FILE", "write the times of tactics, added to those in the file", ""},

@@ -98,6 +98,9 @@ class RunTool {
     PLANISH_TRY(std::move(status));
     PLANISH_TRY(std::move(saved));
     if (runners_.empty()) PLANISH_TRY(compare_saved());
+    if (!runners_.empty() && loaded_ && !stopped_ &&
+        std::ranges::any_of(*loaded_, [&](const auto& r) { return r.second.size() > judged_; }))
+      warn_of_lengths(judged_, false);
     const bool accurate = !stopped_ && comparison_->finish();
     if (options_.has("--save-accuracy-results")) {
       const std::string path = options_.text("--save-accuracy-results");
@@ -250,6 +253,7 @@ class RunTool {
   /// Adds what --load-outputs holds for this iteration, then validates, postprocesses and compares.
   Status judge(size_t index, SavedRunResults results) {
     if (!loaded_) PLANISH_TRY(load_outputs());
+    judged_ = index + 1;
     bool complete = true;
     for (const auto& [runner, iterations] : *loaded_) {
       if (index < iterations.size()) {
@@ -257,10 +261,8 @@ class RunTool {
         continue;
       }
       complete = false;
-      log_.print_once(PolygraphyLog::warning,
-                      fmt::format("The saved results of {} hold {} iteration(s): only these are compared", runner,
-                                  iterations.size()));
     }
+    if (!complete) warn_of_lengths(index, true);
     if (options_.has("--validate")) PLANISH_TRY(validate(index, results));
     std::vector<std::pair<std::string, const NamedTensors*>> runners;
     for (auto& [runner, iterations] : results) {
@@ -271,6 +273,22 @@ class RunTool {
     const bool passed = PLANISH_TRY(comparison_->add(runners));
     stopped_ = !passed && options_.has("--fail-fast");
     return {};
+  }
+
+  /// When runners and --load-outputs have different numbers of iterations; `index`: the first that not all have.
+  void warn_of_lengths(size_t index, bool runners_go_on) {
+    std::vector<size_t> ended;
+    const size_t streams = runners_.size() + loaded_->size();
+    for (size_t i = 0; i < runners_.size() && !runners_go_on; ++i) ended.push_back(i);
+    for (size_t i = 0; i < loaded_->size(); ++i)
+      if ((*loaded_)[i].second.size() <= index) ended.push_back(runners_.size() + i);
+    if (ended.empty() || ended.size() == streams || warned_of_lengths_) return;
+    warned_of_lengths_ = true;
+    log_.print(
+        PolygraphyLog::warning,
+        fmt::format("The provided streams have different numbers of iterations. Only the first {} iteration(s) -- "
+                    "present in all {} streams -- were compared; stream(s) at index [{}] ran out first.",
+                    index, streams, fmt::join(ended, ", ")));
   }
 
   Status load_outputs() {
@@ -297,6 +315,8 @@ class RunTool {
       for (const auto& [runner, iterations] : results) one.push_back({runner, {iterations[i]}});
       PLANISH_TRY(judge(i, std::move(one)));
     }
+    *loaded_ = results;
+    if (!stopped_) warn_of_lengths(count, true);
     return {};
   }
 
@@ -349,6 +369,8 @@ class RunTool {
   std::optional<IterationWriter> inputs_writer_, outputs_writer_;
   std::optional<SavedRunResults> loaded_;
   bool stopped_ = false;
+  bool warned_of_lengths_ = false;
+  size_t judged_ = 0;  ///< iterations
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <array>
 #include <cctype>
 #include <chrono>
+#include <cstdint>
 
 #include "planish/api/file_kind.h"
 #include "planish/tools/trtexec/text.h"
@@ -66,6 +67,19 @@ Error plain_error(std::string text, std::string fix) {
   return Error{.code = Code::invalid_argument, .what = std::move(text), .fix = std::move(fix)};
 }
 
+/// As Python's argparse does before anything runs: options that count take whole numbers only. Nothing: all is well.
+std::string bad_count(const ParsedOptions& options) {
+  for (const auto& [option, names] : {std::pair{"--iterations", "--iterations/--iters"},
+                                      std::pair{"--warm-up", "--warm-up"}, std::pair{"--seed", "--seed"}}) {
+    if (!options.has(option)) continue;
+    const auto number = options.integer(option, 1, INT64_MIN, INT64_MAX);
+    if (!number.ok())
+      return fmt::format("argument {}: invalid int value: '{}' (for example {} 1)", names, options.text(option),
+                         option);
+  }
+  return "";
+}
+
 int run_tool(const ToolSyntax& syntax, const std::vector<std::string>& arguments, bool framed, const ToolBody& body) {
   const auto asks_help = [](const std::string& a) { return a == "-h" || a == "--help"; };
   const auto check = std::find(arguments.begin(), arguments.end(), "--check");
@@ -76,6 +90,10 @@ int run_tool(const ToolSyntax& syntax, const std::vector<std::string>& arguments
   const auto parsed = parse_options(syntax, arguments);
   if (!parsed.ok()) {
     fmt::print(stderr, "{}{}: error: {}\n", usage_line(syntax), syntax.program, parsed.error().what);
+    return kPolygraphyBadArguments;
+  }
+  if (const std::string bad = bad_count(*parsed); !bad.empty()) {
+    fmt::print(stderr, "{}{}: error: {}\n", usage_line(syntax), syntax.program, bad);
     return kPolygraphyBadArguments;
   }
   PolygraphyLog log;
