@@ -183,7 +183,7 @@ struct QuantizeOptions {
   RoundingMethod rounding = RoundingMethod::nearest;
   /// Nodes to keep in float: name or pattern with one '*', by ONNX node name.
   std::vector<std::string> keep_float;
-  /// Nodes to quantise even where it is not thought worth it; these win.
+  /// Nodes to quantise even where it is not thought worth it; keep_float wins.
   std::vector<std::string> force_int8;
   /// Data for adaptive rounding; nullptr leaves it out. Not owned.
   CalibrationSource* data = nullptr;

@@ -18,7 +18,7 @@ enum class QdqStyle : uint8_t { tensorrt, onnxruntime, openvino };
 struct PlacementOptions {
   QdqStyle style = QdqStyle::tensorrt;
   /// Nodes to keep in float, and nodes to quantise even where it is not thought worth it: by node or origin name, one
-  /// '*' allowed; the later list wins.
+  /// '*' allowed; keep_float wins.
   std::vector<std::string> keep_float;
   std::vector<std::string> force_int8;
   /// Symmetric scale of a tensor by name; nullopt: unknown, so that layers that need it stay in float. Unset: all
