@@ -29,6 +29,8 @@ constexpr double kExhaustiveBudget = 4;  ///< times the default level's
 constexpr double kLongestRun = 0.05;
 /// Bytes of weights that all plans which run in turns may hold together: each packs its own.
 constexpr size_t kMostPacked = size_t{512} << 20;
+/// Plans that by the times of layers alone take up to this many times the least are worth running.
+constexpr double kNear = 1.3;
 /// Chains that alone lose by up to this share against their parts are tried in place.
 constexpr double kChainMargin = 0.15;
 
@@ -72,13 +74,13 @@ class PlanChooser {
     PLANISH_TRY(time(apart));
     if (!in_place || options_.error_on_timing_cache_miss)
       return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
-    std::vector<Basin> basins = PLANISH_TRY(basins_of(apart));
+    std::vector<Basin> basins = PLANISH_TRY(basins_of(apart, kNear));
+    if (packed_at_once(basins) > kMostPacked) return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
+    PLANISH_TRY(add_full_clock(basins));
     if (basins.size() == 1 && basins[0].fused.empty() && !has_alternatives(apart)) return finish(std::move(apart));
     const double spent_ms = std::chrono::duration<double, std::milli>(Clock::now() - begin_).count();
     const double budget_ms = std::max(kLeastBudgetMs, spent_ms) * (is_exhaustive() ? kExhaustiveBudget : 1);
-    if (apart.form->space->cost_ms(times_alone(*apart.form->space), apart.picks) > kLongestRun * budget_ms)
-      return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
-    if (packed_at_once(basins) > kMostPacked) return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
+    if (cost_alone(apart) > kLongestRun * budget_ms) return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
     if (options_.progress) options_.progress("whole network", 0, 1);
     NetworkRunner runner(profiles_, options_, target_, table_, budget_ms);
     const std::optional<Variant> chosen = PLANISH_TRY(settle(basins, runner));
@@ -91,6 +93,7 @@ class PlanChooser {
  private:
   /// The network with certain chains, and the plan for it.
   struct Variant {
+    const BuildOptions* options = nullptr;
     std::vector<Chain> chains;
     std::shared_ptr<NetworkForm> form;
     std::vector<AllowedTypes> allowed;
@@ -108,8 +111,11 @@ class PlanChooser {
     std::vector<Variant> fused;  ///< with chains that come near their parts: those that save most, the longest
   };
 
-  Result<Variant> form_of(std::vector<Chain> chains) {
+  Result<Variant> form_of(std::vector<Chain> chains) { return form_of(std::move(chains), options_); }
+
+  Result<Variant> form_of(std::vector<Chain> chains, const BuildOptions& options) {
     Variant v;
+    v.options = &options;
     v.form = std::make_shared<NetworkForm>();
     auto graph = with_chains(source_, chains);
     if (!graph) return Error{.code = Code::internal, .what = "a chain of layers is none"};
@@ -120,20 +126,20 @@ class PlanChooser {
     for (const ShapeRange& r : profiles_[0].inputs) tuned.emplace_back(r.opt);
     v.form->facts = PLANISH_TRY(infer_shapes(v.form->graph, tuned));
     v.form->views = tuned_views(v.form->graph, v.form->facts);
-    v.allowed = PLANISH_TRY(allowed_types(v.form->graph, options_));
+    v.allowed = PLANISH_TRY(allowed_types(v.form->graph, options));
     return v;
   }
 
   Status time(Variant& v) {
     v.form->space =
-        PLANISH_TRY(time_tactics(v.form->graph, v.form->views, v.allowed, options_, target_, table_, timer_));
+        PLANISH_TRY(time_tactics(v.form->graph, v.form->views, v.allowed, *v.options, target_, table_, timer_));
     v.picks = v.form->space->cheapest(times_alone(*v.form->space), {});
     return {};
   }
 
   /// Chains that pay beside the layers of a plan.
   std::vector<Chain> more_chains(const Variant& v, const Picks& picks, double margin, ChainPreference preference) {
-    return find_chains(v.form->graph, v.form->views, choices_of(*v.form->space, picks), options_, target_, table_,
+    return find_chains(v.form->graph, v.form->views, choices_of(*v.form->space, picks), *v.options, target_, table_,
                        timer_, margin, preference);
   }
 
@@ -144,15 +150,14 @@ class PlanChooser {
       if (found.empty()) return v;
       std::vector<Chain> chains = v.chains;
       chains.insert(chains.end(), found.begin(), found.end());
-      v = PLANISH_TRY(form_of(std::move(chains)));
+      v = PLANISH_TRY(form_of(std::move(chains), *v.options));
       PLANISH_TRY(time(v));
     }
   }
 
-  /// The basins whose cost, by the times of layers alone, is near the least; where no chain comes near its parts just
-  /// one, because the search that follows crosses between plans of one network form.
-  Result<std::vector<Basin>> basins_of(const Variant& apart) {
-    constexpr double kNear = 1.3;
+  /// The basins whose cost, by the times of layers alone, is at most `near` times the least; where no chain comes near
+  /// its parts just one, because the search that follows crosses between plans of one network form.
+  Result<std::vector<Basin>> basins_of(const Variant& apart, double near) {
     PlanSpace& space = *apart.form->space;
     const auto alone = times_alone(space);
     const auto plans = space.local_optima(alone);
@@ -161,19 +166,43 @@ class PlanChooser {
     bool has_chains = false;
     for (const auto& [from, picks] : plans) {
       const auto same = [&](const Basin& b) { return b.apart.picks == picks; };
-      if (space.cost_ms(alone, picks) > kNear * least || std::ranges::any_of(basins, same)) continue;
+      if (space.cost_ms(alone, picks) > near * least || std::ranges::any_of(basins, same)) continue;
       Basin& basin = basins.emplace_back(Basin{from, apart, {}});
       basin.apart.picks = picks;
       for (const auto preference : {ChainPreference::most_saved, ChainPreference::longest}) {
         std::vector<Chain> chains = more_chains(apart, picks, kChainMargin, preference);
         if (chains.empty() || has_form(basin.fused, chains)) continue;
         has_chains = true;
-        basin.fused.push_back(PLANISH_TRY(in_layout(std::move(chains), from)));
+        basin.fused.push_back(PLANISH_TRY(in_layout(std::move(chains), from, *apart.options)));
       }
     }
     if (!has_chains) basins.assign(1, Basin{{}, apart, {}});
     return basins;
   }
+
+  /// Where plans have tactics that lower the clock, the cheapest plan without any joins them. Layers timed alone cannot
+  /// tell which is faster.
+  Status add_full_clock(std::vector<Basin>& basins) {
+    const auto lowers = [](const Variant& v) {
+      return std::ranges::any_of(choices_of(*v.form->space, v.picks),
+                                 [](const Choice& c) { return c.tactic != nullptr && c.tactic->lowers_clock; });
+    };
+    const auto any_lowers = [&](const Basin& b) { return lowers(b.apart) || std::ranges::any_of(b.fused, lowers); };
+    if (std::ranges::none_of(basins, any_lowers)) return {};
+    full_clock_ = options_;
+    for (const Tactic* tactic : table_.tactics)
+      if (tactic->lowers_clock) full_clock_.disabled_tactics.emplace_back(tactic->id);
+    Variant apart = PLANISH_TRY(form_of({}, full_clock_));
+    PLANISH_TRY(time(apart));
+    const double best_ms = cost_alone(basins[0].apart);
+    if (cost_alone(apart) > kNear * best_ms) return {};
+    std::vector<Basin> more = PLANISH_TRY(basins_of(apart, 1.0));
+    std::ranges::move(more, std::back_inserter(basins));
+    while (packed_at_once(basins) > kMostPacked) basins.pop_back();
+    return {};
+  }
+
+  static double cost_alone(const Variant& v) { return v.form->space->cost_ms(times_alone(*v.form->space), v.picks); }
 
   static bool has_form(const std::vector<Variant>& variants, const std::vector<Chain>& chains) {
     return std::ranges::any_of(variants, [&](const Variant& v) { return v.chains == chains; });
@@ -181,8 +210,8 @@ class PlanChooser {
 
   /// The network with these chains, and the plan for it that is mostly in one layout and type. Where chains took all
   /// layers that are computed in the type there is none, and the cheapest plan has to do.
-  Result<Variant> in_layout(std::vector<Chain> chains, const Form& from) {
-    Variant v = PLANISH_TRY(form_of(std::move(chains)));
+  Result<Variant> in_layout(std::vector<Chain> chains, const Form& from, const BuildOptions& options) {
+    Variant v = PLANISH_TRY(form_of(std::move(chains), options));
     PLANISH_TRY(time(v));
     PlanSpace& space = *v.form->space;
     auto plans = space.local_optima(times_alone(space));
@@ -253,7 +282,7 @@ class PlanChooser {
       forms[i].clear();
       forms[i].push_back(std::move(fastest_form));
       if (known) continue;
-      forms[i].push_back({PLANISH_TRY(in_layout(std::move(fastest), basins[i].from)), {}});
+      forms[i].push_back({PLANISH_TRY(in_layout(std::move(fastest), basins[i].from, *basins[i].apart.options)), {}});
       again = true;
     }
     if (again && !race_all(forms, runner)) return std::vector<Timed>{};
@@ -370,6 +399,7 @@ class PlanChooser {
   Graph source_;
   const std::vector<Profile>& profiles_;
   const BuildOptions& options_;
+  BuildOptions full_clock_;  ///< the options without the tactics that lower the clock
   const Target& target_;
   const TacticTable& table_;
   TacticTimer& timer_;

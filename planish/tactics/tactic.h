@@ -112,6 +112,9 @@ struct Tactic {
   /// is read and written costs less than memory that is read beside memory that is written. kNone: no such input.
   int32_t overwrites = kNone;
   static constexpr int32_t kNone = -1;
+  /// True: while it is in use the processor's clock falls, so that layers of other tactics run slower than they were
+  /// timed. Such tactics pay together or not at all, and a plan without any is tried beside one with them.
+  bool lowers_clock = false;
   /// Changes when the kernel's speed or result may have changed: part of the timing-cache key.
   int version = 1;
 };

@@ -353,6 +353,7 @@ constinit const Tactic kCpuSplitChain{.id = "cpu.split_chain",
                                       .pack = pack,
                                       .prepare = prepare,
                                       .unpack = unpack_conv_chain,
-                                      .packs = Tactic::kSeveral};
+                                      .packs = Tactic::kSeveral,
+                                      .lowers_clock = true};
 
 }  // namespace planish

@@ -465,12 +465,14 @@ constinit const Tactic kCpuSplitConv{.id = "cpu.split_conv",
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
+                                     .lowers_clock = true,
                                      .version = 2};
 constinit const Tactic kCpuSplitGemm{.id = "cpu.split_gemm",
                                      .ops = kProductOps,
                                      .supports = supports_product,
                                      .pack = pack,
                                      .prepare = prepare,
-                                     .unpack = unpack};
+                                     .unpack = unpack,
+                                     .lowers_clock = true};
 
 }  // namespace planish
