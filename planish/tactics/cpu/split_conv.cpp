@@ -124,14 +124,16 @@ struct SplitLines {
     const auto up = [this](int64_t n) { return n <= 0 ? 0 : (n + p.stride_w - 1) / p.stride_w; };
     const bool inside = y >= 0 && y < p.in_h;
     const int64_t begin = inside ? std::min(up(-left), line) : line;
-    const int64_t end = inside ? std::clamp(up(p.in_w - left), begin, line) : line;
-    kernel.split({.chunk = s.chunk, .last_chunk = s.last_chunk, .chunks = s.chunks}, begin, image, position);
-    if (begin < end) {
-      s.x = x + y * p.x_row + (left + begin * p.stride_w) * p.x_pixel;
-      kernel.split(s, end - begin, image, position + begin);
-      s.x = nullptr;
-      kernel.split(s, line - end, image, position + end);
-    }
+    const int64_t end = inside ? std::min(up(p.in_w - left), line) : line;
+    // A narrow image may have no column that is left of the phase's.
+    const bool any = begin < end;
+    kernel.split({.chunk = s.chunk, .last_chunk = s.last_chunk, .chunks = s.chunks}, any ? begin : line, image,
+                 position);
+    if (!any) return;
+    s.x = x + y * p.x_row + (left + begin * p.stride_w) * p.x_pixel;
+    kernel.split(s, end - begin, image, position + begin);
+    s.x = nullptr;
+    kernel.split(s, line - end, image, position + end);
   }
 };
 

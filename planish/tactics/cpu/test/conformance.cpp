@@ -169,7 +169,9 @@ void run_once(const Tactic& tactic, const NodeView& view, const Fixture& f, cons
     if (results.back().bytes() != 0) std::memset(results.back().raw(), 0x3d, results.back().bytes());
     out[i] = {reinterpret_cast<uintptr_t>(results.back().raw())};
   }
+  // As other layers leave it: all bits are NaN in every type.
   Tensor workspace(DType::u8, {static_cast<int64_t>((*kernel)->workspace_bytes()) + 64});
+  std::memset(workspace.raw(), 0xff, workspace.bytes());
   auto stream = host_device().create_stream();
   ASSERT_TRUE(stream.ok());
   for (int run = 0; run < 2; ++run) {

@@ -260,6 +260,15 @@ const ConformanceCase kConv[] = {
      "graph \"g\" (x: f32[2,48,9,15]) -> (y) {\n const w: f32[56,48,1,1] = seed(1)\n const b: f32[56] = seed(2)\n"
      " y = planish.FusedConv(x, w, b) {strides = [2,2], activation = \"Relu\"} @c\n}",
      "cpu.panel_conv"},
+    // Strides that leave no column for some of the taps.
+    {"conv_of_one_column",
+     "graph \"g\" (x: f32[2,40,9,1]) -> (y) {\n const w: f32[24,40,3,3] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {pads = [1,1,1,1], strides = [2,2]} @c\n}",
+     "cpu.panel_conv"},
+    {"conv_of_two_columns",
+     "graph \"g\" (x: f32[1,40,6,2]) -> (y) {\n const w: f32[24,40,2,5] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {pads = [0,1,1,4], strides = [1,3]} @c\n}",
+     "cpu.panel_conv"},
     {"conv_panels_all_border",
      "graph \"g\" (x: f32[1,20,3,4]) -> (y) {\n const w: f32[40,20,5,5] = seed(1)\n"
      " y = planish.FusedConv(x, w) {pads = [4,3,2,5], strides = [1,2], activation = \"Sigmoid\"} @c\n}",
