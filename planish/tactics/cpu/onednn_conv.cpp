@@ -44,6 +44,7 @@ Result<ConvDesc> describe_conv(const NodeView& view, const Md& weights, bool in_
   const Node& node = *view.node;
   const ConvShape conv = PLANISH_TRY(resolve_conv(node, view.inputs[kX].shape, view.inputs[kW].shape));
   const WindowGeometry& g = conv.window;
+  PLANISH_TRY(check_reach(node, g));
   dnnl::memory::dims dilations;
   for (const int64_t d : g.dilations) dilations.push_back(d - 1);
   dnnl::primitive_attr attr = user_scratchpad();

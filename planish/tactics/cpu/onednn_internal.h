@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "planish/ops/conv_geometry.h"
 #include "planish/tactics/tactic.h"
 
 namespace planish::onednn {
@@ -30,6 +31,9 @@ dnnl::memory::dims to_dims(const Shape& shape);
 bool append_activation(dnnl::post_ops& ops, const Node& node);
 /// The reason why append_activation would fail, or nullopt.
 WhyNot activation_refusal(const Node& node);
+
+/// Error unsupported: every window of the convolution lies in padding. oneDNN's AMX code reads a null pointer there.
+Status check_reach(const Node& node, const WindowGeometry& window);
 
 /// Name of a blocked format that stores tensors of `desc`'s dims like `desc`, as "onednn:<number>"; "" when it is a
 /// format without a name (or is not blocked).

@@ -44,6 +44,7 @@ struct Described {
 Result<Described> describe_conv(const NodeView& view, bool in_place = false) {
   const ConvShape conv = PLANISH_TRY(resolve_conv(*view.node, view.inputs[kQuantX].shape, view.inputs[kQuantW].shape));
   const WindowGeometry& g = conv.window;
+  PLANISH_TRY(check_reach(*view.node, g));
   Described d;
   d.attrs = PLANISH_TRY(read_quantized_attrs(*view.node));
   dnnl::memory::dims dilations;

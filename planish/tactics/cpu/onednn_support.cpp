@@ -143,6 +143,18 @@ WhyNot activation_refusal(const Node& node) {
   return fmt::format("oneDNN has no activation {}", name);
 }
 
+Status check_reach(const Node& node, const WindowGeometry& window) {
+  for (size_t axis = 0; axis < window.axes(); ++axis) {
+    bool reached = false;
+    for (int64_t r = 0; r < window.kernel[axis] && !reached; ++r) {
+      const WindowGeometry::Range outputs = window.valid_outputs(axis, r);
+      reached = outputs.begin < outputs.end;
+    }
+    if (!reached) return Error{.code = Code::unsupported, .node = node.name, .what = "all windows lie in the padding"};
+  }
+  return {};
+}
+
 std::string format_name(const dnnl::memory::desc& desc) {
   const auto dims = desc.get_dims();
   for (int tag = 2; tag < static_cast<int>(dnnl_format_tag_last); ++tag) {

@@ -260,6 +260,11 @@ const ConformanceCase kConv[] = {
      "graph \"g\" (x: f32[2,48,9,15]) -> (y) {\n const w: f32[56,48,1,1] = seed(1)\n const b: f32[56] = seed(2)\n"
      " y = planish.FusedConv(x, w, b) {strides = [2,2], activation = \"Relu\"} @c\n}",
      "cpu.panel_conv"},
+    // Taps so far apart that none meets the image.
+    {"conv_of_padding",
+     "graph \"g\" (x: f32[1,32,2,15]) -> (y) {\n const w: f32[32,32,7,1] = seed(1)\n const b: f32[32] = seed(2)\n"
+     " y = planish.FusedConv(x, w, b) {pads = [1,0,16,0], dilations = [3,1]} @c\n}",
+     "cpu.panel_conv"},
     // Strides that leave no column for some of the taps.
     {"conv_of_one_column",
      "graph \"g\" (x: f32[2,40,9,1]) -> (y) {\n const w: f32[24,40,3,3] = seed(1)\n"

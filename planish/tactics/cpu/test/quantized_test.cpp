@@ -29,6 +29,11 @@ const ConformanceCase kProducts[] = {
      " const s: f32[48] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, dilations = "
      "[2,2], pads = [2,2,2,2], activation = \"HardSwish\"} @q\n}",
      "cpu.onednn.qconv", 5e-5, -128, 128},
+    {"taps_that_meet_padding_only",
+     "graph \"g\" (x: i8[1,64,2,15]) -> (y) {\n const w: i8[64,64,7,1] = seed(1, -127, 128)\n"
+     " const s: f32[64] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, dilations = "
+     "[3,1], pads = [1,0,16,0]} @q\n}",
+     "cpu.igemm", 5e-5, -128, 128},
     {"matmul_two_activations",
      "graph \"g\" (a: u8[2,3,9,32], b: i8[2,3,32,17]) -> (y) {\n const s: f32[1] = [0.03]\n"
      " y = planish.QuantizedMatMul(a, b, s) {a_scale = 0.05, a_zero = 100, b_zero = -7, alpha = 0.125, y_type = "
