@@ -354,6 +354,7 @@ constinit const Tactic kCpuSplitChain{.id = "cpu.split_chain",
                                       .prepare = prepare,
                                       .unpack = unpack_conv_chain,
                                       .packs = Tactic::kSeveral,
-                                      .lowers_clock = true};
+                                      .lowers_clock = true,
+                                      .version = 2};
 
 }  // namespace planish

@@ -468,13 +468,14 @@ constinit const Tactic kCpuSplitConv{.id = "cpu.split_conv",
                                      .prepare = prepare,
                                      .unpack = unpack,
                                      .lowers_clock = true,
-                                     .version = 2};
+                                     .version = 3};
 constinit const Tactic kCpuSplitGemm{.id = "cpu.split_gemm",
                                      .ops = kProductOps,
                                      .supports = supports_product,
                                      .pack = pack,
                                      .prepare = prepare,
                                      .unpack = unpack,
-                                     .lowers_clock = true};
+                                     .lowers_clock = true,
+                                     .version = 2};
 
 }  // namespace planish

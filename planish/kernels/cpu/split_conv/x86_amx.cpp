@@ -119,6 +119,92 @@ class WeightSplitter {
 
 void split_weights(const SplitWeights& w) { WeightSplitter(w).finish(); }
 
+/// Stores tiles of rows whose sums are complete, some positions at a time: while the next products run.
+template <int kCols>
+class Storer {
+ public:
+  Storer(const SplitConvPart& p, const FloatEpilogue& e, int64_t rows) : p_(p), e_(e), rows_(rows) {}
+
+  /// The sums of `count` positions, as Tiles leaves them.
+  void set(int64_t position, int64_t count, bool twice, const float* sums) {
+    sums_ = sums;
+    twice_ = twice;
+    at_ = 0;
+    left_ = count;
+    pixel_ = position % p_.line;
+    y_ = p_.y + position / p_.line * p_.y_row + pixel_ * p_.y_pixel;
+  }
+  PLANISH_INLINE void go_on(int64_t count) {
+    if (left_ > 0) store(count);
+  }
+  void finish() { go_on(left_); }
+
+ private:
+  static constexpr int kMost = 4;
+
+  __attribute__((noinline)) void store(int64_t count) {
+    if (count > left_) count = left_;
+    left_ -= count;
+    twice_ ? store_positions<true>(count) : store_positions<false>(count);
+  }
+
+  template <bool kTwice>
+  PLANISH_INLINE void store_positions(int64_t count) {
+    while (count > 0) {
+      int64_t here = count < kMost ? count : kMost;
+      if (here > rows_ - at_) here = rows_ - at_;
+      if (here > p_.line - pixel_) here = p_.line - pixel_;
+      const int64_t pixels = here < p_.pixels - pixel_ ? here : p_.pixels - pixel_;
+      const float* sums = sums_ + at_ * kSplitVector;
+      if (pixels == kMost) {
+        finish_pixels<kMost, kTwice>(sums, y_);
+      } else {
+        for (int64_t i = 0; i < pixels; ++i) finish_pixels<1, kTwice>(sums + i * kSplitVector, y_ + i * p_.y_pixel);
+      }
+      count -= here;
+      at_ += here;
+      if (at_ == rows_) {
+        at_ = 0;
+        sums_ += kCols * kSums;
+      }
+      pixel_ += here;
+      y_ += here * p_.y_pixel;
+      if (pixel_ == p_.line) {
+        pixel_ = 0;
+        y_ += p_.y_row - p_.line * p_.y_pixel;
+      }
+    }
+  }
+
+  /// Neighbouring pixels of a line.
+  template <int kCount, bool kTwice>
+  PLANISH_INLINE void finish_pixels(const float* sums, float* y) const {
+    __m512 acc[kCount][kCols];
+    FloatTile<Avx512Floats>::begin(e_, 0, p_.filters, acc);
+    simd::unroll<kCount>([&](auto i) __attribute__((always_inline)) {
+      simd::unroll<kCols>([&](auto c) __attribute__((always_inline)) {
+        const float* at = sums + c * kSums + i * kSplitVector;
+        __m512 v = Avx512Floats::load(at);
+        if constexpr (kTwice) v = Avx512Floats::add(v, Avx512Floats::load(at + 2 * kSums));
+        acc[i][c] = Avx512Floats::add(acc[i][c], v);
+      });
+    });
+    const float* residual = e_.residual == nullptr ? nullptr : e_.residual + (y - p_.y);
+    FloatTile<Avx512Floats>::template finish<kCount, kCols>(e_, {y, residual, p_.y_pixel, p_.y_vector, p_.filters},
+                                                            acc);
+  }
+
+  const SplitConvPart& p_;
+  const FloatEpilogue& e_;
+  int64_t rows_;  ///< of a tile
+  const float* sums_ = nullptr;
+  bool twice_ = false;
+  int64_t at_ = 0;     ///< row of the tile
+  int64_t left_ = 0;   ///< positions
+  int64_t pixel_ = 0;  ///< of the line
+  float* y_ = nullptr;
+};
+
 /// kRows by kCols tiles of sums. Where they are few there are two of each, which are added up at the end: a product
 /// waits for the one before into the same tile longer than it takes.
 template <int kRows, int kCols>
@@ -153,7 +239,7 @@ struct Tiles {
       if constexpr (kSet == 0)
         _tile_dpbf16ps(0, 4, 6);
       else
-        _tile_dpbf16ps(1, 4, 6);
+        _tile_dpbf16ps(2, 4, 6);
     }
   }
   PLANISH_INLINE static void load_a(const uint16_t* a, int64_t rows) {
@@ -165,9 +251,17 @@ struct Tiles {
     if constexpr (kCols == 2) _tile_loadd(7, b + kTileNumbers, kLine);
   }
 
-  /// The part's steps for kRows * rows positions at `a`, into `sums`: [set][tile of rows][tile of columns][kSums].
+  /// Brings kTiles tiles into the first-level cache.
+  template <int kTiles>
+  PLANISH_INLINE static void fetch(const uint16_t* tiles) {
+    simd::unroll<kTiles * 16>([&](auto i)
+                                  __attribute__((always_inline)) { __builtin_prefetch(tiles + i * kSplitStep); });
+  }
+
+  /// The part's steps for kRows * rows positions at `a`, into `sums`: [tile of rows][tile of columns][kSums], and a
+  /// second set 2 * kSums behind the first. Meanwhile `next` and `before` go on.
   static void sum(const SplitConvPart& p, const uint16_t* a, int64_t rows, WeightSplitter& next, int64_t next_rows,
-                  float* sums) {
+                  Storer<kCols>& before, int64_t stored, float* sums) {
     const int64_t part_size = p.image.part_size();
     constexpr int64_t kPart = kCols * kTileNumbers;
     if (p.depth == 0) {
@@ -178,10 +272,8 @@ struct Tiles {
     } else {
       _tile_loadd(0, sums, kLine);
       _tile_loadd(1, sums + kSums, kLine);
-      if constexpr (kRows * kCols > 1) {
-        _tile_loadd(2, sums + 2 * kSums, kLine);
-        _tile_loadd(3, sums + 3 * kSums, kLine);
-      }
+      _tile_loadd(2, sums + 2 * kSums, kLine);
+      _tile_loadd(3, sums + 3 * kSums, kLine);
     }
     const uint16_t* b = p.weights;
     int64_t step = p.depth % p.steps;
@@ -190,79 +282,48 @@ struct Tiles {
       const uint16_t* high = a + p.taps[tap] * kSplitStep + step * kSplitParts * part_size;
       const int64_t end = (tap + 1) * p.steps < p.last_depth ? (tap + 1) * p.steps : p.last_depth;
       for (; depth < end; ++depth, high += kSplitParts * part_size, b += kSplitParts * kPart) {
+        // What the next step reads. Loads of tiles wait for the second-level cache too long to hide it themselves.
+        const bool last = depth + 1 == p.last_depth;
+        const uint16_t* later_b = last ? p.weights : b + kSplitParts * kPart;
+        const uint16_t* later_a = high + kSplitParts * part_size;
+        if (depth + 1 == end)
+          later_a = last ? a + kRows * rows * kSplitStep +
+                               (p.taps[p.depth / p.steps] * kSplitStep + p.depth % p.steps * kSplitParts * part_size)
+                         : a + p.taps[tap + 1] * kSplitStep;
         load_a(high, rows);
         load_b(b + 2 * kPart);
+        fetch<kCols>(later_b + 2 * kPart);
         products<0>();
+        before.go_on(stored);
         load_b(b + kPart);
+        fetch<kRows>(later_a);
         products<1>();
+        before.go_on(stored);
         load_a(high + part_size, rows);
+        fetch<kCols>(later_b + kPart);
         products<0>();
+        before.go_on(stored);
         load_b(b);
+        fetch<kRows>(later_a + part_size);
         products<1>();
+        before.go_on(stored);
         load_a(high + 2 * part_size, rows);
+        fetch<kCols>(later_b);
         products<0>();
+        before.go_on(stored);
         load_a(high, rows);
+        fetch<kRows>(later_a + 2 * part_size);
         products<1>();
+        before.go_on(stored);
         next.go_on(next_rows);
       }
     }
     _tile_stored(0, sums, kLine);
     _tile_stored(1, sums + kSums, kLine);
-    if constexpr (kRows * kCols > 1) {
-      _tile_stored(2, sums + 2 * kSums, kLine);
-      _tile_stored(3, sums + 3 * kSums, kLine);
-    }
-  }
-
-  /// Sums of row `row` on of one tile of rows.
-  template <int kCount>
-  PLANISH_INLINE static void finish(const SplitConvPart& p, const FloatEpilogue& e, const float* sums, float* y) {
-    __m512 acc[kCount][kCols];
-    FloatTile<Avx512Floats>::begin(e, 0, p.filters, acc);
-    simd::unroll<kCount>([&](auto i) __attribute__((always_inline)) {
-      simd::unroll<kCols>([&](auto c) __attribute__((always_inline)) {
-        const float* at = sums + c * kSums + i * kSplitVector;
-        __m512 v = Avx512Floats::load(at);
-        if constexpr (kTwice) v = Avx512Floats::add(v, Avx512Floats::load(at + kRows * kCols * kSums));
-        acc[i][c] = Avx512Floats::add(acc[i][c], v);
-      });
-    });
-    const float* residual = e.residual == nullptr ? nullptr : e.residual + (y - p.y);
-    FloatTile<Avx512Floats>::template finish<kCount, kCols>(e, {y, residual, p.y_pixel, p.y_vector, p.filters}, acc);
-  }
-
-  /// Stores the pixels among output positions [position, position + count), whose sums are one tile of rows.
-  static void store(const SplitConvPart& p, const FloatEpilogue& e, int64_t position, int64_t count,
-                    const float* sums) {
-    constexpr int64_t kMany = 4;
-    while (count > 0) {
-      const int64_t row = position / p.line;
-      const int64_t pixel = position % p.line;
-      const int64_t here = count < p.line - pixel ? count : p.line - pixel;
-      float* y = p.y + row * p.y_row + pixel * p.y_pixel;
-      const int64_t stored = here < p.pixels - pixel ? here : p.pixels - pixel;
-      int64_t i = 0;
-      for (; i + kMany <= stored; i += kMany) finish<kMany>(p, e, sums + i * kSplitVector, y + i * p.y_pixel);
-      for (; i < stored; ++i) finish<1>(p, e, sums + i * kSplitVector, y + i * p.y_pixel);
-      position += here;
-      sums += here * kSplitVector;
-      count -= here;
-    }
+    _tile_stored(2, sums + 2 * kSums, kLine);
+    _tile_stored(3, sums + 3 * kSums, kLine);
   }
 };
-
-template <int kRows, int kCols>
-void rows_of(const SplitConvPart& p, const FloatEpilogue& e, int64_t position, int64_t rows, WeightSplitter& next,
-             int64_t next_rows, float* sums) {
-  using T = Tiles<kRows, kCols>;
-  T::sum(p, p.image.parts + (p.first + position) * kSplitStep, rows, next, next_rows, sums);
-  if (p.last_depth < p.tap_count * p.steps) return;
-  for (int64_t r = 0; r < kRows; ++r) {
-    const int64_t at = position + r * rows;
-    const int64_t left = p.positions - at;
-    T::store(p, e, at, left < rows ? left : rows, sums + r * kCols * kSums);
-  }
-}
 
 template <int kCols>
 void columns_of(const SplitConvPart& p, const FloatEpilogue& e) {
@@ -274,19 +335,32 @@ void columns_of(const SplitConvPart& p, const FloatEpilogue& e) {
     shapes.row_bytes[tile] = kLine;
   }
   _tile_loadconfig(&shapes);
-  const bool whole = p.depth == 0 && p.last_depth == p.tap_count * p.steps;
-  alignas(kLine) float own[4 * kSums];
-  float* sums = whole ? own : p.sums;
+  const bool ends = p.last_depth == p.tap_count * p.steps;
+  const bool whole = p.depth == 0 && ends;
+  alignas(kLine) float own[2][4 * kSums];
   const int64_t calls = (tiles + 1) / 2 * (p.last_depth - p.depth);
   const int64_t next_rows = (p.next.rows + calls - 1) / calls;
   WeightSplitter next(p.next);
+  constexpr int64_t kTimes = 6;  // a step
+  const int64_t times = kTimes * (p.last_depth - p.depth);
+  const int64_t stored = (2 * rows + times - 1) / times;
+  Storer<kCols> before(p, e, rows);
   for (int64_t tile = 0; tile < tiles; tile += 2) {
-    if (tile + 1 < tiles)
-      rows_of<2, kCols>(p, e, tile * rows, rows, next, next_rows, sums);
+    float* sums = whole ? own[tile / 2 % 2] : p.sums + tile / 2 * 4 * kSums;
+    const int64_t position = tile * rows;
+    const uint16_t* a = p.image.parts + (p.first + position) * kSplitStep;
+    const bool pair = tile + 1 < tiles;
+    if (pair)
+      Tiles<2, kCols>::sum(p, a, rows, next, next_rows, before, stored, sums);
     else
-      rows_of<1, kCols>(p, e, tile * rows, rows, next, next_rows, sums);
-    if (!whole) sums += 4 * kSums;
+      Tiles<1, kCols>::sum(p, a, rows, next, next_rows, before, stored, sums);
+    before.finish();
+    if (!ends) continue;
+    const int64_t left = p.positions - position;
+    before.set(position, left < 2 * rows ? left : 2 * rows, pair ? Tiles<2, kCols>::kTwice : Tiles<1, kCols>::kTwice,
+               sums);
   }
+  before.finish();
   next.finish();
   _tile_release();
 }
