@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "planish/base/isa.h"
 #include "planish/ops/infer_graph.h"
+#include "planish/ops/pointwise.h"
 #include "planish/tactics/node_view.h"
 
 namespace planish {
@@ -52,7 +54,20 @@ bool is_subnormal(float x) { return std::fpclassify(x) == FP_SUBNORMAL; }
 
 /// One number, not one of many weights: training leaves subnormal weights behind, which mean nothing.
 bool is_subnormal_number(const Tensor& t) {
-  return t.dtype() == DType::f32 && t.size() == 1 && t.raw() != nullptr && is_subnormal(*t.data<float>());
+  if (t.size() != 1 || t.raw() == nullptr) return false;
+  if (t.dtype() == DType::f64) return std::fpclassify(*t.data<double>()) == FP_SUBNORMAL;
+  return t.dtype() == DType::f32 && is_subnormal(*t.data<float>());
+}
+
+/// Likewise of an elementwise program's step, "Clip 0 min=1e-42".
+bool names_subnormal_number(const std::string& step) {
+  return std::ranges::any_of(step_words(step), [](std::string_view word) {
+    double value = 0;
+    const size_t equals = word.find('=');
+    if (equals == std::string_view::npos) return false;
+    std::from_chars(word.data() + equals + 1, word.data() + word.size(), value);
+    return is_subnormal(static_cast<float>(value)) || std::fpclassify(value) == FP_SUBNORMAL;
+  });
 }
 
 /// Whether some number that the network names is subnormal.
@@ -62,6 +77,8 @@ bool names_subnormals(const Graph& graph) {
     if (const auto* f = std::get_if<float>(&attr)) return is_subnormal(*f);
     if (const auto* list = std::get_if<std::vector<float>>(&attr)) return std::ranges::any_of(*list, is_subnormal);
     if (const auto* t = std::get_if<Tensor>(&attr)) return is_subnormal_number(*t);
+    if (const auto* texts = std::get_if<std::vector<std::string>>(&attr))
+      return named.first == "steps" && std::ranges::any_of(*texts, names_subnormal_number);
     const auto* body = std::get_if<std::shared_ptr<const Graph>>(&attr);
     return body != nullptr && *body != nullptr && names_subnormals(**body);
   };

@@ -358,6 +358,25 @@ TEST(Context, SubnormalNumbersAreZeroUnlessTheNetworkNamesOne) {
   EXPECT_EQ(float_mode(), mode);
 }
 
+TEST(Context, SubnormalNumbersThatFusingOrDoublePrecisionHidesAreNamedToo) {
+  const auto keeps = [](const char* graph) { return context_of(graph)->executable().keeps_subnormals(); };
+  const auto clip = [&](const char* least) {
+    return keeps(fmt::format("graph \"g\" (x: f32[8]) -> (y) {{\n y = planish.Pointwise(x) {{steps = [\"Clip 0 "
+                             "min={}\", \"Log 1\"]}}\n}}",
+                             least)
+                     .c_str());
+  };
+  EXPECT_FALSE(clip("1e-30"));
+  EXPECT_FALSE(clip("0"));
+  EXPECT_TRUE(clip("1e-42"));
+  const auto sum = [&](const char* added) {
+    return keeps(
+        fmt::format("graph \"g\" (x: f64[8]) -> (y) {{\n const a: f64[] = [{}]\n y = Add(x, a)\n}}", added).c_str());
+  };
+  EXPECT_FALSE(sum("1e-42"));
+  EXPECT_TRUE(sum("1e-310"));
+}
+
 TEST(Context, TimesEveryStep) {
   auto context = context_of("graph \"g\" (x: f32[8]) -> (y) {\n a = Relu(x)\n y = Neg(a)\n}");
   expect_like_interpreter(*context, {random({8})});
