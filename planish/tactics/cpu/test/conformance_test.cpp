@@ -260,6 +260,15 @@ const ConformanceCase kConv[] = {
      "graph \"g\" (x: f32[2,48,9,15]) -> (y) {\n const w: f32[56,48,1,1] = seed(1)\n const b: f32[56] = seed(2)\n"
      " y = planish.FusedConv(x, w, b) {strides = [2,2], activation = \"Relu\"} @c\n}",
      "cpu.panel_conv"},
+    // oneDNN takes columns that windows step over together for channels.
+    {"conv_of_patches",
+     "graph \"g\" (x: f32[1,48,6,28]) -> (y) {\n const w: f32[32,48,2,2] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {strides = [2,2]} @c\n}",
+     "cpu.panel_conv"},
+    {"conv_of_patches_with_padding_behind",
+     "graph \"g\" (x: f32[1,16,6,28]) -> (y) {\n const w: f32[32,16,2,4] = seed(1)\n"
+     " y = planish.FusedConv(x, w) {pads = [0,0,0,1], strides = [1,4]} @c\n}",
+     "cpu.panel_conv"},
     // Taps so far apart that none meets the image.
     {"conv_of_padding",
      "graph \"g\" (x: f32[1,32,2,15]) -> (y) {\n const w: f32[32,32,7,1] = seed(1)\n const b: f32[32] = seed(2)\n"
