@@ -1,11 +1,9 @@
 // Convolution (with bias, residual and activation) by oneDNN, in any of its layouts.
 
 #include <array>
-#include <numeric>
 
 #include <fmt/format.h>
 
-#include "planish/base/isa.h"
 #include "planish/ops/conv_geometry.h"
 #include "planish/tactics/cpu/onednn_internal.h"
 #include "planish/tactics/cpu/onednn_tactics.h"
@@ -39,28 +37,6 @@ Md plain_weights(const NodeView& view) {
   return {dims, *data_type(view.inputs[kW].dtype), dnnl::memory::dims(row_major_strides(dims))};
 }
 
-/// The reason why oneDNN's AMX code for 16 bits computes something else, or nullopt; found by comparing thousands of
-/// random windows with the reference.
-WhyNot wrong_on_amx(const NodeView& view, const ConvShape& conv) {
-  const TensorDesc& x = view.inputs[kX];
-  const CpuFeatures& cpu = cpu_features();
-  if (!cpu.amx_bf16 || x.dtype == DType::f32 || x.layout != Layout::channels_last || conv.groups != 1)
-    return std::nullopt;
-  const WindowGeometry& g = conv.window;
-  const size_t line = g.axes() - 1;
-  // It takes neighbouring columns that windows step over together for channels of one.
-  constexpr int64_t kStep = 32;  // channels that are multiplied at a time
-  const int64_t together = std::gcd(std::gcd(g.kernel[line], g.strides[line]), g.in[line]);
-  if (g.pads_begin[line] == 0 && conv.c % kStep != 0)
-    for (int64_t n = 2; n <= together; ++n)
-      if (together % n == 0 && conv.c * n % kStep == 0 && conv.c * n > kStep)
-        return "columns taken together as channels come out wrong on AMX";
-  // Now and then values beyond the image are not zero.
-  if (line > 0 && g.dilations[line] > 1 && g.kernel[line - 1] == 1 && g.strides[line - 1] > 1)
-    return "dilated lines of which some are left out come out wrong on AMX";
-  return std::nullopt;
-}
-
 using ConvDesc = dnnl::convolution_forward::primitive_desc;
 
 /// `in_place`: the residual is what the output's memory holds.
@@ -69,7 +45,7 @@ Result<ConvDesc> describe_conv(const NodeView& view, const Md& weights, bool in_
   const ConvShape conv = PLANISH_TRY(resolve_conv(node, view.inputs[kX].shape, view.inputs[kW].shape));
   const WindowGeometry& g = conv.window;
   PLANISH_TRY(check_reach(node, g));
-  if (WhyNot why = wrong_on_amx(view, conv))
+  if (WhyNot why = wrong_on_amx(view.inputs[kX], conv))
     return Error{.code = Code::unsupported, .node = node.name, .what = std::move(*why)};
   dnnl::memory::dims dilations;
   for (const int64_t d : g.dilations) dilations.push_back(d - 1);

@@ -34,6 +34,9 @@ WhyNot activation_refusal(const Node& node);
 
 /// Error unsupported: every window of the convolution lies in padding. oneDNN's AMX code reads a null pointer there.
 Status check_reach(const Node& node, const WindowGeometry& window);
+/// The reason why oneDNN's AMX code for 16 bits and bytes computes something else, or nullopt; found by comparing
+/// thousands of random windows with the reference.
+WhyNot wrong_on_amx(const TensorDesc& x, const ConvShape& conv);
 
 /// Name of a blocked format that stores tensors of `desc`'s dims like `desc`, as "onednn:<number>"; "" when it is a
 /// format without a name (or is not blocked).

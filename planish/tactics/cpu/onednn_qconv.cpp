@@ -45,6 +45,8 @@ Result<Described> describe_conv(const NodeView& view, bool in_place = false) {
   const ConvShape conv = PLANISH_TRY(resolve_conv(*view.node, view.inputs[kQuantX].shape, view.inputs[kQuantW].shape));
   const WindowGeometry& g = conv.window;
   PLANISH_TRY(check_reach(*view.node, g));
+  if (WhyNot why = wrong_on_amx(view.inputs[kQuantX], conv))
+    return Error{.code = Code::unsupported, .node = view.node->name, .what = std::move(*why)};
   Described d;
   d.attrs = PLANISH_TRY(read_quantized_attrs(*view.node));
   dnnl::memory::dims dilations;
@@ -150,6 +152,6 @@ constinit const Tactic kOneDnnQuantizedConv{.id = "cpu.onednn.qconv",
                                             .prepare = prepare,
                                             .unpack = unpack,
                                             .overwrites = static_cast<int32_t>(kQuantResidual),
-                                            .version = 2};
+                                            .version = 3};
 
 }  // namespace planish

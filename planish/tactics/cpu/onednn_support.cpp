@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <numeric>
 
 #include "planish/base/code_pages.h"
 #include "planish/base/isa.h"
@@ -153,6 +154,26 @@ Status check_reach(const Node& node, const WindowGeometry& window) {
     if (!reached) return Error{.code = Code::unsupported, .node = node.name, .what = "all windows lie in the padding"};
   }
   return {};
+}
+
+WhyNot wrong_on_amx(const TensorDesc& x, const ConvShape& conv) {
+  const CpuFeatures& cpu = cpu_features();
+  const bool bytes = x.dtype == DType::i8 || x.dtype == DType::u8;
+  const bool amx = bytes ? cpu.amx_int8 : cpu.amx_bf16;
+  if (!amx || x.dtype == DType::f32 || x.layout != Layout::channels_last || conv.groups != 1) return std::nullopt;
+  const WindowGeometry& g = conv.window;
+  const size_t line = g.axes() - 1;
+  // It takes neighbouring columns that windows step over together for channels of one.
+  const int64_t step = bytes ? 64 : 32;  // channels that are multiplied at a time
+  const int64_t together = std::gcd(std::gcd(g.kernel[line], g.strides[line]), g.in[line]);
+  if (g.pads_begin[line] == 0 && conv.c % step != 0)
+    for (int64_t n = 2; n <= together; ++n)
+      if (together % n == 0 && conv.c * n % step == 0 && conv.c * n > step)
+        return "columns taken together as channels come out wrong on AMX";
+  // Now and then values beyond the image are not zero.
+  if (line > 0 && g.dilations[line] > 1 && g.kernel[line - 1] == 1 && g.strides[line - 1] > 1)
+    return "dilated lines of which some are left out come out wrong on AMX";
+  return std::nullopt;
 }
 
 std::string format_name(const dnnl::memory::desc& desc) {

@@ -34,6 +34,17 @@ const ConformanceCase kProducts[] = {
      " const s: f32[64] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, dilations = "
      "[3,1], pads = [1,0,16,0]} @q\n}",
      "cpu.igemm", 5e-5, -128, 128},
+    // Strides as wide as the kernel, channels that fill no block of 64.
+    {"patches_of_2x2",
+     "graph \"g\" (x: u8[1,96,8,12]) -> (y) {\n const w: i8[64,96,2,2] = seed(1, -127, 128)\n"
+     " const s: f32[64] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, strides = [2,2]} "
+     "@q\n}",
+     "cpu.igemm", 5e-5, 0, 256},
+    {"patches_of_4x4",
+     "graph \"g\" (x: i8[1,48,16,20]) -> (y) {\n const w: i8[32,48,4,4] = seed(1, -127, 128)\n"
+     " const s: f32[32] = seed(2, 0.001, 0.01)\n y = planish.QuantizedConv(x, w, s) {x_scale = 0.05, strides = [4,4]} "
+     "@q\n}",
+     "cpu.igemm", 5e-5, -128, 128},
     {"matmul_two_activations",
      "graph \"g\" (a: u8[2,3,9,32], b: i8[2,3,32,17]) -> (y) {\n const s: f32[1] = [0.03]\n"
      " y = planish.QuantizedMatMul(a, b, s) {a_scale = 0.05, a_zero = 100, b_zero = -7, alpha = 0.125, y_type = "
