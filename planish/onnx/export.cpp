@@ -30,23 +30,42 @@ constexpr std::array kLateAttributes{
     LateAttribute{"Attention", "right_window_size", 25},
     LateAttribute{"Cast", "round_mode", 24},
     LateAttribute{"CastLike", "round_mode", 24},
+    LateAttribute{"DequantizeLinear", "block_size", 21},
     LateAttribute{"DequantizeLinear", "output_dtype", 23},
+    LateAttribute{"QuantizeLinear", "block_size", 21},
+    LateAttribute{"QuantizeLinear", "output_dtype", 21},
     LateAttribute{"QuantizeLinear", "precision", 23},
     LateAttribute{"Range", "stash_type", 27},
     LateAttribute{"SpaceToDepth", "mode", 28},
 };
 
+/// The oldest opset that is written. One more, and ONNX Runtime refuses INT8 files with products of more than two
+/// dimensions (copies of QuantizeLinear that its optimiser makes keep the signed type when it turns their zero points
+/// unsigned); TensorRT 10.3 reads no newer one either.
+constexpr int64_t kOldestWritten = 20;
+
 int64_t opset_of_dtype(DType t) {
   if (t == DType::u2 || t == DType::i2) return 25;
   if (t == DType::f8e8m0) return 24;
-  return t == DType::f4e2m1 ? 23 : 0;
+  if (t == DType::f4e2m1) return 23;
+  return t == DType::u4 || t == DType::i4 ? 21 : 0;
+}
+
+/// Whether the node turns floats into 16-bit integers or back.
+bool quantises_to_16_bits(const Graph& graph, const Node& node) {
+  const auto is_16_bits = [&graph](ValueId v) {
+    return v != kNoValue && (graph.value(v).dtype == DType::u16 || graph.value(v).dtype == DType::i16);
+  };
+  if (node.is("DequantizeLinear")) return is_16_bits(node.in(0));
+  return node.is("QuantizeLinear") && (is_16_bits(node.in(2)) || is_16_bits(node.outputs[0]));
 }
 
 int64_t ir_version_of(int64_t opset) {
   if (opset >= 28) return 14;
   if (opset >= 25) return 13;
   if (opset >= 24) return 12;
-  return opset >= 23 ? 11 : 10;
+  if (opset >= 23) return 11;
+  return opset >= 21 ? 10 : 9;
 }
 
 /// The oldest opset in which every operator of the graph means what it means here.
@@ -63,6 +82,8 @@ int64_t needed_opset(const Graph& graph) {
     if (!node.domain.empty()) continue;
     if (const OpDecl* op = find_op("", node.op)) opset = std::max<int64_t>(opset, op->since);
     if (node.op == "Attention" && node.in(6) != kNoValue) opset = std::max<int64_t>(opset, 24);
+    // Its scale and bias were one per group before.
+    if (node.op == "GroupNormalization" || quantises_to_16_bits(graph, node)) opset = std::max<int64_t>(opset, 21);
   }
   return opset;
 }
@@ -254,7 +275,7 @@ size_t constant_bytes(const Graph& graph) {
 
 Status make_model(const Graph& graph, const ExportOptions& options, Exporter& exporter, onnx::ModelProto& model) {
   PLANISH_TRY(exporter.add_graph(graph, std::vector<std::string>(graph.values.size()), false, *model.mutable_graph()));
-  const int64_t opset = std::max<int64_t>({options.opset, 21, needed_opset(graph)});
+  const int64_t opset = std::max({options.opset, kOldestWritten, needed_opset(graph)});
   model.set_ir_version(ir_version_of(opset));
   model.set_producer_name(options.producer_name);
   if (!options.producer_version.empty()) model.set_producer_version(options.producer_version);

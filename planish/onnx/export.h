@@ -10,7 +10,7 @@
 namespace planish {
 
 struct ExportOptions {
-  int64_t opset = 21;  ///< at least; raised to what the graph's operators need
+  int64_t opset = 20;  ///< at least; raised to what the graph's operators need
   std::string producer_name = "planish";
   std::string producer_version;
   /// Initialisers of this many bytes or more go to "<file>.data" when the file would exceed 2 GB; 0: always.

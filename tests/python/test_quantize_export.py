@@ -110,6 +110,30 @@ def test_all_runtimes_agree(quantised, tmp_path):
     assert (reference.argmax(1) == want.argmax(1)).mean() >= 0.95
 
 
+@pytest.mark.parametrize("style", ["tensorrt", "onnxruntime", "openvino"])
+def test_products_of_three_dimensions_run_in_onnx_runtime(style, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    helper, rng = onnx.helper, np.random.default_rng(0)
+    weights = {"w1": (64, 128), "b1": (128,), "w2": (128, 64), "b2": (64,)}
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w1"], ["p"]), helper.make_node("Add", ["p", "b1"], ["q"]),
+         helper.make_node("Relu", ["q"], ["r"]), helper.make_node("MatMul", ["r", "w2"], ["s"]),
+         helper.make_node("Add", ["s", "b2"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", 1, [1, 16, 64])], [helper.make_tensor_value_info("y", 1, [1, 16, 64])],
+        [onnx.numpy_helper.from_array(rng.normal(0, 0.1, s).astype(np.float32), n) for n, s in weights.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    x = rng.normal(0, 1, (20, 16, 64)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    planish_program.call("quantize", tmp_path / "m.onnx", f"--calib={tmp_path / 'x.npy'}", f"--style={style}", "-o",
+                         tmp_path / "q.onnx")
+    assert onnx.load(tmp_path / "q.onnx").opset_import[0].version == 20
+    session = pytest.importorskip("onnxruntime").InferenceSession(str(tmp_path / "q.onnx"))
+    np.save(tmp_path / "one.npy", x[:1])
+    planish_program.call("run", tmp_path / "q.onnx", "-i", tmp_path / "one.npy", "-o", tmp_path / "y.npz")
+    with np.load(tmp_path / "y.npz") as ours:
+        assert distance(session.run(None, {"x": x[:1]})[0], ours["y"]) < 1e-2
+
+
 def predictions(path):
     import csv
     with open(path) as file:
