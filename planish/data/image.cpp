@@ -31,9 +31,11 @@ Result<Image> decode_by_format(ImageFormat format, std::span<const uint8_t> byte
       return Error{.code = Code::unsupported, .what = "GIF, TIFF and AVIF pictures cannot be decoded", .fix = fix};
     case ImageFormat::unknown: break;
   }
-  return Error{.code = Code::unsupported,
-               .what = bytes.empty() ? "the file is empty" : "the first bytes are not those of a known picture format",
-               .fix = fix};
+  if (bytes.empty())
+    return Error{
+        .code = Code::corrupt, .what = "the file is empty", .fix = "replace the file or remove it from the data set"};
+  return Error{
+      .code = Code::unsupported, .what = "the first bytes are not those of a known picture format", .fix = fix};
 }
 
 }  // namespace

@@ -62,6 +62,9 @@ Status convert(ConvertCommand& command) {
   fmt::print("{}: {} nodes in {}, {} (the model was {})\n", command.output_path, report.half_nodes,
              command.fp16 ? "FP16" : "BF16", bytes_text(static_cast<int64_t>(after)),
              bytes_text(static_cast<int64_t>(before)));
+  if (command.bf16)
+    fmt::print(
+        "  planish, TensorRT and OpenVINO run it; ONNX Runtime has no BF16 kernels for the CPU: --fp16 is for that\n");
   for (const api::FloatNode& node : report.float_nodes) fmt::print("  in FP32: {}: {}\n", node.node, node.reason);
   return {};
 }

@@ -20,6 +20,7 @@ namespace planish::tools {
 namespace {
 
 constexpr int kFramesInChild = 3;
+constexpr int kLifelineInChild = 4;
 constexpr uint64_t kMaxFrameBytes = uint64_t{1} << 35;
 
 Error io_error(const std::string& what) {
@@ -57,7 +58,8 @@ Result<std::unique_ptr<PythonChild>> PythonChild::start(const std::string& pytho
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, lifeline[0], STDIN_FILENO);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, lifeline[0], kLifelineInChild);
   posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, frames[1], kFramesInChild);
   pid_t pid = -1;

@@ -9,7 +9,7 @@ std::string_view script_child_source() {
 import importlib.util, io, json, os, struct, sys, threading, traceback
 
 def leave_with_parent():
-    while os.read(0, 1):
+    while os.read(4, 1):
         pass
     os._exit(1)
 

@@ -144,7 +144,8 @@ DAMAGED = {
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_picture_costs_itself(tool, name, folder):
     (folder / "pictures" / name).write_bytes(DAMAGED[name]())
-    accepted(tool, folder, "pictures", name, "Fix:", "calibrated on 12 samples", "1 of 13 samples were skipped")
+    text = accepted(tool, folder, "pictures", name, "Fix:", "calibrated on 12 samples", "1 of 13 samples were skipped")
+    assert name != "empty.jpg" or "empty. Fix: replace the file" in text
 
 
 @pytest.mark.parametrize("tool", DATA_TOOLS)
@@ -229,6 +230,8 @@ SCRIPTS = {
     "another shape": (GOOD.replace("1, 3, 32, 32", "1, 32, 32, 3"), ["tensor 'x'", "(1, 32, 32, 3)", "transpose"]),
     "another type": (GOOD.replace(ROW, "'picture.jpg'"), ["'x': the value is a str"]),
     "no dictionary": (f"    yield {ROW}\n", ["batch 1 is a ndarray, not a dictionary"]),
+    "reads what nobody types": ("    for i in range(int(input())):\n        yield {'x': %s}\n" % ROW,
+                                ["raised after 0 batches", "EOFError"]),
     "killed": (GOOD + "    import os\n    os.kill(os.getpid(), 9)\n", ["signal 9", "after 12 batches"]),
 }
 

@@ -4,14 +4,14 @@ namespace planish::tools {
 
 // Frames to us as PythonChild has them: R inputs and outputs as JSON; A one array: name length in four bytes, name,
 // .npy file; S name of an output that is no array; N end of a run: its seconds; E end by an error: a word, a line
-// break, text. Requests on standard input: number of arrays in four bytes, then per array name length, name, length in
+// break, text. Requests on descriptor 4: number of arrays in four bytes, then per array name length, name, length in
 // eight, .npy. Further outputs are appended to the model's bytes: protocol buffers merge a message that occurs twice.
 std::string_view onnxrt_child_source() {
   return R"py(
 import io, json, os, struct, sys, time
 
 frames = os.fdopen(3, "wb")
-requests = os.fdopen(0, "rb")
+requests = os.fdopen(4, "rb")
 
 def send(kind, payload=b""):
     frames.write(kind + struct.pack("<Q", len(payload)))
