@@ -78,6 +78,12 @@ void CommandLine::text(const std::string& names, std::string& target, const std:
   });
 }
 
+void CommandLine::input(const std::string& names, std::string& target, const std::string& value_name,
+                        const std::string& help) {
+  text(names, target, value_name, help);
+  inputs_.push_back(&target);
+}
+
 void CommandLine::output(const std::string& names, std::string& target, const std::string& value_name,
                          const std::string& help) {
   text(names, target, value_name, help);
@@ -179,7 +185,7 @@ Status CommandLine::check_outputs() const {
     const auto& [option, path] = outputs_[i];
     if (path->empty()) continue;
     PLANISH_TRY(check_output_path(*path, inputs));
-    for (size_t k = 0; k < i; ++k)
+    for (size_t k = 0; k < i && !is_special_file(*path); ++k)
       if (std::filesystem::path(*outputs_[k].second).lexically_normal() ==
           std::filesystem::path(*path).lexically_normal())
         return Error{.code = Code::invalid_argument,

@@ -27,7 +27,9 @@ class CommandLine {
   /// `names` holds all spellings: "-o,--output".
   void flag(const std::string& names, bool& target, const std::string& help);
   void text(const std::string& names, std::string& target, const std::string& value_name, const std::string& help);
-  /// A file to write: reading the arguments asks whether it can be, and that it is none of the positional ones.
+  /// The same for a file or folder to read, or a word: no output may be written over it.
+  void input(const std::string& names, std::string& target, const std::string& value_name, const std::string& help);
+  /// A file to write: reading the arguments asks whether it can be, and that it is none that is read.
   void output(const std::string& names, std::string& target, const std::string& value_name, const std::string& help);
   /// A folder to write files to, which need not be there yet.
   void output_folder(const std::string& names, std::string& target, const std::string& value_name,
@@ -73,7 +75,7 @@ class CommandLine {
   std::string example_;
   std::vector<Row> rows_;
   std::vector<Row> positionals_;
-  std::vector<const std::string*> inputs_;                           ///< values of the positional arguments
+  std::vector<const std::string*> inputs_;  ///< values of positional arguments and of what is read
   std::vector<std::pair<std::string, const std::string*>> outputs_;  ///< by option
   std::vector<const std::string*> output_folders_;
   bool help_wanted_ = false;

@@ -40,11 +40,12 @@ struct EvalCommand {
              "  planish eval resnet50.engine --data=imagenet/labels.csv --preset=imagenet --json=accuracy.json\n"
              "  planish eval yolov8n.onnx --data=coco128 --preset=yolo    # images/ and labels/ inside coco128") {
     line.positional("ENGINE|MODEL", path, "Engine file, or ONNX model to build one from");
-    line.text("--data", data_path, "PATH",
-              "labels.csv, a folder with one (or with class folders, or images/ and labels/), or an .npz of images and "
-              "labels");
-    line.text("--preset,--preprocess", preprocess, "NAME|FILE",
-              "Preprocessing: imagenet, caffe, cifar10, yolo, raw, or a JSON file (default: by the input's size)");
+    line.input(
+        "--data", data_path, "PATH",
+        "labels.csv, a folder with one (or with class folders, or images/ and labels/), or an .npz of images and "
+        "labels");
+    line.input("--preset,--preprocess", preprocess, "NAME|FILE",
+               "Preprocessing: imagenet, caffe, cifar10, yolo, raw, or a JSON file (default: by the input's size)");
     line.integer("--limit", limit, 1, int64_t{1} << 40, "Evaluate this many pictures, spread over the data");
     line.integer("--batch", options.batch, 1, 1 << 20, "Pictures per run (default: what the engine is tuned for)");
     line.text("--output", options.output, "NAME", "Output to judge (default: the one whose shape fits)");

@@ -56,8 +56,8 @@ std::string points_text(double difference) {
 }
 
 void JudgeArguments::declare(CommandLine& line, const std::string& purpose) {
-  line.text("--eval", data, "DATA",
-            purpose + ": labels.csv, class folders, an .npz of images and labels, or images/ and labels/ (YOLO)");
+  line.input("--eval", data, "DATA",
+             purpose + ": labels.csv, class folders, an .npz of images and labels, or images/ and labels/ (YOLO)");
   line.integer("--eval-samples", limit, 1, int64_t{1} << 40, "Judge by this many pictures, spread over the data");
 }
 

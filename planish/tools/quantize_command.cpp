@@ -76,7 +76,7 @@ struct QuantizeCommand {
     line.text("--max-drop", max_drop, "POINTS",
               "Largest loss of accuracy, in points: 1% or 0.5%; needs --eval, and may keep nodes in float");
     judge.declare(line, "Judge accuracy by this data");
-    line.text("--data", data_path, "PATH", "Samples to rank nodes by, when --calib is a cache");
+    line.input("--data", data_path, "PATH", "Samples to rank nodes by, when --calib is a cache");
     line.number("--time-limit", time_limit_s, 1, 1e7, "SECONDS", "End the search after this long (default 900)");
     line.flag("--to-static", to_static, "Turn dynamic quantisation (DynamicQuantizeLinear) into calibrated Q/DQ");
     line.output("--report", report_path, "FILE", "Write what was quantised and why nodes were not, as JSON");

@@ -41,7 +41,7 @@ struct SensitivityCommand {
              "      --layerPrecisions=/model.22/dfl/conv/Conv:fp32") {
     line.positional("MODEL.onnx", path, "The FP32 model");
     calibration.declare(line);
-    line.text("--data", data_path, "PATH", "Samples to measure on, as --calib takes them (default: those of --calib)");
+    line.input("--data", data_path, "PATH", "Samples to measure on, as --calib takes them (default: those of --calib)");
     line.integer("--samples", samples, 1, 100000, "Samples to measure the output error on (default 16)");
     judge.declare(line, "Measure the accuracy that each node costs on this data");
     line.number("--time-limit", time_limit_s, 1, 1e7, "SECONDS",

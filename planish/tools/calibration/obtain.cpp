@@ -110,11 +110,11 @@ Result<Calibration> obtain_calibration(const api::Model& model, const Calibratio
 }
 
 void CalibrationArguments::declare(CommandLine& line) {
-  line.text("--calib", path, "PATH",
-            "What to calibrate on: a folder of pictures or arrays, .npy, .npz, .json (polygraphy inputs), a .py data "
-            "loader, a calibration cache, or the word random");
-  line.text("--preset,--preprocess", preprocess, "NAME|FILE",
-            "Preprocessing of pictures: imagenet, caffe, cifar10, yolo, raw, or a JSON file (default: a guess)");
+  line.input("--calib", path, "PATH",
+             "What to calibrate on: a folder of pictures or arrays, .npy, .npz, .json (polygraphy inputs), a .py data "
+             "loader, a calibration cache, or the word random");
+  line.input("--preset,--preprocess", preprocess, "NAME|FILE",
+             "Preprocessing of pictures: imagenet, caffe, cifar10, yolo, raw, or a JSON file (default: a guess)");
   line.choice("--method", method, calibration_method_names(), "How ranges are chosen (default auto: per tensor)");
   line.number("--percentile", percentile, 50, 100, "P", "For --method=percentile (default 99.99)");
   line.integer("--calib-samples", samples, 1, int64_t{1} << 40,

@@ -18,6 +18,7 @@ struct Sample {
   int64_t count = 0;
   double share = 0;
   bool loud = false;
+  std::string samples;
   std::string report;
   std::string table;
   std::string drawings;
@@ -30,6 +31,7 @@ struct Sample {
     line.integer("-c,--count", count, 0, 10, "How often");
     line.number("--share", share, 0, 1, "X", "How much");
     line.choice("--mode", mode, {"slow", "quick"}, "In which way");
+    line.input("--samples", samples, "PATH", "What to read as well");
     line.output("--report", report, "FILE", "What to write");
     line.output("-t,--table", table, "FILE", "What else to write");
     line.output_folder("--drawings", drawings, "DIR", "Where to draw");
@@ -73,6 +75,10 @@ TEST(CommandLine, ChecksOutputsBeforeAnyWork) {
   EXPECT_NE(Sample().error({in, "--report", beside("no/a.json")}).find("there is no folder"), std::string::npos);
   EXPECT_NE(Sample().error({in, "--report", beside("a"), "-t", beside("./a")}).find("name the same file"),
             std::string::npos);
+  EXPECT_EQ(Sample().error({in, "--report", "/dev/null", "-t", "/dev/null"}), "");
+  EXPECT_NE(Sample().error({beside("a"), "--samples", in, "--report", in}).find("would be written over"),
+            std::string::npos);
+  EXPECT_EQ(Sample().error({in, "--samples", "random", "--report", beside("random")}), "");
   EXPECT_NE(Sample().error({in, "--drawings", in}).find("is a file"), std::string::npos);
 }
 
@@ -113,7 +119,7 @@ TEST(CommandLine, HelpNeedsNoOtherArgument) { EXPECT_EQ(Sample().error({"--help"
 TEST(CommandLine, WordsForCompletion) {
   EXPECT_EQ(Sample().line.words(),
             (std::vector<std::string>{"--help", "--loud", "--count=", "--share=", "--mode=slow", "--mode=quick",
-                                      "--report=", "--table=", "--drawings=", "--name="}));
+                                      "--samples=", "--report=", "--table=", "--drawings=", "--name="}));
 }
 
 }  // namespace
