@@ -460,3 +460,13 @@ def test_dynamically_quantised_models_are_sent_to_to_static(tmp_path):
     for command in ["quantize", "sensitivity"]:
         text = run(tmp_path, command, "d.onnx", "--calib=random", code=1)
         assert "dynamically" in text and "--to-static" in text
+
+
+def test_no_output_replaces_the_calibration_cache(tmp_path):
+    cache = tmp_path / "ranges.cache"
+    text = "TRT-101300-EntropyCalibration2\nimage: 3c010a14\n"
+    cache.write_text(text)
+    for command in (["trtexec", f"--onnx={MODEL}", "--int8", f"--calib={cache}", f"--saveEngine={cache}"],
+                    ["quantize", MODEL, f"--calib={cache}", "-o", cache]):
+        assert "would be written over what is read" in run(tmp_path, *command, code=1)
+        assert cache.read_text() == text

@@ -36,14 +36,17 @@ std::string Run::verbosity() const {
 }
 
 Status Run::check_files() const {
-  const auto readable = [](const PairList& files) -> Status {
-    for (const auto& [tensor, path] : files)
+  std::vector<std::string> read{options_.model.onnx_path, options_.build.precision.calibration.path};
+  const auto readable = [&read](const PairList& files) -> Status {
+    for (const auto& [tensor, path] : files) {
+      read.push_back(path);
       if (!std::filesystem::exists(path))
         return Error{.code = Code::not_found,
                      .tensor = tensor,
                      .file = path,
                      .what = "cannot be read: No such file or directory",
                      .fix = "give an existing file"};
+    }
     return {};
   };
   PLANISH_TRY(readable(options_.inference.input_files));
@@ -54,7 +57,7 @@ Status Run::check_files() const {
   const ReportingOptions& r = options_.reporting;
   for (const std::string* path : {&options_.build.engine.save_path, &options_.build.precision.calibration.cache_path,
                                   &r.times_path, &r.output_path, &r.profile_path, &r.layer_info_path}) {
-    if (!path->empty()) PLANISH_TRY(check_output_path(*path, {&options_.model.onnx_path, 1}));
+    if (!path->empty()) PLANISH_TRY(check_output_path(*path, read));
   }
   return {};
 }
