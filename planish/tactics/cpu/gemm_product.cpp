@@ -55,7 +55,9 @@ GemmPart cut(const GemmKernel& kernel, int64_t k, int64_t rows) {
   const int64_t most_rows =
       direct ? kDirectRows : std::clamp(cached / (kernel.products * depth) / 2 * 2, kLeastPairedRows, kMostPairedRows);
   const int64_t kept = direct ? 2 * (kernel.width + most_rows) : 7 * kernel.width + kernel.products * most_rows / 2;
-  const int64_t most = std::max(kLeastDepth, cached / kept);
+  // The first panels come out of memory with nobody to fetch them ahead: fewer of them to a smaller depth.
+  constexpr int64_t kMostSummedDepth = 384;
+  const int64_t most = std::max(kLeastDepth, direct ? cached / kept : std::min(cached / kept, kMostSummedDepth));
   GemmPart part;
   part.depth = std::min(depth, (parts(depth, parts(depth, most)) + 15) / 16 * 16);
   part.chunk = even(parts(rows, parts(rows, most_rows)));

@@ -21,6 +21,12 @@ struct Gemm {
   static constexpr int64_t kLine = 16;  ///< floats of a cache line
   /// Sixteen registers are taken by a tile; to make room there would cost the multiplications more than memory does.
   static constexpr bool kGeluInRegisters = W == 16;
+  /// Sixteen rows or more of narrow vectors need less than a line for four numbers of a row, and a loop over one line
+  /// costs 3 %: its branches hide from the processor where the loop around it ends. Wide ones need several lines.
+  static constexpr bool kSingleLines = W < 16;
+  /// Where the next panel of direct products is fetched to. With wide vectors, which read twice as much per cycle, it
+  /// pays to have it in the first level.
+  static constexpr int kPanelLevel = kSingleLines ? 2 : 1;
 
   PLANISH_INLINE static Vec load(const float* p) {
     Vec v;
@@ -63,13 +69,48 @@ struct Gemm {
     }
   }
 
-  /// Cache lines to be brought closer meanwhile: `lines` of them for every four numbers of a row. A type with the same
-  /// function may fetch others.
+  /// Floats on their way to the cache of level kTo meanwhile, evenly: asked for faster than memory answers, lines fill
+  /// the buffers that the multiplications' own loads need. Wide vectors: whole lines.
+  template <int kTo, bool kSingle = kSingleLines>
   struct Ahead {
     const float* from;
-    int64_t lines;
+    int64_t lines;  ///< for every four numbers of a row
     PLANISH_INLINE void fetch() {
-      for (int64_t i = 0; i < lines; ++i, from += kLine) __builtin_prefetch(from);
+      for (int64_t i = 0; i < lines; ++i, from += kLine) __builtin_prefetch(from, 0, 4 - kTo);
+    }
+  };
+  /// Narrow ones: a line at most, asked for more than once where less is due.
+  template <int kTo>
+  struct Ahead<kTo, true> {
+    const float* from;
+    int64_t step;  ///< floats for every four numbers of a row
+    PLANISH_INLINE void fetch() {
+      __builtin_prefetch(from, 0, 4 - kTo);
+      from += step;
+    }
+  };
+
+  /// How `turns` share in fetching [depth][kWidth] floats.
+  struct Shares {
+    int64_t fours;
+    int64_t all;
+    int64_t due;  ///< floats for every four numbers of a row
+
+    Shares() = default;
+    Shares(int64_t turns, int64_t depth)
+        : fours(depth / 4), all(depth * kWidth), due(fours == 0 ? 0 : (all + turns * fours - 1) / (turns * fours)) {
+      if (!kSingleLines || due > kLine) due = (due + kLine - 1) / kLine * kLine;
+    }
+    /// The share of one turn. Where there is nothing left: nothing, or again and again what is `here`, in a cache.
+    template <int kTo>
+    PLANISH_INLINE Ahead<kTo> of(int64_t turn, const float* weights, const float* here) const {
+      const float* from = weights + turn * fours * due;
+      const bool any = weights != nullptr && turn * fours * due < all;
+      if constexpr (!kSingleLines) return any ? Ahead<kTo>{from, due / kLine} : Ahead<kTo>{nullptr, 0};
+      if (!any) return {here, 0};
+      // With so few rows that several lines are due, the multiplications wait for memory in any case.
+      for (int64_t i = fours * kLine; i < fours * due; i += kLine) __builtin_prefetch(from + i, 0, 4 - kTo);
+      return {from, due < kLine ? due : kLine};
     }
   };
 
@@ -94,16 +135,33 @@ struct Gemm {
         step<kRows>(rows, a_row, panel, at + i * kWidth, acc);
       }
     }
-    for (; k < depth; ++k, advance(1)) step<kRows>(from, a_row, panel, at, acc);
+    if constexpr (!kSingleLines) {
+      for (; k < depth; ++k, advance(1)) step<kRows>(from, a_row, panel, at, acc);
+    } else if (k < depth) {
+      // A copy, so that the sums stay in registers where there is no rest.
+      Vec sums[kRows][C];
+      copy<kRows>(acc, sums);
+      add_rest<kRows>(depth - k, from, a_row, panel, at, sums);
+      copy<kRows>(sums, acc);
+    }
   }
 
-  /// The share of tile `i` of `tiles` in fetching [depth][kWidth] floats from `weights`; nothing when that is null.
-  PLANISH_INLINE static Ahead share_of(const float* weights, int64_t depth, int64_t i, int64_t tiles) {
-    const int64_t lines = (4 * kWidth / kLine + tiles - 1) / tiles;
-    if (weights == nullptr || depth < 4) return {nullptr, 0};
-    // Shares are whole lines per four numbers; the last tiles may find everything fetched.
-    const int64_t begin = i * (depth / 4) * lines * kLine;
-    return begin < depth * kWidth ? Ahead{weights + begin, lines} : Ahead{nullptr, 0};
+  template <int kRows>
+  PLANISH_INLINE static void copy(const Vec (&from)[kRows][C], Vec (&to)[kRows][C]) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) to[r][c] = from[r][c];
+  }
+
+  /// The last numbers of rows, fewer than four: out of line, or sums move to memory and back around a second loop.
+  template <int kRows, typename P>
+  __attribute__((noinline)) static void add_rest(int64_t count, const float* const (&a)[3], int64_t a_row,
+                                                 const P& panel, int64_t at, Vec (&acc)[kRows][C]) {
+    for (int64_t k = 0; k < count; ++k, at += kWidth) {
+      const float* const rows[3] = {a[0] + k, a[1] + k, a[2] + k};
+      step<kRows>(rows, a_row, panel, at, acc);
+    }
   }
 
   /// A tile of C: `rows` rows from `row`, kWidth columns from `column` of which some may not exist.
@@ -181,14 +239,15 @@ struct Gemm {
   static void direct_panel(const GemmProblem& p, int64_t row_begin, int64_t rows, const Slice& s) {
     const int64_t tiles = (rows + R - 1) / R;
     const float* b = p.weights + (s.panel * p.k + s.k) * kWidth;
+    const Shares next(tiles, s.depth);
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t row = row_begin + rows * i / tiles;
       const Tile t{row, row_begin + rows * (i + 1) / tiles - row, s.panel * kWidth, nullptr};
-      direct_tile_of<R>(t.rows)(p, t, s, b, share_of(s.next, s.depth, i, tiles));
+      direct_tile_of<R>(t.rows)(p, t, s, b, next.template of<kPanelLevel>(i, s.next, b));
     }
   }
 
-  using DirectTile = void (*)(const GemmProblem&, const Tile&, const Slice&, const float*, Ahead);
+  using DirectTile = void (*)(const GemmProblem&, const Tile&, const Slice&, const float*, Ahead<kPanelLevel>);
 
   template <int kRows>
   static DirectTile direct_tile_of(int64_t rows) {
@@ -199,7 +258,8 @@ struct Gemm {
 
   /// A tile from its first sum to C.
   template <int kRows>
-  static void direct_tile(const GemmProblem& p, const Tile& t, const Slice& s, const float* b, Ahead ahead) {
+  static void direct_tile(const GemmProblem& p, const Tile& t, const Slice& s, const float* b,
+                          Ahead<kPanelLevel> ahead) {
     Vec acc[kRows][C] = {};
     accumulate<kRows>(s.depth, p.a + t.row * p.a_row + s.k, p.a_row, Panel{b}, ahead, acc);
     leave<kRows>(p, t, s.k == 0, s.last, acc);

@@ -25,8 +25,8 @@ struct Strassen : Gemm<W, R, C> {
   using Base::load_cut;
   using Base::store;
   using Base::store_cut;
-  using typename Base::Ahead;
   using typename Base::Panel;
+  using typename Base::Shares;
   using typename Base::Slice;
   using typename Base::Tile;
   using typename Base::Vec;
@@ -44,14 +44,20 @@ struct Strassen : Gemm<W, R, C> {
     return (((depth * width + 15) / 16 + 4) | 1) * 16;
   }
 
-  /// Rows of A by pairs of tiles: `rows` upper ones, followed by as many lower ones (or one fewer at the very end).
+  /// Rows of A by pairs of tiles: upper ones, followed by as many lower ones (or one fewer at the very end). The first
+  /// `larger` pairs have one row more than `least`.
   struct Pairs {
-    int64_t row, rows, half, count;
+    int64_t row, rows, half, count, least, larger;
 
     explicit Pairs(int64_t row_begin, int64_t row_count)
-        : row(row_begin), rows(row_count), half((row_count + 1) / 2), count((half + R - 1) / R) {}
-    [[nodiscard]] int64_t first(int64_t i) const { return half * i / count; }
-    [[nodiscard]] int64_t upper_rows(int64_t i) const { return first(i + 1) - first(i); }
+        : row(row_begin),
+          rows(row_count),
+          half((row_count + 1) / 2),
+          count((half + R - 1) / R),
+          least(half / count),
+          larger(half % count) {}
+    [[nodiscard]] int64_t first(int64_t i) const { return least * i + (i < larger ? i : larger); }
+    [[nodiscard]] int64_t upper_rows(int64_t i) const { return i < larger ? least + 1 : least; }
     [[nodiscard]] int64_t lower_rows(int64_t i) const {
       const int64_t left = rows - 2 * first(i) - upper_rows(i);
       return left < upper_rows(i) ? left : upper_rows(i);
@@ -123,6 +129,25 @@ struct Strassen : Gemm<W, R, C> {
     }
   };
 
+  /// How products of pairs of tiles share evenly in fetching the next quadrants, a quarter of them each. Divisions are
+  /// done here, not in every product.
+  struct Turns {
+    int64_t first[kQuadrants];
+    Shares shares[kQuadrants];
+
+    Turns(int64_t turns, int64_t depth) {
+      const auto begin = [turns](int64_t i) { return (turns * i + kQuadrants - 1) / kQuadrants; };
+      for (int64_t i = 0; i < kQuadrants; ++i) {
+        first[i] = begin(i);
+        shares[i] = Shares(begin(i + 1) - begin(i), depth);
+      }
+    }
+    PLANISH_INLINE auto share(int64_t turn, const Quadrants& next, const float* here) const {
+      const int i = (turn >= first[1]) + (turn >= first[2]) + (turn >= first[3]);
+      return shares[i].template of<2>(turn - first[i], next.at[i], here);
+    }
+  };
+
   static void run(const GemmProblem& p, const GemmPart& part) {
     const int64_t stride = sum_stride(part.depth);
     const int64_t half = p.k / 2;
@@ -132,6 +157,7 @@ struct Strassen : Gemm<W, R, C> {
       for (int64_t k = 0; k < half; k += part.depth) {
         const bool last = k + part.depth >= half;
         Slice s{part.panel, k, last ? half - k : part.depth, nullptr, last};
+        const Turns turns(pairs.count * kProducts, s.depth);
         sum_quadrants(p, pairs, k, s.depth, quadrants(p, s.panel, k), part.scratch, stride);
         for (; s.panel < part.panel + part.panels; ++s.panel) {
           const Quadrants b = quadrants(p, s.panel, k);
@@ -141,7 +167,8 @@ struct Strassen : Gemm<W, R, C> {
               more ? quadrants(p, s.panel + 1, k) : quadrants(p, part.panel, last ? 0 : k + part.depth);
           const int64_t sum = factor_stride(kWidth, part.depth);
           const Work work{
-              p, pairs, s, part.scratch, stride, b, {sums, sums + sum, sums + 2 * sum}, end ? Quadrants{} : next};
+              p,    pairs, s, part.scratch, stride, b, {sums, sums + sum, sums + 2 * sum}, end ? Quadrants{} : next,
+              turns};
           pair_of_tiles_of<R, true>(pairs.upper_rows(0))(work, 0);
           for (int64_t i = 1; i < pairs.count; ++i) pair_of_tiles_of<R, false>(pairs.upper_rows(i))(work, i);
         }
@@ -159,6 +186,7 @@ struct Strassen : Gemm<W, R, C> {
     Quadrants b;
     float* t[kWeightSums];
     Quadrants next;  ///< what is read next, or null
+    const Turns& turns;
   };
 
   using PairOfTiles = void (*)(const Work&, int64_t);
@@ -182,33 +210,6 @@ struct Strassen : Gemm<W, R, C> {
                                              {kNone, kNone, 1, 2, 3},           {1, kNone, kNone, kNone, 2},
                                              {0, kNone, kNone, kNone, 0}};
 
-  /// Lines of the next quadrants on their way to the second-level cache, one after the other at even distances: asked
-  /// for faster than memory answers, they fill the buffers that the multiplications' own loads need. So where less than
-  /// a line is due for four numbers of a row it is asked for more than once, which costs nothing.
-  struct Evenly {
-    const float* from;
-    int64_t count;  ///< for four numbers of a row
-    int64_t step;   ///< floats
-    PLANISH_INLINE void fetch() {
-      for (int64_t i = 0; i < count; ++i, from += step) __builtin_prefetch(from, 0, 2);
-    }
-  };
-
-  /// The share of the `turn`th product. Each quadrant has a quarter of the turns.
-  PLANISH_INLINE static Evenly share_of_next(const Work& w, int64_t turn) {
-    const int64_t turns = w.pairs.count * kProducts;
-    const int64_t quadrant = turn * kQuadrants / turns;
-    const int64_t first = (turns * quadrant + kQuadrants - 1) / kQuadrants;
-    const int64_t own = (turns * (quadrant + 1) + kQuadrants - 1) / kQuadrants - first;
-    const float* from = w.next.at[quadrant];
-    const int64_t fours = w.slice.depth / 4;
-    if (from == nullptr || fours == 0) return {nullptr, 0, 0};
-    const int64_t due = (w.slice.depth * kWidth + own * fours - 1) / (own * fours);
-    const int64_t count = (due + kLine - 1) / kLine;
-    const int64_t step = count == 1 ? due : kLine;
-    return {from + (turn - first) * fours * count * step, count, step};
-  }
-
   /// acc += product `q` of pair `i` of tiles.
   template <int kRows, bool kFirst>
   PLANISH_INLINE static void multiply(const Work& w, int q, int64_t i, Vec (&acc)[kRows][C]) {
@@ -217,7 +218,7 @@ struct Strassen : Gemm<W, R, C> {
     const float* a = plain ? w.p.a + w.pairs.upper(i) * w.p.a_row + w.slice.k + (q == 0 ? 0 : w.p.k / 2)
                            : w.sums + (w.pairs.first(i) * kRowSums + (q - 1) * kRows) * w.sum_row;
     const int64_t a_row = plain ? w.p.a_row : w.sum_row;
-    const Evenly ahead = share_of_next(w, i * kProducts + q);
+    const auto ahead = w.turns.share(i * kProducts + q, w.next, w.b.at[0]);
     const auto by = [&](const auto& panel) __attribute__((always_inline)) {
       Base::template accumulate<kRows>(w.slice.depth, a, a_row, panel, ahead, acc);
     };
@@ -231,13 +232,11 @@ struct Strassen : Gemm<W, R, C> {
     by(Panel{panels[q]});
   }
 
+  /// acc: from what product `q` starts with to a quadrant of C.
   template <int kRows, bool kFirst>
-  static void pair_of_tiles(const Work& w, int64_t i) {
-    alignas(64) float kept[kKept][kRows * kWidth];
-    const int64_t column = w.slice.panel * 2 * kWidth;
-    const int64_t upper = w.pairs.upper(i);
-    const int64_t lower_rows = w.pairs.lower_rows(i);
-    Vec acc[kRows][C] = {};
+  PLANISH_INLINE static void product(const Work& w, int q, int64_t i, float (&kept)[kKept][kRows * kWidth],
+                                     Vec (&acc)[kRows][C]) {
+    const Step& step = kSteps[q];
     /// acc = f(acc, a running sum's vector) for every vector.
     const auto each = [&](float* sums, auto f) __attribute__((always_inline)) {
 #pragma GCC unroll 16
@@ -245,29 +244,47 @@ struct Strassen : Gemm<W, R, C> {
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) f(acc[r][c], sums + r * kWidth + c * W);
     };
-    for (int q = 0; q < kProducts; ++q) {
-      const Step& step = kSteps[q];
-      if (step.start == kNone)
-        each(
-            nullptr, [](Vec & v, float*) __attribute__((always_inline)) { v = Vec{}; });
-      else if (step.start >= 0)
-        each(
-            kept[step.start], [](Vec & v, float* at) __attribute__((always_inline)) { v = load(at); });
-      multiply<kRows, kFirst>(w, q, i, acc);
-      if (step.keep >= 0)
-        each(
-            kept[step.keep], [](Vec & v, float* at) __attribute__((always_inline)) { store(at, v); });
-      if (step.quadrant < 0) continue;
-      if (step.add_to >= 0) {
-        each(
-            kept[step.add_to], [](Vec & v, float* at) __attribute__((always_inline)) { store(at, load(at) + v); });
-        each(
-            kept[step.add], [](Vec & v, float* at) __attribute__((always_inline)) { v += load(at); });
-      }
-      const bool is_lower = step.quadrant >= 2;
-      const Tile t{is_lower ? upper + kRows : upper, is_lower ? lower_rows : kRows,
-                   step.quadrant % 2 != 0 ? column + kWidth : column, nullptr};
-      Base::template leave<kRows>(w.p, t, w.slice.k == 0, w.slice.last, acc);
+    if (step.start == kNone)
+      each(
+          nullptr, [](Vec & v, float*) __attribute__((always_inline)) { v = Vec{}; });
+    else if (step.start >= 0)
+      each(
+          kept[step.start], [](Vec & v, float* at) __attribute__((always_inline)) { v = load(at); });
+    multiply<kRows, kFirst>(w, q, i, acc);
+    if (step.keep >= 0)
+      each(
+          kept[step.keep], [](Vec & v, float* at) __attribute__((always_inline)) { store(at, v); });
+    if (step.quadrant < 0) return;
+    if (step.add_to >= 0) {
+      each(
+          kept[step.add_to], [](Vec & v, float* at) __attribute__((always_inline)) { store(at, load(at) + v); });
+      each(
+          kept[step.add], [](Vec & v, float* at) __attribute__((always_inline)) { v += load(at); });
+    }
+    const bool is_lower = step.quadrant >= 2;
+    const int64_t upper = w.pairs.upper(i);
+    const int64_t column = w.slice.panel * 2 * kWidth;
+    const Tile t{is_lower ? upper + kRows : upper, is_lower ? w.pairs.lower_rows(i) : kRows,
+                 step.quadrant % 2 != 0 ? column + kWidth : column, nullptr};
+    Base::template leave<kRows>(w.p, t, w.slice.k == 0, w.slice.last, acc);
+  }
+
+  template <int kRows, bool kFirst>
+  static void pair_of_tiles(const Work& w, int64_t i) {
+    alignas(64) float kept[kKept][kRows * kWidth];
+    Vec acc[kRows][C] = {};
+    if constexpr (Base::kSingleLines) {
+      // One after the other with nothing left to decide: a branch that depends on the product is mispredicted, because
+      // the loops in between are all that the processor remembers. Larger tiles gain nothing from it.
+      product<kRows, kFirst>(w, 0, i, kept, acc);
+      product<kRows, kFirst>(w, 1, i, kept, acc);
+      product<kRows, kFirst>(w, 2, i, kept, acc);
+      product<kRows, kFirst>(w, 3, i, kept, acc);
+      product<kRows, kFirst>(w, 4, i, kept, acc);
+      product<kRows, kFirst>(w, 5, i, kept, acc);
+      product<kRows, kFirst>(w, 6, i, kept, acc);
+    } else {
+      for (int q = 0; q < kProducts; ++q) product<kRows, kFirst>(w, q, i, kept, acc);
     }
   }
 
