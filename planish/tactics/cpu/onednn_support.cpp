@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 #include <numeric>
+#include <set>
 
 #include "planish/base/code_pages.h"
 #include "planish/base/isa.h"
@@ -170,9 +171,16 @@ WhyNot wrong_on_amx(const TensorDesc& x, const ConvShape& conv) {
     for (int64_t n = 2; n <= together; ++n)
       if (together % n == 0 && conv.c * n % step == 0 && conv.c * n > step)
         return "columns taken together as channels come out wrong on AMX";
-  // Now and then values beyond the image are not zero.
+  // Now and then values beyond the image are not zero: those of dilated lines with a stride between them, and where
+  // windows leave lines of the image out.
   if (line > 0 && g.dilations[line] > 1 && g.strides[line - 1] > 1)
-    return "dilated lines of which some are left out come out wrong on AMX";
+    return "dilated lines with a stride between them come out wrong on AMX";
+  for (size_t axis = 0; axis < line && g.kernel[line] > 1; ++axis) {
+    std::set<int64_t> read;  // lines that windows read, of as many as they move by
+    for (int64_t tap = 0; tap < g.kernel[axis]; ++tap) read.insert(tap * g.dilations[axis] % g.strides[axis]);
+    if (static_cast<int64_t>(read.size()) < g.strides[axis])
+      return "windows that leave lines out come out wrong on AMX";
+  }
   return std::nullopt;
 }
 
