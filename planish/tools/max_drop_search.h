@@ -38,6 +38,8 @@ struct SearchResult {
   bool only_in_fp32 = false;
   bool timed_out = false;  ///< a faster mix may exist
 
+  /// Whether `chosen` has nodes in INT8 and was measured slower than FP32 all the same.
+  [[nodiscard]] bool loses_time() const { return !all_float && chosen.measured.ms > in_float.ms; }
   /// Of those that lose too much and have nodes in INT8 the one that loses least; nullptr without any.
   [[nodiscard]] const MixTrial* nearest_miss(size_t nodes) const;
 };

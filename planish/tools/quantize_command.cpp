@@ -198,6 +198,10 @@ void report_search(const Search& search) {
   const Measured& int8 = result.trials.front().measured;
   const Measured& chosen = result.chosen.measured;
   if (result.all_float) warn("quantize", all_float_text(search));
+  if (result.loses_time())
+    warn("quantize", fmt::format("INT8 was measured slower than FP32 here ({} against {}): build in FP32 for this "
+                                 "machine, or search again when nothing else loads it",
+                                 milliseconds_text(chosen.ms), milliseconds_text(fp32.ms)));
   fmt::print("{}: FP32 {}, all in INT8 {}, chosen {} ({}; at most {} may be lost)\n", fp32.score.metric,
              percent_text(fp32.score.value), percent_text(int8.score.value), percent_text(chosen.score.value),
              points_text(chosen.score.value - fp32.score.value), points_number(search.max_drop));

@@ -467,6 +467,7 @@ def test_no_output_replaces_the_calibration_cache(tmp_path):
     text = "TRT-101300-EntropyCalibration2\nimage: 3c010a14\n"
     cache.write_text(text)
     for command in (["trtexec", f"--onnx={MODEL}", "--int8", f"--calib={cache}", f"--saveEngine={cache}"],
-                    ["quantize", MODEL, f"--calib={cache}", "-o", cache]):
+                    ["quantize", MODEL, f"--calib={cache}", "-o", cache],
+                    ["polygraphy", "convert", MODEL, "--int8", "--calibration-cache", cache, "-o", cache]):
         assert "would be written over what is read" in run(tmp_path, *command, code=1)
         assert cache.read_text() == text

@@ -61,8 +61,9 @@ Result<bool> convert(const ParsedOptions& options, PolygraphyLog& log) {
     output = std::filesystem::path(model).replace_extension(".engine").string();
     log.print(PolygraphyLog::info, fmt::format("No -o/--output was given: the engine is written to {}", output));
   }
-  PLANISH_TRY(check_output_path(output, {&model, 1}));
   const std::string cache = options.text("--calibration-cache");
+  const std::array read{model, cache, options.text("--data-loader-script")};
+  PLANISH_TRY(check_output_path(output, read));
   if (!cache.empty() && !std::filesystem::exists(cache)) PLANISH_TRY(check_output_path(cache));
   if (PLANISH_TRY(target_type(options, output)) == "onnx") {
     PLANISH_TRY(write_onnx(model, output, options, log));

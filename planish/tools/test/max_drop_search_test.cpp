@@ -56,6 +56,15 @@ TEST(MaxDropSearch, TakesTheFastestMixNotTheOneWithFewestNodesInFloat) {
   EXPECT_FALSE(found->all_float);
 }
 
+TEST(MaxDropSearch, SaysWhenInt8IsSlowerThanFloat) {
+  for (const double ms : {9.0, 11.0}) {
+    FakeNetwork network{{{"", {0.895, ms}}}, {}};
+    const auto found = network.search(0.01);
+    ASSERT_TRUE(found.ok());
+    EXPECT_EQ(found->loses_time(), ms > 10);
+  }
+}
+
 TEST(MaxDropSearch, FallsBackToFloatAndKnowsTheNearestMiss) {
   FakeNetwork network{
       {{"", {0.7, 3}}, {"a", {0.8, 4}}, {"ab", {0.75, 5}}, {"ac", {0.7, 6}}, {"bc", {0.7, 7}}, {"abc", {0.9, 10}}}, {}};
