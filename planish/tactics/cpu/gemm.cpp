@@ -127,13 +127,13 @@ constinit const Tactic kCpuGemm{.id = "cpu.gemm",
                                 .pack = pack<kDirect>,
                                 .prepare = prepare<kDirect>,
                                 .unpack = unpack,
-                                .version = 9};
+                                .version = 10};
 constinit const Tactic kCpuStrassen{.id = "cpu.strassen",
                                     .ops = kOps,
                                     .supports = supports<kStrassen>,
                                     .pack = pack<kStrassen>,
                                     .prepare = prepare<kStrassen>,
                                     .unpack = unpack,
-                                    .version = 13};
+                                    .version = 14};
 
 }  // namespace planish

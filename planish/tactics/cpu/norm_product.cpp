@@ -221,7 +221,7 @@ constinit const Tactic kCpuNormGemm{.id = "cpu.norm_gemm",
                                     .prepare = prepare<kCpuGemm, kDirect>,
                                     .unpack = unpack<kCpuGemm>,
                                     .packs = Tactic::kSeveral,
-                                    .version = 2};
+                                    .version = 3};
 constinit const Tactic kCpuNormStrassen{.id = "cpu.norm_strassen",
                                         .ops = kOps,
                                         .supports = supports<kCpuStrassen>,
@@ -229,6 +229,6 @@ constinit const Tactic kCpuNormStrassen{.id = "cpu.norm_strassen",
                                         .prepare = prepare<kCpuStrassen, kStrassen>,
                                         .unpack = unpack<kCpuStrassen>,
                                         .packs = Tactic::kSeveral,
-                                        .version = 4};
+                                        .version = 5};
 
 }  // namespace planish

@@ -265,6 +265,13 @@ struct Gemm {
     leave<kRows>(p, t, s.k == 0, s.last, acc);
   }
 
+  /// GELU of a whole tile to C, with the constants in registers.
+  __attribute__((noinline)) static void store_gelu(int64_t rows, const float* sums, float* to, int64_t to_row) {
+    for (int64_t r = 0; r < rows; ++r, sums += kWidth, to += to_row)
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) store(to + c * W, Gelu<W>::of(load(sums + c * W)));
+  }
+
   /// Sums of a tile to C, added to what is there unless they are the first: through memory only where an activation or
   /// cut rows or columns are in the way.
   template <int kRows>
@@ -272,7 +279,8 @@ struct Gemm {
     const GemmEpilogue& e = p.epilogue;
     float* corner = p.c + t.row * p.c_row + t.column;
     const bool whole = t.rows == kRows && t.column + kWidth <= p.n;
-    const bool gelu = kGeluInRegisters && last && e.activate != nullptr && e.op == PointwiseOp::gelu;
+    const bool gelu = last && e.activate != nullptr && e.op == PointwiseOp::gelu &&
+                      (kGeluInRegisters || e.residual == nullptr || !e.residual_last);
     if (!whole || (last && e.activate != nullptr && !gelu)) {
       alignas(64) float sums[kRows * kWidth];
 #pragma GCC unroll 16
@@ -297,6 +305,14 @@ struct Gemm {
       }
     }
     if (last && e.residual != nullptr && !e.residual_last) add_rows_of(e.residual + (corner - p.c));
+    if (!kGeluInRegisters && gelu) {
+      alignas(64) float sums[kRows * kWidth];
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) store(sums + r * kWidth + c * W, acc[r][c]);
+      return store_gelu(kRows, sums, corner, p.c_row);
+    }
     if (kGeluInRegisters && gelu) {
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r)

@@ -20,6 +20,7 @@ struct Case {
   bool residual = false;
   bool residual_last = false;
   bool relu = false;
+  bool gelu = false;
 };
 
 constexpr Case kCases[] = {
@@ -30,6 +31,9 @@ constexpr Case kCases[] = {
     {"several_chunks", 61, 36, 200, 16, 14, true, true, true, true},
     {"few_columns", 19, 32, 7, 16, 96, false, true},
     {"last_chunk_of_one_row", 25, 16, 48, 8, 8, false, false, false, true},
+    {"gelu", 37, 68, 200, 16, 96, false, false, false, false, true},
+    {"gelu_of_sum", 61, 94, 192, 32, 20, true, true, false, false, true},
+    {"gelu_before_residual", 37, 64, 97, 64, 96, true, true, true, false, true},
 };
 
 std::vector<float> normal(int64_t n, unsigned seed) {
@@ -69,7 +73,8 @@ TEST_P(GemmVariants, AgreesWithTheProductInDouble) {
     if (c.bias) p.epilogue.bias = bias.data();
     if (c.residual) p.epilogue.residual = residual.data();
     p.epilogue.residual_last = c.residual_last;
-    if (c.relu) p.epilogue.activate = relu;
+    if (c.relu || c.gelu) p.epilogue.activate = relu;
+    if (c.gelu) p.epilogue.op = PointwiseOp::gelu;
     const int64_t panels = (c.n + kernel.panel - 1) / kernel.panel;
     // Two parts by rows and one per panel, as threads would take them.
     for (int64_t panel = 0; panel < panels; ++panel)
@@ -93,6 +98,7 @@ TEST_P(GemmVariants, AgreesWithTheProductInDouble) {
           sum += static_cast<double>(a[static_cast<size_t>(i * a_row + q)]) * b[static_cast<size_t>(q * c.n + j)];
         if (c.residual && !c.residual_last) sum += residual[at];
         if (c.relu) sum = std::max(sum, 0.0);
+        if (c.gelu) sum *= 0.5 * (1 + std::erf(sum / std::sqrt(2.0)));
         if (c.residual && c.residual_last) sum += residual[at];
         ASSERT_NEAR(y[at], sum, bound) << "at " << i << ", " << j;
       }
@@ -108,7 +114,7 @@ TEST_P(GemmVariants, GeluFollowsItsDefinition) {
   pack_gemm_weights(kernel, k, 1, b.data(), 1, 1, packed.data());
   std::vector<float> a;
   for (int i = -2000; i <= 2000; ++i) a.insert(a.end(), {static_cast<float>(i) / 150.0F, 0});
-  a.insert(a.end(), {-1e30F, 0, 1e30F, 0});
+  a.insert(a.end(), {-1e30F, 0, 1e30F, 0, NAN, 0});
   const auto rows = static_cast<int64_t>(a.size()) / k;
   std::vector<float> y(static_cast<size_t>(rows));
   GemmProblem p{rows, 1, k, a.data(), k, packed.data(), y.data(), 1, {}};
@@ -120,6 +126,10 @@ TEST_P(GemmVariants, GeluFollowsItsDefinition) {
   kernel.run(p, part);
   for (int64_t i = 0; i < rows; ++i) {
     const double x = a[static_cast<size_t>(i * k)];
+    if (std::isnan(x)) {
+      EXPECT_TRUE(std::isnan(y[static_cast<size_t>(i)]));
+      continue;
+    }
     const double expected = x < -50 ? 0 : 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
     ASSERT_NEAR(y[static_cast<size_t>(i)], expected, 5e-7 * (1 + std::abs(expected))) << x;
   }
