@@ -120,10 +120,61 @@ Element element_of(DType type) {
   return {type, dtype_bits(type) / 8, kernels::tile_reader(type), kernels::tile_writer(type)};
 }
 
+using ByteTable = std::array<uint8_t, 256>;
+using ByteValues = std::array<float, 256>;
+
+/// The part of a program behind operand `of`, a byte of type `from`, which reads nothing else but known operands.
+struct BytePart {
+  size_t of = 0;
+  DType from = DType::undefined;
+  size_t inputs = 1;  ///< operands in front of the first step
+};
+
+/// What the last step gives for every byte, as bytes of type `to`. `values`: by operand, those that are known.
+ByteTable table_of(const std::vector<Step>& steps, const BytePart& part, DType to, std::vector<ByteValues> values) {
+  ByteTable all;
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint8_t>(i);
+  values.resize(part.inputs + steps.size());
+  kernels::tile_reader(part.from)(static_cast<int64_t>(all.size()), all.data(), values[part.of].data());
+  const auto fn = kernels::best_pointwise_kernel().fn;
+  for (size_t s = part.of < part.inputs ? 0 : part.of - part.inputs + 1; s < steps.size(); ++s) {
+    ByteValues& out = values[part.inputs + s];
+    // A selection writes over what it takes elsewhere.
+    if (steps[s].op == PointwiseOp::select) out = values[steps[s].c];
+    fn(steps[s].op, static_cast<int64_t>(out.size()), values[steps[s].a].data(), values[steps[s].b].data(), out.data(),
+       steps[s].alpha, steps[s].beta);
+  }
+  kernels::tile_writer(to)(static_cast<int64_t>(all.size()), values.back().data(), all.data());
+  return all;
+}
+
+bool makes_bytes(const Step& step) {
+  return step.op == PointwiseOp::quantize_i8 || step.op == PointwiseOp::quantize_u8;
+}
+
+/// The first step in a program to bytes that makes bytes of which alone, and of inputs of one element, everything
+/// behind it is computed: networks that were quantised layer by layer have whole activations there.
+std::optional<size_t> byte_in_the_middle(const NodeView& view, const std::vector<Step>& steps) {
+  constexpr size_t kWorthIt = 2;  // steps behind
+  const size_t inputs = operand_count(view);
+  if (steps.empty() || !makes_bytes(steps.back())) return std::nullopt;
+  for (size_t s = 0; s + kWorthIt < steps.size(); ++s) {
+    if (!makes_bytes(steps[s])) continue;
+    const auto known = [&](size_t operand) {
+      return operand < inputs ? view.inputs[operand].size() == 1 : operand >= inputs + s;
+    };
+    const auto alone = [&](const Step& later) { return known(later.a) && known(later.b) && known(later.c); };
+    if (std::all_of(steps.begin() + static_cast<std::ptrdiff_t>(s) + 1, steps.end(), alone)) return s;
+  }
+  return std::nullopt;
+}
+
 class PointwiseRunner final : public Kernel {
  public:
-  PointwiseRunner(std::vector<Step> steps, LoopNest nest, std::vector<Element> elements)
+  /// `byte`: the step behind which a table takes over; nullopt: none.
+  PointwiseRunner(std::vector<Step> steps, std::optional<size_t> byte, LoopNest nest, std::vector<Element> elements)
       : steps_(std::move(steps)),
+        byte_(byte),
         nest_(std::move(nest)),
         elements_(std::move(elements)),
         fn_(kernels::best_pointwise_kernel().fn) {
@@ -135,14 +186,17 @@ class PointwiseRunner final : public Kernel {
     rows_per_tile_ = std::clamp<int64_t>(kTile / std::max<int64_t>(segment_, 1), 1, rows_);
     row_tiles_ = (rows_ + rows_per_tile_ - 1) / rows_per_tile_;
     segments_ = (inner_ + segment_ - 1) / segment_;
-    if (const PointwiseOp op = steps_.back().op; op == PointwiseOp::quantize_i8 || op == PointwiseOp::quantize_u8)
-      quantization_ = quantization_of(steps_.back(), elements_.back().type);
+    last_ = byte_.value_or(steps_.size() - 1);
+    if (makes_bytes(steps_[last_]))
+      quantization_ = quantization_of(steps_[last_], byte_ ? type_of(steps_[last_]) : elements_.back().type);
   }
 
   Status run(const Bindings& b) override {
     constexpr int64_t kElementsPerThread = 8192;  // below this a second thread costs more than it brings
     const int64_t grain = std::max<int64_t>(1, kElementsPerThread / (segment_ * rows_per_tile_));
-    parallel_for(outer_ * row_tiles_ * segments_, grain, [&](int64_t begin, int64_t end) { run_items(b, begin, end); });
+    const ByteTable table = byte_ ? tail(b) : ByteTable{};
+    parallel_for(outer_ * row_tiles_ * segments_, grain,
+                 [&](int64_t begin, int64_t end) { run_items(b, table, begin, end); });
     return {};
   }
 
@@ -155,6 +209,21 @@ class PointwiseRunner final : public Kernel {
     int64_t cached_count = 0;
   };
   using Buffers = std::array<std::array<float, kTile>, kMaxBuffers>;
+
+  static DType type_of(const Step& step) { return step.op == PointwiseOp::quantize_i8 ? DType::i8 : DType::u8; }
+
+  /// What is behind the byte in the middle.
+  [[nodiscard]] ByteTable tail(const Bindings& b) const {
+    const size_t inputs = nest_.strides.size() - 1;
+    std::vector<ByteValues> values(inputs);
+    for (size_t i = 0; i < inputs; ++i) {
+      // Others than those of one element are not read.
+      elements_[i].read(1, host_ptr<const std::byte>(b.inputs[i]), values[i].data());
+      values[i].fill(values[i][0]);
+    }
+    return table_of(steps_, {inputs + *byte_, type_of(steps_[*byte_]), inputs}, elements_.back().type,
+                    std::move(values));
+  }
 
   int64_t outer_offset(size_t operand, int64_t index) const {
     const auto& strides = nest_.strides[operand];
@@ -204,8 +273,9 @@ class PointwiseRunner final : public Kernel {
     }
   }
 
-  void run_items(const Bindings& b, int64_t begin, int64_t end) const {
+  void run_items(const Bindings& b, const ByteTable& table, int64_t begin, int64_t end) const {
     Buffers buffers;
+    std::array<uint8_t, kTile> bytes;
     const size_t inputs = nest_.strides.size() - 1;  // the output is the last operand
     std::array<Operand, kMaxBuffers> operands{};
     for (int64_t item = begin; item < end; ++item) {
@@ -225,12 +295,14 @@ class PointwiseRunner final : public Kernel {
         load(i, operands[i], buffers[i], host_ptr<const std::byte>(b.inputs[i]) + offset_bytes(i), rows, count);
       auto* out = host_ptr<std::byte>(b.outputs[0]) + offset_bytes(inputs);
       const bool direct = elements_[inputs].type == DType::f32;
-      for (size_t s = 0; s < steps_.size(); ++s) {
+      for (size_t s = 0; s <= last_; ++s) {
         const Step& step = steps_[s];
-        const bool last = s + 1 == steps_.size();
+        const bool last = s == last_;
         if (last && quantization_) {
+          auto* made = reinterpret_cast<uint8_t*>(out);
           kernels::best_quantize_kernel().fn(*quantization_, rows * count, operands[step.a].tile,
-                                             reinterpret_cast<uint8_t*>(out));
+                                             byte_ ? bytes.data() : made);
+          if (byte_) kernels::best_byte_lookup_kernel().fn(table.data(), rows * count, bytes.data(), made);
           continue;
         }
         const bool selects = step.op == PointwiseOp::select;
@@ -246,9 +318,11 @@ class PointwiseRunner final : public Kernel {
   }
 
   std::vector<Step> steps_;
+  std::optional<size_t> byte_;
+  size_t last_ = 0;  ///< step that is computed element by element
   LoopNest nest_;
   std::vector<Element> elements_;                      ///< of the inputs, then of the output
-  std::optional<kernels::Quantization> quantization_;  ///< the last step, where it makes bytes
+  std::optional<kernels::Quantization> quantization_;  ///< that step, where it makes bytes
   kernels::PointwiseFn fn_;
   int64_t inner_ = 0;
   int64_t rows_ = 0;
@@ -282,20 +356,8 @@ WhyNot integer_refusal(const NodeView& view, const std::vector<Step>& steps) {
 /// A program from one tensor of bytes to bytes: whatever its steps are, it is a table of 256 results.
 class LookupRunner final : public Kernel {
  public:
-  LookupRunner(const std::vector<Step>& steps, DType from, DType to, int64_t count) : count_(count) {
-    std::vector<std::array<float, 256>> values(1 + steps.size());
-    std::array<uint8_t, 256> all;
-    for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<uint8_t>(i);
-    kernels::tile_reader(from)(256, all.data(), values[0].data());
-    const auto fn = kernels::best_pointwise_kernel().fn;
-    for (size_t s = 0; s < steps.size(); ++s) {
-      // A selection writes over what it takes elsewhere.
-      if (steps[s].op == PointwiseOp::select) values[s + 1] = values[steps[s].c];
-      fn(steps[s].op, 256, values[steps[s].a].data(), values[steps[s].b].data(), values[s + 1].data(), steps[s].alpha,
-         steps[s].beta);
-    }
-    kernels::tile_writer(to)(256, values.back().data(), table_.data());
-  }
+  LookupRunner(const std::vector<Step>& steps, DType from, DType to, int64_t count)
+      : count_(count), table_(table_of(steps, {.of = 0, .from = from}, to, {})) {}
 
   Status run(const Bindings& b) override {
     const auto* x = host_ptr<const uint8_t>(b.inputs[0]);
@@ -311,7 +373,7 @@ class LookupRunner final : public Kernel {
 
  private:
   int64_t count_;
-  std::array<uint8_t, 256> table_{};
+  ByteTable table_;
 };
 
 /// The sum (or difference) of two tensors of bytes, perhaps clamped, as bytes: what residual connections become.
@@ -539,7 +601,8 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
   std::vector<Element> elements;
   for (size_t i = 0; i < operand_count(view); ++i) elements.push_back(element_of(view.inputs[i].dtype));
   elements.push_back(element_of(view.outputs[0].dtype));
-  return std::unique_ptr<Kernel>(new PointwiseRunner(std::move(steps), std::move(*nest), std::move(elements)));
+  const auto byte = byte_in_the_middle(view, steps);
+  return std::unique_ptr<Kernel>(new PointwiseRunner(std::move(steps), byte, std::move(*nest), std::move(elements)));
 }
 
 constexpr std::array<std::string_view, 45> kOps{"planish.Pointwise",
@@ -596,6 +659,6 @@ constinit const Tactic kCpuPointwise{.id = "cpu.pointwise",
                                      .pack = nullptr,
                                      .prepare = prepare,
                                      .unpack = nullptr,
-                                     .version = 5};
+                                     .version = 6};
 
 }  // namespace planish

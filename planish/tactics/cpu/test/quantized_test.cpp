@@ -113,6 +113,25 @@ const ConformanceCase kPrograms[] = {
      "graph \"g\" (a: u8[2,16,5,7], g: f32[2,16,1,1]) -> (y) {\n y = planish.Pointwise(a, g) {steps = "
      "[\"DequantizeLinear 0 scale=0.03 zero=9\", \"Mul 2 1\", \"QuantizeLinear 3 scale=0.029 zero=11 type=u8\"]} @q\n}",
      "cpu.pointwise", 0, 0, 256},
+    {"byte_in_the_middle",
+     "graph \"g\" (x: i8[2,16,5,7], b: f32[16,1,1]) -> (y) {\n y = planish.Pointwise(x, b) {steps = "
+     "[\"DequantizeLinear 0 scale=0.03 zero=3\", \"Add 2 1\", \"QuantizeLinear 3 scale=0.041 zero=-7 type=i8\", "
+     "\"DequantizeLinear 4 scale=0.041 zero=-7\", \"Sigmoid 5\", \"Mul 5 6\", \"QuantizeLinear 7 scale=0.043 zero=20 "
+     "type=u8\"]} @q\n}",
+     "cpu.pointwise", 0, -128, 128},
+    {"byte_in_the_middle_and_a_number",
+     "graph \"g\" (x: u8[2,16,5,7], g: f32[2,16,1,1], n: f32[1]) -> (y) {\n y = planish.Pointwise(x, g, n) {steps = "
+     "[\"DequantizeLinear 0 scale=0.03 zero=9\", \"Mul 3 1\", \"QuantizeLinear 4 scale=0.9 zero=11 type=u8\", "
+     "\"DequantizeLinear 5 scale=0.9 zero=11\", \"Greater 6 2\", \"Neg 6\", \"Where 7 6 8\", \"QuantizeLinear 9 "
+     "scale=1.9 "
+     "zero=-3 type=i8\"]} @q\n}",
+     "cpu.pointwise", 0, 0, 256},
+    {"byte_in_the_middle_beside_others",
+     "graph \"g\" (x: i8[2,16,5,7], b: f32[16,1,1]) -> (y) {\n y = planish.Pointwise(x, b) {steps = "
+     "[\"DequantizeLinear 0 scale=0.03 zero=3\", \"Add 2 1\", \"QuantizeLinear 3 scale=0.041 zero=-7 type=i8\", "
+     "\"DequantizeLinear 4 scale=0.041 zero=-7\", \"Sigmoid 5\", \"Mul 3 6\", \"QuantizeLinear 7 scale=0.043 zero=20 "
+     "type=u8\"]} @q\n}",
+     "cpu.pointwise", 0, -128, 128},
 };
 
 const ConformanceCase kMoves[] = {
