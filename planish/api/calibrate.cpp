@@ -76,9 +76,10 @@ RangeHistogram histogram_of(const std::string& name, const AbsHistogram& h) {
   return {name, h.bin_width(), std::vector<int64_t>(h.counts().begin(), h.counts().end())};
 }
 
-void warn_of(const CalibrationOptions& options, const std::vector<std::string>& names, std::string_view what) {
+void warn_of(const CalibrationOptions& options, const std::vector<std::string>& names, std::string_view what,
+             std::string_view remedy) {
   if (!names.empty() && options.warn)
-    options.warn(fmt::format("{} in {} tensor(s): {}", what, names.size(), first_names(names)));
+    options.warn(fmt::format("{} in {} tensor(s): {}; {}", what, names.size(), first_names(names), remedy));
 }
 
 struct Thresholds {
@@ -137,9 +138,11 @@ void fill_table(const Graph& graph, const Statistics::Map& statistics, const std
   for (const Node& node : graph.nodes)
     for (const ValueId v : node.outputs)
       if (v != kNoValue) add(v);
-  warn_of(options, zero, "Nothing but zeros was seen");
-  warn_of(options, constant, "The same value everywhere was seen");
-  warn_of(options, not_finite, "NaN or infinity was computed (and left out)");
+  constexpr std::string_view kReach = "calibrate on data that reaches them, unless they never hold anything else";
+  warn_of(options, zero, "Nothing but zeros was seen", kReach);
+  warn_of(options, constant, "The same value everywhere was seen", kReach);
+  warn_of(options, not_finite, "NaN or infinity was computed (and left out)",
+          "check the data, and the model in FP32 (polygraphy run MODEL --trt --validate)");
 }
 
 /// The numbers that weights are adapted to.

@@ -128,27 +128,45 @@ Status SampleWalk::failed(const CalibrationBatch& batch, const Error& error) {
   return refused(batch, fmt::format("{}: the network fails on it: {}", batch.origin, error.message()));
 }
 
+namespace {
+
+/// The text of an error without its remedy, and the remedy.
+std::pair<std::string, std::string> cause_and_fix(const std::string& message) {
+  constexpr std::string_view kFix = ". Fix: ";
+  const size_t at = message.find(kFix);
+  if (at == std::string::npos) return {message, {}};
+  return {message.substr(0, at), message.substr(at + kFix.size())};
+}
+
+}  // namespace
+
 Status SampleWalk::check_share(bool at_end) const {
   const int64_t seen = stats_.samples + stats_.skipped;
   const int64_t total = at_end ? seen : std::max(seen, source_.size().value_or(INT64_MAX / 2));
   const bool none_good = stats_.samples == 0 && (at_end || (pending_ == 0 && stats_.skipped >= kHopeless));
-  if (none_good)
+  if (none_good && stats_.skipped == 0)
     return Error{.code = Code::invalid_argument,
                  .file = source_.description(),
-                 .what = stats_.skipped == 0
-                             ? std::string("the calibration data is empty: it yields no sample")
-                             : fmt::format("none of the {}{} calibration samples can be used; the first: {}",
-                                           at_end ? "" : "first ", stats_.skipped, stats_.skipped_names.front()),
-                 .fix = stats_.skipped == 0
-                            ? "check that there is data; a loader must begin anew each time it is called, since a "
-                              "generator cannot be used twice"
-                            : "give images or arrays that fit the network's inputs"};
+                 .what = "the calibration data is empty: it yields no sample",
+                 .fix =
+                     "check that there is data; a loader must begin anew each time it is called, since a "
+                     "generator cannot be used twice"};
+  if (none_good) {
+    const auto [cause, fix] = cause_and_fix(stats_.skipped_names.front());
+    return Error{.code = Code::invalid_argument,
+                 .file = source_.description(),
+                 .what = fmt::format("none of the {}{} calibration samples can be used; the first: {}",
+                                     at_end ? "" : "first ", stats_.skipped, cause),
+                 .fix = fix.empty() ? "give images or arrays that fit the network's inputs" : fix};
+  }
   if (static_cast<double>(stats_.skipped) <= options_.max_bad_share * static_cast<double>(total)) return {};
+  std::vector<std::string> causes;
+  for (const std::string& name : stats_.skipped_names) causes.push_back(cause_and_fix(name).first);
   return Error{
       .code = Code::invalid_argument,
       .file = source_.description(),
       .what = fmt::format("{} of {} calibration samples cannot be used, more than the allowed {:.0f} %: {}",
-                          stats_.skipped, total, options_.max_bad_share * 100, first_names(stats_.skipped_names)),
+                          stats_.skipped, total, options_.max_bad_share * 100, first_names(causes)),
       .fix = "repair the data, or allow a larger share of bad samples (planish --max-bad, trtexec --calibMaxBad)"};
 }
 

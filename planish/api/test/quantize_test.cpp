@@ -176,6 +176,8 @@ TEST(Calibrate, GivesUpWhereNothingFitsFromTheBeginning) {
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(refused.error().what.find("none of the first 10"), std::string::npos) << refused.error().message();
   EXPECT_NE(refused.error().what.find("no data for this input"), std::string::npos) << refused.error().message();
+  const std::string message = refused.error().message();
+  EXPECT_EQ(message.find("Fix: "), message.rfind("Fix: ")) << message;
   EXPECT_LE(source.asked, 20);
   EXPECT_LE(warnings.size(), 11U);
 }
