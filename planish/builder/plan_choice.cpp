@@ -21,10 +21,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Whole networks may run for as long as timing the layers alone took, and small networks for at least this long.
-constexpr double kLeastBudgetMs = 3500;
+/// Whole networks may run for as long as timing the layers alone took, and for at least so many of their runs, within
+/// these times.
+constexpr double kLeastRuns = 600;
+constexpr double kLeastBudgetMs = 1200;
+constexpr double kEnoughBudgetMs = 3500;
 constexpr int kExhaustive = 5;
-constexpr double kExhaustiveBudget = 4;  ///< times the default level's
+constexpr double kExhaustiveBudget = 4;  ///< times what is enough for the default level
 /// A network of which one run takes more than this share of that time is not run at all.
 constexpr double kLongestRun = 0.05;
 /// Bytes of weights that all plans which run in turns may hold together: each packs its own.
@@ -79,8 +82,11 @@ class PlanChooser {
     PLANISH_TRY(add_full_clock(basins));
     if (basins.size() == 1 && basins[0].fused.empty() && !has_alternatives(apart)) return finish(std::move(apart));
     const double spent_ms = std::chrono::duration<double, std::milli>(Clock::now() - begin_).count();
-    const double budget_ms = std::max(kLeastBudgetMs, spent_ms) * (is_exhaustive() ? kExhaustiveBudget : 1);
-    if (cost_alone(apart) > kLongestRun * budget_ms) return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
+    const double run_ms = cost_alone(apart);
+    const double budget_ms = is_exhaustive()
+                                 ? std::max(kEnoughBudgetMs, spent_ms) * kExhaustiveBudget
+                                 : std::max(std::clamp(kLeastRuns * run_ms, kLeastBudgetMs, kEnoughBudgetMs), spent_ms);
+    if (run_ms > kLongestRun * budget_ms) return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
     if (options_.progress) options_.progress("whole network", 0, 1);
     NetworkRunner runner(profiles_, options_, target_, table_, budget_ms);
     const std::optional<Variant> chosen = PLANISH_TRY(settle(basins, runner));
