@@ -246,9 +246,8 @@ BuildOptions options_of(const BuildConfig& config) {
   o.optimization_level = config.optimization_level;
   // Quantised networks gained nothing from whole runs, and a build in 16 bits may build ten engines until its error is
   // small enough.
-  constexpr int kExhaustive = 5;
   const bool only_float = !config.int8 && !config.fp16 && !config.bf16;
-  o.in_place = config.optimization_level >= kExhaustive || (config.whole_runs && only_float);
+  o.in_place = o.is_exhaustive() || (config.whole_runs && only_float);
   o.avg_timing = config.avg_timing;
   o.max_tactics = config.max_tactics;
   o.threads = config.threads;

@@ -12,6 +12,12 @@
 namespace planish::api {
 namespace {
 
+/// What the error says but for its remedy: a message about the data as a whole has one of its own.
+std::string without_fix(Error error) {
+  error.fix.clear();
+  return error.message();
+}
+
 constexpr size_t kNamedSkips = 10;
 /// So many bad samples and no good one: the rest will not be better, and there may be no end to it.
 constexpr int64_t kHopeless = 10;
@@ -98,13 +104,13 @@ Result<std::optional<CalibrationBatch>> SampleWalk::next(const Graph& graph) {
     auto batch = next_or_part();
     if (!batch.ok()) {
       if (source_.fatal()) return std::move(batch).take_error();
-      skip(std::move(batch).take_error().message(), 1);
+      skip(std::move(batch).take_error(), 1);
       PLANISH_TRY(check_share(false));
       continue;
     }
     if (!batch->has_value()) return std::optional<CalibrationBatch>();
     if (const auto bad = check_batch(graph, **batch)) {
-      PLANISH_TRY(refused(**batch, bad->message()));
+      PLANISH_TRY(refused(**batch, *bad));
       continue;
     }
     pending_ += std::max<int64_t>((*batch)->samples, 0);
@@ -125,20 +131,9 @@ void SampleWalk::used(const CalibrationBatch& batch) {
 
 Status SampleWalk::failed(const CalibrationBatch& batch, const Error& error) {
   pending_ -= std::max<int64_t>(batch.samples, 0);
-  return refused(batch, fmt::format("{}: the network fails on it: {}", batch.origin, error.message()));
+  return refused(batch, {.what = fmt::format("{}: the network fails on it: {}", batch.origin, without_fix(error)),
+                         .fix = error.fix});
 }
-
-namespace {
-
-/// The text of an error without its remedy, and the remedy.
-std::pair<std::string, std::string> cause_and_fix(const std::string& message) {
-  constexpr std::string_view kFix = ". Fix: ";
-  const size_t at = message.find(kFix);
-  if (at == std::string::npos) return {message, {}};
-  return {message.substr(0, at), message.substr(at + kFix.size())};
-}
-
-}  // namespace
 
 Status SampleWalk::check_share(bool at_end) const {
   const int64_t seen = stats_.samples + stats_.skipped;
@@ -152,16 +147,16 @@ Status SampleWalk::check_share(bool at_end) const {
                      "check that there is data; a loader must begin anew each time it is called, since a "
                      "generator cannot be used twice"};
   if (none_good) {
-    const auto [cause, fix] = cause_and_fix(stats_.skipped_names.front());
+    const std::string& fix = skipped_.front().fix;
     return Error{.code = Code::invalid_argument,
                  .file = source_.description(),
                  .what = fmt::format("none of the {}{} calibration samples can be used; the first: {}",
-                                     at_end ? "" : "first ", stats_.skipped, cause),
+                                     at_end ? "" : "first ", stats_.skipped, without_fix(skipped_.front())),
                  .fix = fix.empty() ? "give images or arrays that fit the network's inputs" : fix};
   }
   if (static_cast<double>(stats_.skipped) <= options_.max_bad_share * static_cast<double>(total)) return {};
   std::vector<std::string> causes;
-  for (const std::string& name : stats_.skipped_names) causes.push_back(cause_and_fix(name).first);
+  for (const Error& error : skipped_) causes.push_back(without_fix(error));
   return Error{
       .code = Code::invalid_argument,
       .file = source_.description(),
@@ -177,7 +172,7 @@ Result<std::optional<CalibrationBatch>> SampleWalk::next_or_part() {
   return part;
 }
 
-Status SampleWalk::refused(const CalibrationBatch& batch, std::string why) {
+Status SampleWalk::refused(const CalibrationBatch& batch, Error why) {
   // A sample is whole: parts have no parts.
   if (auto parts = samples_of(batch); !parts.empty()) {
     parts_.insert(parts_.end(), std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
@@ -187,11 +182,12 @@ Status SampleWalk::refused(const CalibrationBatch& batch, std::string why) {
   return check_share(false);
 }
 
-void SampleWalk::skip(std::string why, int64_t samples) {
+void SampleWalk::skip(Error why, int64_t samples) {
   stats_.skipped += samples;
   if (stats_.skipped_names.size() == kNamedSkips) return;
-  if (options_.warn) options_.warn(fmt::format("Calibration sample skipped: {}", why));
-  stats_.skipped_names.push_back(std::move(why));
+  if (options_.warn) options_.warn(fmt::format("Calibration sample skipped: {}", why.message()));
+  stats_.skipped_names.push_back(why.message());
+  skipped_.push_back(std::move(why));
   if (options_.warn && stats_.skipped_names.size() == kNamedSkips)
     options_.warn("More calibration samples that are skipped will be counted and not named");
 }

@@ -3,6 +3,7 @@
 #include <deque>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "planish/api/quantize.h"
 #include "planish/ir/graph.h"
@@ -35,12 +36,13 @@ class SampleWalk {
 
  private:
   Result<std::optional<CalibrationBatch>> next_or_part();
-  Status refused(const CalibrationBatch& batch, std::string why);
-  void skip(std::string why, int64_t samples);
+  Status refused(const CalibrationBatch& batch, Error why);
+  void skip(Error why, int64_t samples);
 
   CalibrationSource& source_;
   const CalibrationOptions& options_;
   CalibrationStats& stats_;
+  std::vector<Error> skipped_;          ///< of the samples that are named
   std::deque<CalibrationBatch> parts_;  ///< of the batches that were refused last; they point to their data
   int64_t pending_ = 0;                 ///< samples of batches that came and were neither used nor failed yet
 };

@@ -64,6 +64,9 @@ struct BuildOptions {
   /// Whether whole networks are timed. A cache that must know every time holds no runs.
   [[nodiscard]] bool runs_in_place() const { return in_place && optimization_level >= 3; }
 
+  /// Everything is timed, and thoroughly.
+  [[nodiscard]] bool is_exhaustive() const { return optimization_level >= 5; }
+
   EngineInfo info;  ///< name, source, verbosity and the like; the builder fills in the rest
   /// Called as work goes on: stage ("passes", "tactics", "packing"), steps done, steps in all.
   std::function<void(std::string_view stage, size_t done, size_t total)> progress;

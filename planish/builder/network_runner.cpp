@@ -20,7 +20,6 @@ constexpr size_t kMostRuns = 40;
 constexpr double kUsualRuns = 16;
 constexpr double kShortestRaceMs = 50;  ///< times the number of plans
 constexpr double kLongestRaceMs = 110;
-constexpr int kExhaustive = 5;  ///< races are as long as they may be
 /// Plans shorter than this may find their weights in the caches when they run again and again, but not behind another
 /// plan: they run once more before they count.
 constexpr double kShortMs = 10;
@@ -172,9 +171,9 @@ Result<std::vector<PlanTimes>> NetworkRunner::race(const std::vector<Entry>& pla
   const double run_ms = ms_since(first) / count;
   const bool warms_up = plans.size() > 1 && run_ms < kShortMs;
   const auto begin = Clock::now();
-  const double race_ms = count * (options_.optimization_level >= kExhaustive
-                                      ? kLongestRaceMs
-                                      : std::clamp(kUsualRuns * run_ms, kShortestRaceMs, kLongestRaceMs));
+  const double race_ms =
+      count *
+      (options_.is_exhaustive() ? kLongestRaceMs : std::clamp(kUsualRuns * run_ms, kShortestRaceMs, kLongestRaceMs));
   for (size_t run = 0; run < kFewestRuns || (run < kMostRuns && ms_since(begin) < race_ms);) {
     const size_t in_turn = warms_up ? 2 : 1;
     for (size_t k = 0; k < running_.size(); ++k) {

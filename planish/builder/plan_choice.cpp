@@ -26,7 +26,6 @@ using Clock = std::chrono::steady_clock;
 constexpr double kLeastRuns = 600;
 constexpr double kLeastBudgetMs = 1200;
 constexpr double kEnoughBudgetMs = 3500;
-constexpr int kExhaustive = 5;
 constexpr double kExhaustiveBudget = 4;  ///< times what is enough for the default level
 /// A network of which one run takes more than this share of that time is not run at all.
 constexpr double kLongestRun = 0.05;
@@ -83,7 +82,7 @@ class PlanChooser {
     if (basins.size() == 1 && basins[0].fused.empty() && !has_alternatives(apart)) return finish(std::move(apart));
     const double spent_ms = std::chrono::duration<double, std::milli>(Clock::now() - begin_).count();
     const double run_ms = cost_alone(apart);
-    const double budget_ms = is_exhaustive()
+    const double budget_ms = options_.is_exhaustive()
                                  ? std::max(kEnoughBudgetMs, spent_ms) * kExhaustiveBudget
                                  : std::max(std::clamp(kLeastRuns * run_ms, kLeastBudgetMs, kEnoughBudgetMs), spent_ms);
     if (run_ms > kLongestRun * budget_ms) return finish(PLANISH_TRY(with_best_chains(std::move(apart))));
@@ -239,11 +238,10 @@ class PlanChooser {
     return std::ranges::any_of(v.form->space->choices(), [](const auto& choices) { return choices.size() > 1; });
   }
 
-  [[nodiscard]] bool is_exhaustive() const { return options_.optimization_level >= kExhaustive; }
-
   void search(Timed& plan, NetworkRunner& runner, double share) const {
     FormRace race(runner, *plan.v.form, share);
-    const SearchEffort effort = is_exhaustive() ? SearchEffort{.max_rounds = 40, .optimism = 0.65} : SearchEffort{};
+    const SearchEffort effort =
+        options_.is_exhaustive() ? SearchEffort{.max_rounds = 40, .optimism = 0.65} : SearchEffort{};
     plan.v.picks = search_in_place(*plan.v.form->space, std::move(plan.v.picks), plan.times, race, effort);
   }
 
@@ -356,8 +354,8 @@ class PlanChooser {
 
   /// What names the network in the timing cache: all that the choice depends on.
   std::string network_key(const Variant& apart) const {
-    std::string text = fmt::format("{}|{}|{}|{}", options_.chains, is_exhaustive(), options_.memory_limit_bytes,
-                                   fmt::join(options_.disabled_tactics, ","));
+    std::string text = fmt::format("{}|{}|{}|{}", options_.chains, options_.is_exhaustive(),
+                                   options_.memory_limit_bytes, fmt::join(options_.disabled_tactics, ","));
     for (const Tactic* tactic : table_.tactics) text += fmt::format("|{}@{}", tactic->id, tactic->version);
     const Graph& graph = apart.form->graph;
     for (size_t n = 0; n < graph.nodes.size(); ++n) {

@@ -19,7 +19,6 @@ namespace {
 
 constexpr double kImpossible = 1e9;
 constexpr int kDefaultLevel = 3;
-constexpr int kExhaustive = 5;
 constexpr std::array kHalves{DType::f16, DType::bf16};
 
 /// Tactics within this factor of the fastest for their layouts stay choices of their node: alone each was timed with
@@ -156,7 +155,7 @@ class Selector final : public PlanSpace {
       for (const Layout l : table_.layouts)
         if (l != Layout::row_major) pairs.emplace_back(Layout::row_major, l);
     // Changing the layout on the way is rarely as good as before or behind the layer.
-    if (options_.optimization_level >= kExhaustive && is_product(*view.node))
+    if (options_.is_exhaustive() && is_product(*view.node))
       for (const Layout in : table_.layouts)
         for (const Layout out : table_.layouts)
           if (in != out && in != Layout::row_major) pairs.emplace_back(in, out);
@@ -271,7 +270,7 @@ class Selector final : public PlanSpace {
     for (const Work& w : work) PLANISH_TRY(add_choice(w.view, w.tactics, w.in, w.out, refusals, out, best_ms));
     for (const Work& w : work) learn(w, std::span(out).subspan(first), best_ms);
     // A layout that only the reference can do is no choice where a real kernel has another one.
-    if (out.empty() || options_.optimization_level >= kExhaustive)
+    if (out.empty() || options_.is_exhaustive())
       for (const auto& [in, layout_out] : reference_only) {
         const NodeView view = with_layouts(*views_[n], in, layout_out);
         PLANISH_TRY(add_choice(view, candidates(view, refusals), in, layout_out, refusals, out, best_ms));
@@ -326,8 +325,7 @@ class Selector final : public PlanSpace {
   std::vector<const Tactic*> candidates(const NodeView& view, std::vector<Refusal>& refusals) const {
     std::vector<const Tactic*> tactics = supporting_tactics(table_, view, target_, &refusals);
     std::erase_if(tactics, [this](const Tactic* t) { return !enabled(*t); });
-    if (tactics.size() > 1 && options_.optimization_level < kExhaustive && is_reference(*tactics.back()))
-      tactics.pop_back();
+    if (tactics.size() > 1 && !options_.is_exhaustive() && is_reference(*tactics.back())) tactics.pop_back();
     const int limit = options_.max_tactics > 0 ? options_.max_tactics : (options_.optimization_level <= 1 ? 1 : 64);
     if (static_cast<int>(tactics.size()) > limit) tactics.resize(static_cast<size_t>(limit));
     return tactics;

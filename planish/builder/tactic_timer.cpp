@@ -10,10 +10,10 @@ namespace planish {
 
 TacticTimer::TacticTimer(const BuildOptions& options, const Target& target) : options_(options), target_(target) {
   // Higher levels repeat longer: noise, not the number of candidates, is what costs the last percent.
-  constexpr int kExhaustive = 5;
   constexpr int kThoroughness = 8;
-  const int level = std::clamp(options.optimization_level, 0, kExhaustive);
-  is_thorough_ = level == kExhaustive;
+  constexpr int kHighest = 5;
+  const int level = std::clamp(options.optimization_level, 0, kHighest);
+  is_thorough_ = options.is_exhaustive();
   const int times = is_thorough_ ? kThoroughness : 1;
   effort_.max_runs = std::max(options.avg_timing, 1) * times;
   effort_.min_runs = std::min(effort_.max_runs, std::max(1, level));
