@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include <future>
 #include <set>
 
 #include "planish/api/adaptive_weights.h"
@@ -178,6 +179,17 @@ Status adapt(const Graph& graph, ObservedNetwork& network, const KeptSamples& sa
   return {};
 }
 
+/// Looks for the ranges that only a cache for TensorRT needs, on one thread beside the adaptation of weights, which
+/// leaves cores waiting. All must outlive the result.
+std::future<Result<RangesByName>> begin_inner_ranges(const Graph& graph, const KeptSamples& samples,
+                                                     const ProfileRanges& profile, const CalibrationTable& table) {
+  std::set<std::string> known;
+  for (const auto& [name, range] : table.ranges) known.insert(name);
+  return std::async(std::launch::async, [&graph, &samples, &profile, known = std::move(known)] {
+    return inner_ranges(graph, samples, 1, profile, known);
+  });
+}
+
 /// How many samples there will be.
 std::optional<int64_t> sample_count(const CalibrationSource& source, const CalibrationOptions& options) {
   const std::optional<int64_t> all = source.size();
@@ -347,15 +359,20 @@ Result<CalibrationTable> calibrate_as_is(const Model& model, CalibrationSource& 
   table.data_hash = hash_of(source.identity());
   fill_table(graph, statistics, needed, options, table);
   statistics.clear();
+  std::future<Result<RangesByName>> inner;
+  if (options.inner_tensors) inner = begin_inner_ranges(impl.model.graph, kept, options.calibration_profile, table);
   if (early) {
     auto adapted = adapt(graph, network, kept, early->take(kept).value_or(RowsByNode{}), effort.work, options, table);
     if (!adapted.ok() && options.warn)
       options.warn(fmt::format("Weights are rounded to nearest: {}", adapted.error().message()));
   }
-  if (options.inner_tensors)
-    if (auto added = add_inner_tensors(impl.model.graph, kept, options.threads, options.calibration_profile, table);
-        !added.ok() && options.warn)
-      options.warn(fmt::format("Tensors inside fused layers have no range: {}", added.error().message()));
+  if (inner.valid()) {
+    auto ranges = inner.get();
+    if (ranges.ok())
+      add_ranges(impl.model.graph, std::move(ranges).take_value(), table);
+    else if (options.warn)
+      options.warn(fmt::format("Tensors inside fused layers have no range: {}", ranges.error().message()));
+  }
   return table;
 }
 

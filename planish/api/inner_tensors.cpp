@@ -58,7 +58,7 @@ std::vector<CalibrationBatch> few_of(const KeptSamples& samples) {
 
 /// Tensors without a range, in sets that fit into memory.
 Result<std::vector<std::set<std::string>>> looks(const Graph& graph, const CalibrationBatch& batch,
-                                                 const CalibrationTable& table) {
+                                                 const std::set<std::string>& known) {
   std::vector<std::optional<Shape>> shapes;
   for (const ValueId v : graph.inputs) {
     const auto given = std::ranges::find(batch.inputs, graph.value(v).name, &std::pair<std::string, HostTensor>::first);
@@ -69,7 +69,7 @@ Result<std::vector<std::set<std::string>>> looks(const Graph& graph, const Calib
   size_t bytes = 0;
   for (const Node& node : graph.nodes)
     for (const ValueId v : node.outputs) {
-      if (v == kNoValue || table.ranges.contains(graph.value(v).name)) continue;
+      if (v == kNoValue || known.contains(graph.value(v).name)) continue;
       const auto k = static_cast<size_t>(v);
       if (facts.dtypes[k] != DType::f32 || facts.values[k]) continue;
       const bool sized = facts.shapes[k] && is_static(*facts.shapes[k]);
@@ -100,11 +100,12 @@ void sort_by_graph(const Graph& graph, CalibrationTable& table) {
 
 }  // namespace
 
-Status add_inner_tensors(const Graph& graph, const KeptSamples& samples, int threads, const ProfileRanges& profile,
-                         CalibrationTable& table) {
+Result<RangesByName> inner_ranges(const Graph& graph, const KeptSamples& samples, int threads,
+                                  const ProfileRanges& profile, const std::set<std::string>& known) {
+  RangesByName ranges;
   const std::vector<CalibrationBatch> batches = few_of(samples);
-  if (batches.empty()) return {};
-  for (const std::set<std::string>& names : PLANISH_TRY(looks(graph, batches.front(), table))) {
+  if (batches.empty()) return ranges;
+  for (const std::set<std::string>& names : PLANISH_TRY(looks(graph, batches.front(), known))) {
     ObservedNetwork network(graph, names, threads, profile, 0);
     std::vector<Extents> seen(static_cast<size_t>(network.most_workers()));
     PLANISH_TRY(
@@ -125,12 +126,15 @@ Status add_inner_tensors(const Graph& graph, const KeptSamples& samples, int thr
       const float largest = std::max(std::abs(e.min), std::abs(e.max));
       if (e.min > e.max) continue;
       // As for the others, a tensor of zeros gets one step of a size that does no harm.
-      table.ranges[name] = {
-          .scale = largest > 0 ? std::max(largest / 127, 1e-30F) : 1.0F / 127, .min = e.min, .max = e.max};
+      ranges[name] = {.scale = largest > 0 ? std::max(largest / 127, 1e-30F) : 1.0F / 127, .min = e.min, .max = e.max};
     }
   }
+  return ranges;
+}
+
+void add_ranges(const Graph& graph, RangesByName ranges, CalibrationTable& table) {
+  for (auto& [name, range] : ranges) table.ranges[name] = std::move(range);
   sort_by_graph(graph, table);
-  return {};
 }
 
 }  // namespace planish::api

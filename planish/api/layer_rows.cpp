@@ -241,9 +241,10 @@ Status LayerWalk::start_at_cut(Graph& network, BytesOf& bytes) const {
 RowCollector::RowCollector(const Graph& graph, const std::vector<LayerRows>& layers, int64_t samples, int workers)
     : samples_(std::max<int64_t>(1, samples)), seen_(static_cast<size_t>(workers)) {
   for (const LayerRows& layer : layers) {
+    // Room for all of them: who gets how many depends on which samples are kept, and memory that stays untouched costs
+    // nothing.
     for (Seen& seen : seen_)
-      seen.rows.emplace(layer.product->node, InputRows(graph, *layer.product))
-          .first->second.reserve(layer.rows / workers);
+      seen.rows.emplace(layer.product->node, InputRows(graph, *layer.product)).first->second.reserve(layer.rows);
     const std::string& name = graph.value(layer.product->input).name;
     readers_.emplace(name, layer);
     needed_.insert(name);

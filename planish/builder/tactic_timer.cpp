@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "planish/base/isa.h"
 
@@ -94,7 +95,12 @@ std::string TacticTimer::named(const std::string& name) const {
 std::optional<double> TacticTimer::recall(const std::string& name) const { return cache_.find(named(name)); }
 
 void TacticTimer::remember(const std::string& name, double value) {
-  cache_.add(named(name), value);
+  const std::string key = named(name);
+  // The file keeps six digits, and is not written anew for what it says already.
+  constexpr double kDigits = 1e-5;
+  const auto known = cache_.find(key);
+  if (known && std::abs(*known - value) <= kDigits * std::abs(value)) return;
+  cache_.add(key, value);
   is_new_ = true;
 }
 
