@@ -154,6 +154,24 @@ def test_qlinear_pools(tmp_path, dtype):
     check(m, tmp_path)
 
 
+@pytest.mark.parametrize("kernel,stride,pad", [(2, 2, 0), (3, 2, 1), (4, 3, 1), (4, 2, 1)])
+def test_averages_over_the_end_divide_by_what_the_padded_image_has(tmp_path, kernel, stride, pad):
+    """ONNX Runtime's QLinearAveragePool divides by the whole kernel there, as its AveragePool did (its issue 16203)."""
+    written, meant = Maker(7), Maker(7)
+    attrs = dict(kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, ceil_mode=1, count_include_pad=1)
+    values = written.bytes((1, 3, 8, 9))
+    zero, scale, y_scale = U8(120), F32(0.02), F32(0.0234)  # few results on half a step
+    m = written
+    m.output(m.node("QLinearAveragePool", [m.input(values), *map(m.const, (scale, zero, y_scale, zero))], **attrs), U8)
+    m = meant
+    x = m.node("DequantizeLinear", [m.input(values), m.const(scale), m.const(zero)], domain="")
+    x = m.node("AveragePool", [x], domain="", **attrs)
+    m.output(m.node("QuantizeLinear", [x, m.const(y_scale), m.const(zero)], domain=""), U8)
+    actual = run_planish(written.save(tmp_path / "written.onnx"), written.feeds, tmp_path)
+    expected = run_onnxruntime(meant.save(tmp_path / "meant.onnx"), meant.feeds)
+    assert_same(dict(zip(expected, actual.values())), expected)
+
+
 @pytest.mark.parametrize("dtype", [U8, I8])
 def test_qlinear_concat_and_where(tmp_path, dtype):
     m = Maker(6)
