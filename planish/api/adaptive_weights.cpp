@@ -28,6 +28,8 @@ constexpr int64_t kPatientValues = int64_t{10} << 20;
 /// where all of them would take more than half of the memory.
 constexpr int64_t kFewestGroupedRows = 128;
 constexpr int64_t kGroupedRows = 512;
+/// Where less work than the default is allowed.
+constexpr int64_t kFewGroupedRows = 256;
 /// Samples that are kept, and less effort where a network has more layers than this: each layer costs a look and
 /// systems of equations, while the calibration as a whole should not take twice as long as inference.
 constexpr int64_t kSamples = 128;
@@ -42,10 +44,13 @@ constexpr double kThresholdTrials = 11;
 
 LayerRows layer_of(const Graph& graph, const QuantisedProduct& product, double work) {
   const InputRows rows(graph, product);
+  if (rows.groups() > 1)
+    return {&product, rows.k(), rows.groups(),
+            work < CalibrationOptions().adapt_work ? kFewGroupedRows : kGroupedRows};
   int64_t wanted = std::clamp(kRowsPerWeight * rows.k(), kFewestRows, kMostRows);
   if (work > CalibrationOptions().adapt_work)
     wanted = std::max(wanted, std::min(kPatientRows * wanted, kPatientValues / rows.k()));
-  return {&product, rows.k(), rows.groups(), rows.groups() > 1 ? kGroupedRows : wanted};
+  return {&product, rows.k(), rows.groups(), wanted};
 }
 
 /// Keeps the rows of layers in groups within half of `bytes`, and unless the `work` is more than the default those of
