@@ -45,8 +45,7 @@ constexpr double kThresholdTrials = 11;
 LayerRows layer_of(const Graph& graph, const QuantisedProduct& product, double work) {
   const InputRows rows(graph, product);
   if (rows.groups() > 1)
-    return {&product, rows.k(), rows.groups(),
-            work < CalibrationOptions().adapt_work ? kFewGroupedRows : kGroupedRows};
+    return {&product, rows.k(), rows.groups(), work < CalibrationOptions().adapt_work ? kFewGroupedRows : kGroupedRows};
   int64_t wanted = std::clamp(kRowsPerWeight * rows.k(), kFewestRows, kMostRows);
   if (work > CalibrationOptions().adapt_work)
     wanted = std::max(wanted, std::min(kPatientRows * wanted, kPatientValues / rows.k()));
