@@ -54,10 +54,12 @@ PLANISH_INLINE void finish(__m256i (&acc)[R][V], int32_t* sums, int row) {
 }
 template <int R, int V>
 PLANISH_INLINE void finish(__m256i (&acc)[R][V], const ByteTile& to, int) {
-  // Ends the life of the loops' variables, see x86_avx512vnni.cpp.
+#ifndef __clang__  // for both see x86_avx512vnni.cpp
+  // Ends the life of the loops' variables.
   simd::unroll<R>([&](auto r) __attribute__((always_inline)) {
     simd::unroll<V>([&](auto v) __attribute__((always_inline)) { asm("" : "+x"(acc[r][v])); });
   });
+#endif
   const ByteRows rows_to(to);
   simd::unroll<R>([&](auto r) __attribute__((always_inline)) {
     __m256 x[V];

@@ -54,8 +54,10 @@ struct Avx512Vnni {
       unroll<R>(
           [&](auto r) { unroll<V>([&](auto v) { _mm512_store_si512(to + (r * kVectors + v) * kLanes, acc[r][v]); }); });
     } else {
+#ifndef __clang__  // which refuses captured names in asm
       // Ends the life of the loops' variables: g++ would else spill them in every step for the vectors needed here.
       unroll<R>([&](auto r) { unroll<V>([&](auto v) { asm("" : "+v"(acc[r][v])); }); });
+#endif
       const QuantizedEpilogue& e = to.e;
       const float* scale = e.scale + to.channel;
       const float* bias = e.bias + to.channel;
