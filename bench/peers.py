@@ -18,6 +18,7 @@ activations). planish runs an engine of its own calibration, and as `same file` 
 Prints tables (text and Markdown) and writes JSON and, where matplotlib is installed, a chart.
 """
 import argparse
+import functools
 import importlib.util
 import json
 import os
@@ -33,7 +34,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tests" / "python")]
 import graphs  # noqa: E402
 import report  # noqa: E402
-from servers import Peer, Planish  # noqa: E402
+from servers import Peer, PeerFailed, Planish  # noqa: E402
 
 MODELS = ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "squeezenet1_1", "minilm_l6",
           "timm_deit_tiny_patch16_224", "convnext_tiny", "yolov8n", "bert_base"]
@@ -119,7 +120,29 @@ def least_seconds(program, engine, model, precision, machine):
     return max(arithmetic, weights / (machine["read_gb_s"] * 1e9))
 
 
+def interleaved(starts, args):
+    """Latencies in ms and rates in queries per second of all that `starts` starts; peers that fail are left out."""
+    servers, times, rates = {}, {}, {}
+    for turn in range(args.rounds + 1):
+        for key, start in starts.items():
+            try:
+                if turn == 0:
+                    servers[key] = start()
+                elif key in servers:
+                    latencies, rate = servers[key].round(args.seconds)
+                    times.setdefault(key, []).extend(latencies)
+                    rates.setdefault(key, []).append(rate)
+            except PeerFailed as fault:
+                print(f"  {fault}", flush=True)
+                servers.pop(key, None)
+                times.pop(key, None)
+    for server in servers.values():
+        server.close()
+    return times, rates
+
+
 def measure(name, case, machine, args, folder):
+    """A row of the table; None where no peer runs the network."""
     import numpy as np
     folder = folder / f"batch{case.batch}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,38 +152,33 @@ def measure(name, case, machine, args, folder):
     np.savez(feeds_file, **feeds)
     shapes = graphs.shapes_text(feeds)
     engines, peers_model, build_s = build_all(name, model, shapes, case, args, folder)
-    servers = {key: Planish(args.program, engine, shapes, case.threads, case.streams)
-               for key, engine in engines.items()}
+    starts = {key: functools.partial(Planish, args.program, engine, shapes, case.threads, case.streams)
+              for key, engine in engines.items()}
     if case.streams > 1:
-        servers["one"] = Planish(args.program, engines["planish"], shapes, 1, 1)
+        starts["one"] = functools.partial(Planish, args.program, engines["planish"], shapes, 1, 1)
     for peer in args.peers:
-        servers[peer] = Peer(peer, peers_model, feeds_file, case.precision, case.threads, case.streams)
-    times, rates = {key: [] for key in servers}, {key: [] for key in servers}
-    for _ in range(args.rounds):
-        for key, server in servers.items():
-            latencies, rate = server.round(args.seconds)
-            times[key] += latencies
-            rates[key].append(rate)
-    for server in servers.values():
-        server.close()
+        starts[peer] = functools.partial(Peer, peer, peers_model, feeds_file, case.precision, case.threads, case.streams)
+    times, rates = interleaved(starts, args)
     row = {"model": name, "precision": case.precision, "mode": case.mode, "build_s": build_s}
-    for key in servers:
+    for key in times:
         row[f"{key}_ms"] = statistics.median(times[key])
         row[f"{key}_min_ms"] = min(times[key])
         row[f"{key}_qps"] = statistics.median(rates[key])
     least = least_seconds(args.program, engines["planish"], model, case.precision, machine)
     if case.mode == "throughput":
-        speed = {key: row[f"{key}_qps"] for key in servers}
+        speed = {key: row[f"{key}_qps"] for key in times}
         row["scaling"] = speed["planish"] / speed["one"] / case.threads
     else:
-        speed = {key: 1e3 / row[f"{key}_ms"] for key in servers}
+        speed = {key: 1e3 / row[f"{key}_ms"] for key in times}
     row["share"] = least * speed["planish"]
-    best_peer = max(speed[peer] for peer in args.peers)
+    for file in [*engines.values(), model]:
+        file.unlink()
+    best_peer = max((speed[peer] for peer in args.peers if peer in speed), default=None)
+    if best_peer is None:
+        return None
     row["ratio"] = speed["planish"] / best_peer
     if "planish_qdq" in engines:
         row["ratio_qdq"] = speed["planish_qdq"] / best_peer
-    for file in [*engines.values(), model]:
-        file.unlink()
     return row
 
 
@@ -203,7 +221,10 @@ def main():
     if not graphs.names():
         print("peers.py: skipped: ../shared/models/graphs is not here, and the project ships no large models")
         return 0
-    machine = json.loads(subprocess.run([pathlib.Path(args.program).with_name("bench_machine"), str(args.threads)],
+    bench_machine = pathlib.Path(args.program).with_name("bench_machine")
+    if not bench_machine.exists():
+        return f"peers.py: {bench_machine} is not built; `make bench-peers` builds it"
+    machine = json.loads(subprocess.run([bench_machine, str(args.threads)],
                                         check=True, capture_output=True).stdout)
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -211,8 +232,12 @@ def main():
         for precision in args.precision:
             for mode in args.mode:
                 for name in args.models:
-                    rows.append(measure(name, Case(precision, mode, args.threads), machine, args, folder))
-                    print(f"  {precision} {mode} {name}: {rows[-1]['ratio']:.2f}", flush=True)
+                    row = measure(name, Case(precision, mode, args.threads), machine, args, folder)
+                    rows += [row] if row else []
+                    told = f"{row['ratio']:.2f}" if row else "left out, no peer runs it"
+                    print(f"  {precision} {mode} {name}: {told}", flush=True)
+    if not rows:
+        return "peers.py: no peer runs any of the networks; see above for what they said"
     show(rows, machine, args)
     return 0
 

@@ -9,7 +9,7 @@ def columns(rows, peers):
     out = [("model", lambda r: r["model"]), (f"planish {unit}", lambda r: number(r[f"planish_{key}"]))]
     if "ratio_qdq" in rows[0]:
         out.append((f"same file {unit}", lambda r: number(r[f"planish_qdq_{key}"])))
-    out += [(f"{p} {unit}", lambda r, p=p: number(r[f"{p}_{key}"])) for p in peers]
+    out += [(f"{p} {unit}", lambda r, k=f"{p}_{key}": number(r[k]) if k in r else "failed") for p in peers]
     out.append(("ratio to best peer", lambda r: f"{r['ratio']:.2f}"))
     if "ratio_qdq" in rows[0]:
         out.append(("same file", lambda r: f"{r['ratio_qdq']:.2f}"))

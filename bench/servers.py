@@ -30,24 +30,39 @@ class Planish:
         pass
 
 
+class PeerFailed(Exception):
+    """A peer cannot run the network: who, and its last words."""
+
+
 class Peer:
-    """ONNX Runtime or OpenVINO in a child process."""
+    """ONNX Runtime or OpenVINO in a child process. Raises PeerFailed where that ends early."""
 
     def __init__(self, name, model, feeds_file, precision, threads, streams):
         self.name = name
+        self.words = tempfile.TemporaryFile("w+", errors="replace")
         self.process = subprocess.Popen(
             [sys.executable, __file__, name, model, feeds_file, precision, str(threads), str(streams)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.words, text=True)
         # Not before the peer is done with compiling: it would slow down whoever is measured meanwhile.
-        self.process.stdout.readline()
+        self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if line:
+            return line
+        code = self.process.wait()
+        self.words.seek(0)
+        words = [text.strip() for text in self.words if text.strip()]
+        cause = f"ended by signal {-code}" if code < 0 else words[-1] if words else f"ended with {code}"
+        raise PeerFailed(f"{self.name} failed: {cause}")
 
     def round(self, seconds):
-        self.process.stdin.write(f"{seconds}\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"peers.py: {self.name} failed")
-        return json.loads(line)
+        try:
+            self.process.stdin.write(f"{seconds}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # answer() says why
+        return json.loads(self.answer())
 
     def close(self):
         self.process.stdin.close()
