@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 namespace planish {
 namespace {
@@ -40,6 +41,25 @@ ElementWriter::~ElementWriter() {
   std::memset(out, 0, tensor_.bytes());
   for (size_t i = 0; i < spread_.size(); ++i)
     out[i / per_byte] |= spread_[i] << (static_cast<int>(i % per_byte) * bits);
+}
+
+void gather_blocks(std::byte* dst, const std::byte* src, std::span<const int64_t> offsets, int64_t unit,
+                   int64_t bytes) {
+  const auto copy = [&](auto width) {
+    for (const int64_t offset : offsets) {
+      std::memcpy(dst, src + offset * unit, width);
+      dst += width;
+    }
+  };
+  // A width that the compiler knows is one load and one store.
+  switch (bytes) {
+    case 1: return copy(std::integral_constant<size_t, 1>());
+    case 2: return copy(std::integral_constant<size_t, 2>());
+    case 4: return copy(std::integral_constant<size_t, 4>());
+    case 8: return copy(std::integral_constant<size_t, 8>());
+    case 16: return copy(std::integral_constant<size_t, 16>());
+    default: return copy(static_cast<size_t>(bytes));
+  }
 }
 
 void fill_elements(std::byte* dst, int64_t count, const std::byte* value, int64_t width) {

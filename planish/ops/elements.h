@@ -45,6 +45,9 @@ class ElementWriter {
 /// Fills `count` elements of `width` bytes at `dst` with copies of the one at `value`.
 void fill_elements(std::byte* dst, int64_t count, const std::byte* value, int64_t width);
 
+/// Copies blocks of `bytes` to `dst`, one behind the other: the k-th from `src` + offsets[k] * `unit`.
+void gather_blocks(std::byte* dst, const std::byte* src, std::span<const int64_t> offsets, int64_t unit, int64_t bytes);
+
 /// `axis` counted from the front, or nullopt when it is not in [-rank, rank).
 inline std::optional<int64_t> normalise_axis(int64_t axis, int64_t rank) {
   if (axis < -rank || axis >= rank) return std::nullopt;

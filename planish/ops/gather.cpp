@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cstring>
 
 #include "planish/ops/checks.h"
 #include "planish/ops/elements.h"
@@ -44,14 +43,9 @@ Status gather(RefContext& ctx) {
   ElementWriter out(*y);
   const int64_t block = product(x.shape(), axis + 1, x.rank()) * in.width();
   const int64_t outer = y->size() == 0 ? 0 : product(x.shape(), 0, axis);
-  std::byte* to = out.data();
-  for (int64_t o = 0; o < outer; ++o) {
-    const std::byte* from = in.data() + o * x.dim(axis) * block;
-    for (const int64_t i : indices) {
-      std::memcpy(to, from + i * block, static_cast<size_t>(block));
-      to += block;
-    }
-  }
+  const auto count = static_cast<int64_t>(indices.size());
+  for (int64_t o = 0; o < outer; ++o)
+    gather_blocks(out.data() + o * count * block, in.data() + o * x.dim(axis) * block, indices, block, block);
   return {};
 }
 
@@ -70,14 +64,13 @@ Status gather_elements(RefContext& ctx) {
   if (x.shape().size() != shape.size()) return ctx.error("data and indices differ in rank");
   const int64_t axis = PLANISH_TRY(axis_of(ctx, x.rank()));
   PLANISH_TRY(require_fits(ctx, shape, x.shape(), axis));
-  const auto indices = PLANISH_TRY(read_indices(ctx, ctx.in(1), x.dim(axis)));
+  std::vector<int64_t> offsets = PLANISH_TRY(read_indices(ctx, ctx.in(1), x.dim(axis)));
   Tensor* y = PLANISH_TRY(ctx.output(0, x.dtype(), shape));
   const ElementReader in(x);
   ElementWriter out(*y);
-  const auto width = static_cast<size_t>(in.width());
-  ElementOffsets offsets(shape, x.shape(), axis);
-  for (size_t k = 0; k < indices.size(); ++k)
-    std::memcpy(out.data() + k * width, in.data() + static_cast<size_t>(offsets.next(indices[k])) * width, width);
+  ElementOffsets walk(shape, x.shape(), axis);
+  for (int64_t& i : offsets) i = walk.next(i);
+  gather_blocks(out.data(), in.data(), offsets, in.width(), in.width());
   return {};
 }
 
@@ -120,17 +113,14 @@ Status gather_nd(RefContext& ctx) {
   const int64_t tuple = index_shape.back();
   const ElementReader in(x);
   ElementWriter out(*y);
-  const int64_t batches = product(x.shape(), 0, batch_dims);
   const int64_t per_batch = product(index_shape, batch_dims, static_cast<int64_t>(index_shape.size()) - 1);
   const int64_t slab = product(x.shape(), batch_dims, x.rank());
   const int64_t block = product(x.shape(), batch_dims + tuple, x.rank()) * in.width();
   if (y->size() == 0) return {};
-  std::byte* to = out.data();
-  for (int64_t i = 0; i < batches * per_batch; ++i) {
-    const int64_t at = PLANISH_TRY(tuple_offset(ctx, ctx.in(1), i * tuple, tuple, x.shape(), batch_dims));
-    std::memcpy(to, in.data() + (i / per_batch * slab + at) * in.width(), static_cast<size_t>(block));
-    to += block;
-  }
+  std::vector<int64_t> offsets = PLANISH_TRY(tuple_offsets(ctx, ctx.in(1), x.shape(), batch_dims));
+  if (batch_dims > 0)
+    for (size_t k = 0; k < offsets.size(); ++k) offsets[k] += static_cast<int64_t>(k) / per_batch * slab;
+  gather_blocks(out.data(), in.data(), offsets, in.width(), block);
   return {};
 }
 

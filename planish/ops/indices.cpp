@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "planish/ops/elements.h"
+
 namespace planish {
 namespace {
 
@@ -29,18 +31,25 @@ Status require_fits(const RefContext& ctx, const Shape& shape, const Shape& data
   return {};
 }
 
-Result<int64_t> tuple_offset(const RefContext& ctx, const Tensor& indices, int64_t first, int64_t length,
-                             const Shape& data, int64_t from) {
+Result<std::vector<int64_t>> tuple_offsets(const RefContext& ctx, const Tensor& indices, const Shape& data,
+                                           int64_t from) {
+  if (!dtype_is_integer(indices.dtype())) return ctx.error("the indices are no integers");
+  std::vector<int64_t> converted;
+  if (indices.dtype() != DType::i64) converted = indices.to_i64();
+  const int64_t* tuple = converted.empty() && indices.size() > 0 ? indices.data<int64_t>() : converted.data();
+  const auto length = static_cast<size_t>(indices.shape().back());
   const auto strides = row_major_strides(data);
-  int64_t offset = 0;
-  for (int64_t k = 0; k < length; ++k) {
-    const auto d = static_cast<size_t>(from + k);
-    int64_t i = indices.int_at(first + k);
-    if (i < -data[d] || i >= data[d]) return out_of_range(ctx, i, data[d]);
-    if (i < 0) i += data[d];
-    offset += i * strides[d];
+  std::vector<int64_t> out(static_cast<size_t>(product(indices.shape(), 0, indices.rank() - 1)), 0);
+  for (int64_t& offset : out) {
+    for (size_t k = 0; k < length; ++k) {
+      const size_t d = static_cast<size_t>(from) + k;
+      const int64_t i = tuple[k];
+      if (i < -data[d] || i >= data[d]) return out_of_range(ctx, i, data[d]);
+      offset += (i < 0 ? i + data[d] : i) * strides[d];
+    }
+    tuple += length;
   }
-  return offset;
+  return out;
 }
 
 ElementOffsets::ElementOffsets(const Shape& shape, const Shape& data, int64_t axis)

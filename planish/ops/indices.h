@@ -14,10 +14,10 @@ Result<std::vector<int64_t>> read_indices(const RefContext& ctx, const Tensor& i
 /// Error unless `shape` is within `data` in every dimension but `axis` (GatherElements, ScatterElements).
 Status require_fits(const RefContext& ctx, const Shape& shape, const Shape& data, int64_t axis);
 
-/// Offset in elements from the tuple of `length` indices at element `first` of `indices`, into dimensions
-/// [from, from + length) of `data`.
-Result<int64_t> tuple_offset(const RefContext& ctx, const Tensor& indices, int64_t first, int64_t length,
-                             const Shape& data, int64_t from);
+/// Offsets in elements that the tuples of indices, which are the last dimension of `indices`, stand for in dimensions
+/// [from, from + length of a tuple) of `data`. Errors as of read_indices().
+Result<std::vector<int64_t>> tuple_offsets(const RefContext& ctx, const Tensor& indices, const Shape& data,
+                                           int64_t from);
 
 /// Walks the positions of `shape` in row-major order; next(i) is the offset in `data` of the current position with its
 /// coordinate along `axis` replaced by i.

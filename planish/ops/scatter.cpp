@@ -118,7 +118,6 @@ Status scatter_nd(RefContext& ctx) {
     return ctx.error(fmt::format("indices {} do not fit data {}", to_string(indices.shape()), to_string(data.shape())));
   const int64_t tuple = indices.dim(-1);
   Shape expected(indices.shape().begin(), indices.shape().end() - 1);
-  const int64_t tuples = element_count(expected);
   expected.insert(expected.end(), data.shape().begin() + tuple, data.shape().end());
   if (updates.shape() != expected)
     return ctx.error(fmt::format("updates are {}, expected {}", to_string(updates.shape()), to_string(expected)));
@@ -126,9 +125,7 @@ Status scatter_nd(RefContext& ctx) {
   PLANISH_TRY(require_reducible(ctx, reduction));
   Tensor* y = PLANISH_TRY(copy_of(ctx, data));
   if (updates.size() == 0) return {};
-  std::vector<int64_t> offsets(static_cast<size_t>(tuples));
-  for (size_t i = 0; i < offsets.size(); ++i)
-    offsets[i] = PLANISH_TRY(tuple_offset(ctx, indices, static_cast<int64_t>(i) * tuple, tuple, data.shape(), 0));
+  const std::vector<int64_t> offsets = PLANISH_TRY(tuple_offsets(ctx, indices, data.shape(), 0));
   write_blocks(reduction, *y, updates, offsets, product(data.shape(), tuple, data.rank()));
   return {};
 }
