@@ -9,6 +9,8 @@
 #include "planish/ops/checks.h"
 #include "planish/ops/conv_geometry.h"
 #include "planish/ops/float_view.h"
+#include "planish/ops/quantization.h"
+#include "planish/ops/quantized_fused.h"
 #include "planish/ops/registry.h"
 
 namespace planish {
@@ -262,6 +264,54 @@ Status reference_quantized_mean(RefContext& ctx) {
   return {};
 }
 
+/// planish.QuantizedAveragePool(X) -> Y: AveragePool of X i8/u8 [N,C,...] as real numbers, in f32 or as bytes. With n
+/// of a window's taps inside X and `count` taps that AveragePool divides by,
+///   v = (sum of X - n * x_zero) * (x_scale / y_scale / count), Y = saturate(round(v) + y_zero);
+/// where y_type is f32, y_scale is 1 and Y = v.
+Status check_quantized_average(const auto& ctx, DType x) {
+  if (x == DType::i8 || x == DType::u8) return {};
+  return ctx.error("input 0 has type " + std::string(dtype_name(x)) + ", expected int8 or uint8");
+}
+
+Status infer_quantized_average(InferContext& ctx) {
+  PLANISH_TRY(require_inputs(ctx, 1));
+  PLANISH_TRY(check_quantized_average(ctx, ctx.dtype(0)));
+  const QuantizedAttrs q = PLANISH_TRY(read_quantized_attrs(ctx.node()));
+  const WindowGeometry g = PLANISH_TRY(resolve_pool(ctx.node(), ctx.shape(0)));
+  ctx.set(0, q.y_type, pooled_shape(ctx.shape(0), g));
+  return {};
+}
+
+Status reference_quantized_average(RefContext& ctx) {
+  PLANISH_TRY(require_inputs(ctx, 1));
+  const Tensor& x = ctx.in(0);
+  PLANISH_TRY(check_quantized_average(ctx, x.dtype()));
+  const QuantizedAttrs q = PLANISH_TRY(read_quantized_attrs(ctx.node()));
+  const WindowGeometry g = PLANISH_TRY(resolve_pool(ctx.node(), x.shape()));
+  Tensor* y = PLANISH_TRY(ctx.output(0, q.y_type, pooled_shape(x.shape(), g)));
+  const bool count_pads = ctx.node().attr_int("count_include_pad", 0) != 0;
+  const bool to_bytes = q.y_type != DType::f32;
+  const float factor = to_bytes ? q.x.scale / q.y.scale : q.x.scale;
+  const IntegerRange range = to_bytes ? integer_range(q.y_type) : IntegerRange{};
+  const int64_t in_size = element_count(g.in);
+  const int64_t out_size = element_count(g.out);
+  const int64_t planes = x.dim(0) * x.dim(1);
+  for_each_window(g, [&](int64_t i, const Window& window) {
+    const int64_t count = std::max<int64_t>(count_pads ? window.padded_taps : window.taps(), 1);
+    for (int64_t plane = 0; plane < planes; ++plane) {
+      int64_t sum = 0;
+      window.for_each(g, [&](int64_t offset) { sum += x.int_at(plane * in_size + offset) - q.x.zero; });
+      const float v = static_cast<float>(sum) * (factor / static_cast<float>(count));
+      const int64_t at = plane * out_size + i;
+      if (to_bytes)
+        y->set(at, quantize_to_integer(static_cast<double>(v), static_cast<double>(q.y.zero), range));
+      else
+        y->data<float>()[at] = v;
+    }
+  });
+  return {};
+}
+
 constexpr std::array kOps{
     OpDecl{.name = "AveragePool", .since = 1, .infer = infer_pool, .reference = reference_sum_pool<Kind::average>},
     OpDecl{
@@ -269,6 +319,11 @@ constexpr std::array kOps{
     OpDecl{.name = "GlobalLpPool", .since = 1, .infer = infer_global, .reference = reference_global<Kind::lp>},
     OpDecl{.name = "GlobalMaxPool", .since = 1, .infer = infer_global, .reference = reference_global<Kind::max>},
     OpDecl{.name = "LpPool", .since = 1, .infer = infer_pool, .reference = reference_sum_pool<Kind::lp>},
+    OpDecl{.name = "QuantizedAveragePool",
+           .domain = "planish",
+           .since = 1,
+           .infer = infer_quantized_average,
+           .reference = reference_quantized_average},
     OpDecl{.name = "QuantizedGlobalAveragePool",
            .domain = "planish",
            .since = 1,

@@ -1,7 +1,7 @@
 // FusedConv and FusedMatMul between DequantizeLinear and QuantizeLinear -> QuantizedConv and QuantizedMatMul, which
 // read and write bytes. Both operands must be dequantised: the first with one scale, weights with one per output
 // channel at most. A dequantised residual joins as bytes, a bias of any kind as f32; without a QuantizeLinear behind,
-// or with other readers beside it, the result is f32. A global mean reads bytes, too. Lowering has put activations and
+// or with other readers beside it, the result is f32. Means read bytes, too. Lowering has put activations and
 // sums into the product before.
 // Unsigned weights around a zero point far from 128 become two signed ones (wide_weights.h). Scales per channel in
 // front of a depthwise convolution go into its weights, those behind a convolution into the weights in front.
@@ -219,6 +219,37 @@ void fuse_mean(Edit& edit, int32_t n) {
   edit.remove_if_unused(maker);
 }
 
+/// Q(AveragePool(DQ(x))) -> QuantizedAveragePool(x), which writes floats where no quantiser alone reads it. Pictures
+/// and rows only: nothing adds up volumes of bytes.
+void fuse_average(Edit& edit, int32_t n) {
+  const Node pool = edit.node(n);
+  if (!pool.is("AveragePool") || edit.dtype(pool.out(0)) != DType::f32) return;
+  const int32_t maker = edit.producer(pool.in(0));
+  const auto x = dequantize_node(edit, maker);
+  const int64_t rank = edit.rank(pool.in(0));
+  if (!x || (rank != 3 && rank != 4)) return;
+  Node mean = pool;
+  mean.op = "QuantizedAveragePool";
+  mean.domain = "planish";
+  mean.inputs = {edit.node(maker).in(0)};
+  mean.attrs["x_scale"] = x->scale;
+  mean.attrs["x_zero"] = x->zero;
+  mean.attrs["y_type"] = std::string("f32");
+  const int32_t reader = edit.single_consumer(pool.out(0));
+  if (const auto y = quantize_node(edit, reader)) {
+    mean.attrs["y_type"] = std::string(dtype_name(y->type));
+    mean.attrs["y_scale"] = y->scale;
+    mean.attrs["y_zero"] = y->zero;
+    mean.outputs = edit.node(reader).outputs;
+    add_origins(mean, edit.node(reader));
+    edit.remove(n);
+    edit.replace(reader, std::move(mean));
+  } else {
+    edit.replace(n, std::move(mean));
+  }
+  edit.remove_if_unused(maker);
+}
+
 /// Every reader gets a DequantizeLinear of its own, so that each can be fused with it.
 void fork(Edit& edit, int32_t n) {
   const Node node = edit.node(n);
@@ -245,7 +276,10 @@ Result<Graph> fuse_quantized(const Graph& graph, const PassOptions&) {
   Edit edit(graph);
   const int32_t count = edit.size();
   for (int32_t n = 0; n < count; ++n)
-    if (edit.alive(n) && !fuse(edit, n)) fuse_mean(edit, n);
+    if (edit.alive(n) && !fuse(edit, n)) {
+      fuse_mean(edit, n);
+      fuse_average(edit, n);
+    }
   for (int32_t n = 0; n < count; ++n)
     if (edit.alive(n)) fork(edit, n);
   return std::move(edit).finish();

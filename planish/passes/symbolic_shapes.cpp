@@ -310,7 +310,8 @@ std::optional<Dims> SymbolicShapes::shape_of_output(const Node& node) const {
   const bool keeps_batch = node.is("Conv") || node.is("MaxPool") || node.is("AveragePool") ||
                            node.is("GlobalAveragePool") || node.is("ConvTranspose") ||
                            node.is("FusedConv", "planish") || node.is("FusedConvTranspose", "planish") ||
-                           node.is("QuantizedConv", "planish") || node.is("QuantizedGlobalAveragePool", "planish");
+                           node.is("QuantizedConv", "planish") || node.is("QuantizedGlobalAveragePool", "planish") ||
+                           node.is("QuantizedAveragePool", "planish");
   const Value& y = graph_.value(node.out(0));
   if (!keeps_batch || !y.shape || y.shape->empty() || x->empty())
     return node.domain.empty() ? shape_from_first(node) : std::nullopt;

@@ -75,6 +75,7 @@ class Planner {
     find_residuals();
     quantise_around_joins();
     find_gated();
+    find_averaged();
     set_scales();
     return std::move(plan_);
   }
@@ -303,6 +304,26 @@ class Planner {
         }
         if (uses.size() == consumers(x).size()) plan_.tensors[x] = std::move(uses);
       }
+    }
+  }
+
+  /// An average between layers that read bytes reads bytes itself, where it would else be the only one that wants its
+  /// input as floats: an average of bytes loses nothing that its quantiser would have kept.
+  void find_averaged() {
+    for (int32_t n = static_cast<int32_t>(graph_.nodes.size()); n-- > 0;) {
+      const Node& pool = node(n);
+      const ValueId x = pool.in(0);
+      if (!pool.is("AveragePool") || (rank(x) != 3 && rank(x) != 4) || listed(pool, options_.keep_float)) continue;
+      const auto known = plan_.tensors.find(x);
+      if (known == plan_.tensors.end() || !read_as_bytes(pool.out(0)) || uses_.is_output[static_cast<size_t>(x)])
+        continue;
+      std::vector<QuantisedUse>& uses = known->second;
+      const auto takes_bytes = [&](int32_t reader) {
+        return reader == n || std::ranges::find(uses, reader, &QuantisedUse::node) != uses.end() ||
+               (is_one_of(node(reader), kMovements) && read_as_bytes(node(reader).out(0)));
+      };
+      const bool is_use = std::ranges::find(uses, n, &QuantisedUse::node) != uses.end();
+      if (!is_use && std::ranges::all_of(consumers(x), takes_bytes)) uses.push_back({n, 0});
     }
   }
 

@@ -65,6 +65,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuDynamicQuantize,
                                      &kCpuByteMean,
                                      &kCpuByteMaxPool,
+                                     &kCpuByteAveragePool,
                                      &kCpuLogSoftmax,
                                      &kCpuTopK,
                                      &kCpuArgReduce,

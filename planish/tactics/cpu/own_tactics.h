@@ -50,6 +50,7 @@ extern const Tactic kCpuIntegerProduct;
 extern const Tactic kCpuDynamicQuantize;
 extern const Tactic kCpuByteMean;
 extern const Tactic kCpuByteMaxPool;
+extern const Tactic kCpuByteAveragePool;
 extern const Tactic kCpuLogSoftmax;
 extern const Tactic kCpuTopK;
 extern const Tactic kCpuArgReduce;

@@ -34,6 +34,7 @@ constexpr OpName kOps[] = {
     {"FusedMatMul", "MatrixMultiply", Family::matrix},
     {"WeightOnlyMatMul", "MatrixMultiply", Family::matrix},
     {"QuantizedMatMul", "MatrixMultiply", Family::matrix},
+    {"QuantizedAveragePool", "Pooling", Family::pooling},
     {"QuantizedGlobalAveragePool", "Pooling", Family::pooling},
     {"MatMul", "MatrixMultiply", Family::matrix},
     {"Gemm", "MatrixMultiply", Family::matrix},

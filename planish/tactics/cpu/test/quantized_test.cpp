@@ -150,6 +150,19 @@ const ConformanceCase kMoves[] = {
     {"max_pool_u8_1d",
      "graph \"g\" (x: u8[1,64,20]) -> (y) {\n y = MaxPool(x) {kernel_shape = [4], strides = [2]} @p\n}",
      "cpu.byte_max_pool", 0, 0, 256},
+    {"average_pool_u8",
+     "graph \"g\" (x: u8[2,75,11,12]) -> (y) {\n y = planish.QuantizedAveragePool(x) {kernel_shape = [3,3], pads = "
+     "[1,1,1,1], x_scale = 0.05, x_zero = 3, y_scale = 0.031, y_zero = -9, y_type = \"i8\"} @p\n}",
+     "cpu.byte_average_pool", 0, 0, 256},
+    {"average_pool_i8_with_pads",
+     "graph \"g\" (x: i8[1,64,11,12]) -> (y) {\n y = planish.QuantizedAveragePool(x) {kernel_shape = [3,2], strides = "
+     "[2,3], dilations = [2,3], pads = [1,0,2,1], ceil_mode = 1, count_include_pad = 1, x_scale = 0.05, x_zero = 3, "
+     "y_scale = 0.06, y_zero = 100, y_type = \"u8\"} @p\n}",
+     "cpu.byte_average_pool", 0, -128, 128},
+    {"average_pool_to_floats_1d",
+     "graph \"g\" (x: u8[1,19,20]) -> (y) {\n y = planish.QuantizedAveragePool(x) {kernel_shape = [4], strides = [2], "
+     "x_scale = 0.05, x_zero = 128, y_type = \"f32\"} @p\n}",
+     "cpu.byte_average_pool", 0, 0, 256},
     {"reformat_i8", "graph \"g\" (x: i8[2,16,5,3]) -> (y) {\n y = planish.Reformat(x) @r\n}", "cpu.onednn.reformat", 0,
      -128, 128},
     {"reformat_u8_odd", "graph \"g\" (x: u8[1,3,5,3]) -> (y) {\n y = planish.Reformat(x) @r\n}", "cpu.onednn.reformat",
