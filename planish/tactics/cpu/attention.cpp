@@ -4,128 +4,27 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <limits>
 
 #include <fmt/format.h>
 
 #include "planish/base/parallel.h"
 #include "planish/kernels/cpu/attention/attention.h"
 #include "planish/kernels/cpu/convert/tile.h"
+#include "planish/tactics/cpu/attention_shapes.h"
 #include "planish/tactics/cpu/own_tactics.h"
 
 namespace planish {
 namespace {
 
-enum Input : size_t { kQ, kK, kV };
-constexpr size_t kParts = 3;
-
-/// Where the rows of an operand lie, in elements.
-struct Rows {
-  int64_t first = 0;  ///< of batch 0 and head 0
-  int64_t batch = 0;  ///< between batches
-  int64_t head = 0;   ///< between heads
-  int64_t row = 0;    ///< between rows
-
-  [[nodiscard]] int64_t at(int64_t b, int64_t h) const { return first + b * batch + h * head; }
-};
-
-/// [B, heads, S, D]
-Rows apart(int64_t heads, int64_t length, int64_t size) {
-  return {.batch = heads * length * size, .head = length * size, .row = size};
-}
-/// [B, S, width], the heads side by side from column `first` on.
-Rows side_by_side(int64_t width, int64_t length, int64_t size, int64_t first = 0) {
-  return {.first = first, .batch = length * width, .head = size, .row = width};
-}
-
-struct Shapes {
-  size_t operands = kParts;  ///< tensors that hold queries, keys and values: three, or a merged one
-  Rows q, k, v, out;
-  int64_t batch = 0;
-  int64_t q_heads = 0;
-  int64_t kv_heads = 0;
-  int64_t sq = 0;
-  int64_t sk = 0;
-  int64_t d = 0;
-  int64_t dv = 0;
-};
-
-Shapes merged_shapes(const NodeView& view) {
-  const Shape& x = view.inputs[0].shape;
-  Shapes s{.operands = 1, .batch = x[0]};
-  s.q_heads = std::max<int64_t>(view.node->attr_int("q_num_heads", 1), 1);
-  s.kv_heads = std::max<int64_t>(view.node->attr_int("kv_num_heads", 1), 1);
-  s.sq = s.sk = x[1];
-  s.d = s.dv = x[2] / (s.q_heads + 2 * s.kv_heads);
-  s.q = side_by_side(x[2], s.sq, s.d);
-  s.k = side_by_side(x[2], s.sk, s.d, s.q_heads * s.d);
-  s.v = side_by_side(x[2], s.sk, s.d, (s.q_heads + s.kv_heads) * s.d);
-  s.out = side_by_side(s.q_heads * s.d, s.sq, s.d);
-  return s;
-}
-
-Shapes shapes_of(const NodeView& view) {
-  if (view.node->op == "MergedAttention") return merged_shapes(view);
-  const Shape& q = view.inputs[kQ].shape;
-  const Shape& k = view.inputs[kK].shape;
-  const Shape& v = view.inputs[kV].shape;
-  Shapes s{.batch = q[0]};
-  if (q.size() == 3) {
-    s.q_heads = std::max<int64_t>(view.node->attr_int("q_num_heads", 1), 1);
-    s.kv_heads = std::max<int64_t>(view.node->attr_int("kv_num_heads", 1), 1);
-    s.sq = q[1];
-    s.sk = k[1];
-    s.d = q[2] / s.q_heads;
-    s.dv = v[2] / s.kv_heads;
-    s.q = side_by_side(q[2], s.sq, s.d);
-    s.k = side_by_side(k[2], s.sk, s.d);
-    s.v = side_by_side(v[2], s.sk, s.dv);
-    s.out = side_by_side(s.q_heads * s.dv, s.sq, s.dv);
-  } else {
-    s.q_heads = q[1];
-    s.kv_heads = k[1];
-    s.sq = q[2];
-    s.sk = k[2];
-    s.d = q[3];
-    s.dv = v[3];
-    s.q = apart(s.q_heads, s.sq, s.d);
-    s.k = apart(s.kv_heads, s.sk, s.d);
-    s.v = apart(s.kv_heads, s.sk, s.dv);
-    s.out = apart(s.q_heads, s.sq, s.dv);
-  }
-  return s;
-}
-
-/// Element strides of the mask over batch, head, query and key, 0 where it broadcasts.
-std::optional<std::array<int64_t, 4>> mask_strides(const NodeView& view, const Shapes& s) {
-  const Shape& m = view.inputs[s.operands].shape;
-  if (m.empty() || m.size() > 4) return std::nullopt;
-  const std::array<int64_t, 4> full{s.batch, s.q_heads, s.sq, s.sk};
-  const auto row_major = row_major_strides(m);
-  std::array<int64_t, 4> out{};
-  for (size_t i = 0; i < m.size(); ++i) {
-    const size_t at = 4 - m.size() + i;
-    if (m[i] != 1 && m[i] != full[at]) return std::nullopt;
-    out[at] = m[i] == 1 ? 0 : row_major[i];
-  }
-  return out;
-}
-
 class AttentionRunner final : public Kernel {
  public:
-  AttentionRunner(const NodeView& view, const Shapes& s) : s_(s) {
-    const Node& node = *view.node;
-    scale_ = node.has_attr("scale") ? node.attr_float("scale", 1.0F)
-                                    : 1.0F / std::sqrt(static_cast<float>(std::max<int64_t>(s.d, 1)));
-    causal_ = node.attr_int("is_causal", 0) != 0;
-    if (view.has_input(s.operands)) {
-      mask_ = *mask_strides(view, s);
-      mask_elements_ = view.inputs[s.operands].size();
-      bool_mask_ = view.inputs[s.operands].dtype == DType::boolean;
-    }
+  AttentionRunner(const NodeView& view, const AttentionShapes& s)
+      : s_(s),
+        mask_(view, s),
+        scale_(attention_scale(*view.node, s.d)),
+        causal_(view.node->attr_int("is_causal", 0) != 0) {
     panel_ = kernel_.packed_keys_size(s.sk, s.d);
-    for (size_t i = 0; i < kParts; ++i) {
+    for (size_t i = 0; i < kAttentionParts; ++i) {
       const DType dtype = view.inputs[s.operands == 1 ? 0 : i].dtype;
       if (dtype != DType::f32) read_[i] = kernels::tile_reader(dtype);
     }
@@ -139,23 +38,13 @@ class AttentionRunner final : public Kernel {
   }
 
   [[nodiscard]] size_t workspace_bytes() const override {
-    const int64_t mask = bool_mask_ ? padded(mask_elements_) : 0;
-    return static_cast<size_t>(mask + s_.batch * s_.kv_heads * (panel_ + values_)) * sizeof(float);
+    return static_cast<size_t>(mask_.workspace() + s_.batch * s_.kv_heads * (panel_ + values_)) * sizeof(float);
   }
   [[nodiscard]] std::string detail() const override { return std::string(kernel_.name); }
 
   Status run(const Bindings& b) override {
     auto* workspace = host_ptr<float>(b.workspace);
-    const float* mask = nullptr;
-    if (bool_mask_) {
-      const auto* visible = host_ptr<const uint8_t>(b.inputs[s_.operands]);
-      for (int64_t i = 0; i < mask_elements_; ++i)
-        workspace[i] = visible[i] != 0 ? 0.0F : -std::numeric_limits<float>::infinity();
-      mask = workspace;
-      workspace += padded(mask_elements_);
-    } else if (mask_elements_ != 0) {
-      mask = host_ptr<const float>(b.inputs[s_.operands]);
-    }
+    const float* mask = mask_.values(b, workspace);
     parallel_for(s_.batch * s_.kv_heads, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) prepare_keys_and_values(b, i, workspace + i * (panel_ + values_));
     });
@@ -242,11 +131,7 @@ class AttentionRunner final : public Kernel {
       h.q = wide;
       h.q_row = s_.d;
     }
-    if (mask != nullptr) {
-      h.mask = mask + batch * mask_[0] + head * mask_[1] + begin * mask_[2];
-      h.mask_row = mask_[2];
-      h.mask_col = mask_[3];
-    }
+    mask_.set(h, mask, batch, head, begin);
     h.causal = causal_;
     h.causal_offset = begin;
     h.scale = scale_;
@@ -264,51 +149,30 @@ class AttentionRunner final : public Kernel {
   }
 
   const kernels::AttentionKernel& kernel_ = kernels::best_attention_kernel();
-  Shapes s_;
-  float scale_ = 1;
-  bool causal_ = false;
-  bool bool_mask_ = false;
-  std::array<int64_t, 4> mask_{};
-  int64_t mask_elements_ = 0;
+  AttentionShapes s_;
+  AttentionMask mask_;
+  float scale_;
+  bool causal_;
   int64_t panel_ = 0;
-  int64_t values_ = 0;                            ///< floats of a head's widened values
-  int64_t scratch_ = 0;                           ///< floats of the kernel's own
-  int64_t queries_ = 0;                           ///< floats of widened queries
-  int64_t own_ = 0;                               ///< floats of a thread's memory
-  std::array<kernels::ReadTile, kParts> read_{};  ///< nullptr: f32 already
-  kernels::WriteTile write_ = nullptr;            ///< nullptr: f32
+  int64_t values_ = 0;                                     ///< floats of a head's widened values
+  int64_t scratch_ = 0;                                    ///< floats of the kernel's own
+  int64_t queries_ = 0;                                    ///< floats of widened queries
+  int64_t own_ = 0;                                        ///< floats of a thread's memory
+  std::array<kernels::ReadTile, kAttentionParts> read_{};  ///< nullptr: f32 already
+  kernels::WriteTile write_ = nullptr;                     ///< nullptr: f32
 };
 
 WhyNot supports(const NodeView& view, const Target&) {
-  const Node& node = *view.node;
-  const size_t operands = node.op == "MergedAttention" ? 1 : kParts;
-  for (size_t i = 0; i < operands; ++i) {
+  const size_t operands = view.node->op == "MergedAttention" ? 1 : kAttentionParts;
+  for (size_t i = 0; i < operands; ++i)
     if (kernels::tile_reader(view.inputs[i].dtype) == nullptr)
       return fmt::format("reads f32, f16 and bf16, got {}", dtype_name(view.inputs[i].dtype));
-    if (view.inputs[i].layout != Layout::row_major) return "takes row-major tensors only";
-    if (view.inputs[i].size() == 0) return "the tensor is empty";
-  }
-  if (view.outputs[0].layout != Layout::row_major) return "writes row-major tensors only";
   if (kernels::tile_writer(view.outputs[0].dtype) == nullptr) return "writes f32, f16 and bf16 only";
-  for (size_t i = operands + 1; i < view.inputs.size(); ++i)
-    if (view.has_input(i)) return "has no cache of keys and values";
-  for (size_t i = 1; i < view.outputs.size(); ++i)
-    if (view.outputs[i].present()) return "returns the result only";
-  if (node.attr_float("softcap", 0.0F) != 0.0F) return "has no softcap";
-  if (node.attr_int("left_window_size", -1) >= 0 || node.attr_int("right_window_size", -1) >= 0) return "has no window";
-  const Shapes s = shapes_of(view);
-  if (s.kv_heads <= 0 || s.q_heads % s.kv_heads != 0) return "needs query heads that are a multiple of the key heads";
-  if (view.has_input(operands)) {
-    const DType t = view.inputs[operands].dtype;
-    if (t != DType::f32 && t != DType::boolean) return fmt::format("takes f32 and bool masks, got {}", dtype_name(t));
-    if (view.inputs[operands].layout != Layout::row_major) return "takes row-major masks only";
-    if (!mask_strides(view, s)) return "needs a mask that broadcasts to batch, heads, queries and keys";
-  }
-  return std::nullopt;
+  return attention_refusal(view);
 }
 
 Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const PackedConstant>, const Target&) {
-  return std::unique_ptr<Kernel>(new AttentionRunner(view, shapes_of(view)));
+  return std::unique_ptr<Kernel>(new AttentionRunner(view, attention_shapes(view)));
 }
 
 constexpr std::array<std::string_view, 2> kOps{"Attention", "planish.MergedAttention"};

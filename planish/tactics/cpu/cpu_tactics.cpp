@@ -45,6 +45,7 @@ const TacticTable& cpu_tactics() {
                                      &kCpuNormalize,
                                      &kCpuGroupNorm,
                                      &kCpuSoftmax,
+                                     &kCpuBf16Attention,
                                      &kCpuAttention,
                                      &kCpuResize,
                                      &kCpuReduceMean,

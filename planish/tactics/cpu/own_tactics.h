@@ -37,6 +37,7 @@ extern const Tactic kCpuWeightOnly;
 extern const Tactic kCpuWidenedOneDnn;
 extern const Tactic kCpuWidenedGemm;
 extern const Tactic kCpuWidenedStrassen;
+extern const Tactic kCpuBf16Attention;
 extern const Tactic kCpuBf16Gemm;
 extern const Tactic kCpuIgemm;
 extern const Tactic kCpuDepthwiseInt8;

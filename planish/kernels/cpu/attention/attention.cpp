@@ -17,7 +17,7 @@ std::span<const AttentionKernel> attention_kernels() {
       kAttentionAvx512,
       kAttentionAvx2,
       AttentionKernel{"attention_f32_baseline", Isa::baseline, 4, Baseline::packed_keys_size, Baseline::pack_keys,
-                      Baseline::scratch_size, Baseline::run},
+                      Baseline::scratch_size, Baseline::run, Baseline::weigh},
   };
   return kernels;
 }

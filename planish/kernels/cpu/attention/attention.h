@@ -45,6 +45,11 @@ struct AttentionKernel {
   int64_t (*scratch_size)(int64_t sk);
   /// Query rows [begin, end).
   void (*run)(const AttentionHead& head, int64_t begin, int64_t end, float* scratch);
+  /// The softmax alone: `rows` rows of products Q K^T from query row `row` on, score_row apart (a multiple of 16, at
+  /// least sk), become weights in bfloat16, weights_row apart (a multiple of 16, at most score_row); behind the last
+  /// key they are 0. Overwrites the scores. Reads sk, mask, causal and scale of the head.
+  void (*weigh)(const AttentionHead& head, int64_t row, int64_t rows, float* scores, int64_t score_row,
+                uint16_t* weights, int64_t weights_row);
 };
 
 /// Fastest first; the last row runs everywhere.

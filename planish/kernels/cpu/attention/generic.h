@@ -245,6 +245,43 @@ struct Attention {
     return x < kLeast ? Vec{} : y;
   }
 
+  /// Scores of a row as exponentials, 0 where it sees no key; `most` becomes the number of keys that it sees where that
+  /// is more. `top`: the largest score by lane where scores are finished already. Returns what makes the row's sum 1.
+  PLANISH_INLINE static float weigh_row(const AttentionHead& h, int64_t row, const Vec* top, float* scores,
+                                        int64_t& most) {
+    int64_t keys = h.sk;
+    if (h.causal) {
+      const int64_t visible = row + h.causal_offset + 1;
+      keys = visible < h.sk ? (visible < 0 ? 0 : visible) : h.sk;
+    }
+    float sum = 0;
+    if (keys > 0)
+      sum = exponentials(keys, top != nullptr ? largest(*top) : finish_scores(h, row, keys, scores), scores);
+    // A row that is masked everywhere has no maximum: like the reference, it attends to nothing.
+    const bool hidden = h.mask != nullptr && sum != sum;
+    for (int64_t k = hidden ? 0 : keys; k < h.sk; ++k) scores[k] = 0.0F;
+    most = keys > most ? keys : most;
+    return keys > 0 && !hidden ? 1.0F / sum : 0.0F;
+  }
+
+  static void weigh(const AttentionHead& h, int64_t row, int64_t rows, float* scores, int64_t score_row,
+                    uint16_t* weights, int64_t weights_row) {
+    const int64_t whole = padded(h.sk);
+    for (int64_t r = 0; r < rows; ++r, scores += score_row, weights += weights_row) {
+      int64_t most = 0;
+      const float factor = weigh_row(h, row + r, nullptr, scores, most);
+      for (int64_t k = h.sk; k < whole; ++k) scores[k] = 0.0F;
+      for (int64_t k = 0; k < whole; k += W) {
+        uint32_t lanes[W];
+        store(reinterpret_cast<float*>(lanes), load(scores + k) * factor);
+        // To nearest, ties to even.
+        for (int l = 0; l < W; ++l)
+          weights[k + l] = static_cast<uint16_t>((lanes[l] + 0x7fffU + ((lanes[l] >> 16) & 1U)) >> 16);
+      }
+      for (int64_t k = whole; k < weights_row; ++k) weights[k] = 0;
+    }
+  }
+
   template <int kRows>
   PLANISH_INLINE static void block(const AttentionHead& h, int64_t row, float* scratch) {
     const int64_t score_row = padded(h.sk);
@@ -254,22 +291,8 @@ struct Attention {
     scores_of<kRows>(h, row, scratch, score_row, top);
     int64_t most = 0;
     float factor[kRows];
-    for (int r = 0; r < kRows; ++r) {
-      float* scores = scratch + r * score_row;
-      int64_t keys = h.sk;
-      if (h.causal) {
-        const int64_t visible = row + r + h.causal_offset + 1;
-        keys = visible < h.sk ? (visible < 0 ? 0 : visible) : h.sk;
-      }
-      float sum = 0;
-      if (keys > 0) sum = exponentials(keys, early ? largest(top[r]) : finish_scores(h, row + r, keys, scores), scores);
-      factor[r] = keys > 0 ? 1.0F / sum : 0.0F;
-      // A row that is masked everywhere has no maximum: like the reference, it attends to nothing.
-      const bool hidden = h.mask != nullptr && sum != sum;
-      for (int64_t k = hidden ? 0 : keys; k < h.sk; ++k) scores[k] = 0.0F;
-      if (hidden) factor[r] = 0.0F;
-      most = keys > most ? keys : most;
-    }
+    for (int r = 0; r < kRows; ++r)
+      factor[r] = weigh_row(h, row + r, early ? &top[r] : nullptr, scratch + r * score_row, most);
     values_of<kRows>(h, scratch, score_row, most, factor, h.out + row * h.out_row);
   }
 

@@ -1,5 +1,7 @@
 #include "planish/kernels/cpu/bf16_gemm/bf16_gemm.h"
 
+#include <immintrin.h>
+
 #include <algorithm>
 #include <array>
 
@@ -95,6 +97,53 @@ void pack_bf16_weights(int64_t k, int64_t n, const uint16_t* b, int64_t k_stride
   each_packed(
       k, n, [&](int64_t at, int64_t i, int64_t j) { packed[at] = b[i * k_stride + j * n_stride]; },
       [&](int64_t at) { packed[at] = 0; });
+}
+
+void pack_bf16_columns(int64_t k, int64_t n, const uint16_t* b, int64_t row, uint16_t* packed) {
+  constexpr int64_t kSquare = 4;  // pairs
+  const auto pairs = [&](int64_t column, int64_t i) {
+    return _mm_loadu_ps(reinterpret_cast<const float*>(b + column * row + i));
+  };
+  int64_t column = 0;
+  for (; column + kSquare <= n; column += kSquare) {
+    int64_t i = 0;
+    for (; i + 2 * kSquare <= k; i += 2 * kSquare) {
+      __m128 p = pairs(column, i), q = pairs(column + 1, i), r = pairs(column + 2, i), s = pairs(column + 3, i);
+      _MM_TRANSPOSE4_PS(p, q, r, s);
+      auto* to = reinterpret_cast<float*>(packed + i * kBf16Panel) + column;
+      _mm_storeu_ps(to, p);
+      _mm_storeu_ps(to + kBf16Panel, q);
+      _mm_storeu_ps(to + 2 * kBf16Panel, r);
+      _mm_storeu_ps(to + 3 * kBf16Panel, s);
+    }
+    for (; i < k; i += 2)
+      for (int64_t j = column; j < column + kSquare; ++j)
+        std::copy_n(b + j * row + i, 2, packed + i * kBf16Panel + 2 * j);
+  }
+  for (int64_t i = 0; i < k; i += 2)
+    for (int64_t j = column; j < kBf16Panel; ++j)
+      for (int64_t half = 0; half < 2; ++half)
+        packed[i * kBf16Panel + 2 * j + half] = j < n ? b[j * row + i + half] : uint16_t{0};
+}
+
+void pack_bf16_rows(int64_t k, int64_t padded_k, int64_t n, const uint16_t* b, int64_t row, uint16_t* packed) {
+  constexpr int64_t kLanes = 8;
+  std::array<uint16_t, kBf16Panel> none{};
+  for (int64_t i = 0; i < padded_k; i += 2, packed += 2 * kBf16Panel) {
+    const uint16_t* even = i < k ? b + i * row : none.data();
+    const uint16_t* odd = i + 1 < k ? b + (i + 1) * row : none.data();
+    int64_t j = 0;
+    for (; j + kLanes <= n; j += kLanes) {
+      const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(even + j));
+      const __m128i y = _mm_loadu_si128(reinterpret_cast<const __m128i*>(odd + j));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(packed + 2 * j), _mm_unpacklo_epi16(x, y));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(packed + 2 * j + kLanes), _mm_unpackhi_epi16(x, y));
+    }
+    for (; j < kBf16Panel; ++j) {
+      packed[2 * j] = j < n ? even[j] : uint16_t{0};
+      packed[2 * j + 1] = j < n ? odd[j] : uint16_t{0};
+    }
+  }
 }
 
 void unpack_bf16_weights(int64_t k, int64_t n, const uint16_t* packed, uint16_t* b, int64_t k_stride,

@@ -66,6 +66,11 @@ const Bf16GemmKernel& best_bf16_gemm_kernel(int64_t k);
 int64_t bf16_weights_size(int64_t k, int64_t n);
 /// B as b[i * k_stride + j * n_stride]; k is even.
 void pack_bf16_weights(int64_t k, int64_t n, const uint16_t* b, int64_t k_stride, int64_t n_stride, uint16_t* packed);
+/// One panel for an operand that no file keeps, faster: `n` columns of B at most kBf16Panel, each of which is k numbers
+/// in a row, `row` apart; k is even.
+void pack_bf16_columns(int64_t k, int64_t n, const uint16_t* b, int64_t row, uint16_t* packed);
+/// The same of `k` rows of B, `row` apart, with rows of zeros behind them up to `padded_k`, an even number.
+void pack_bf16_rows(int64_t k, int64_t padded_k, int64_t n, const uint16_t* b, int64_t row, uint16_t* packed);
 /// The inverse of pack_bf16_weights.
 void unpack_bf16_weights(int64_t k, int64_t n, const uint16_t* packed, uint16_t* b, int64_t k_stride, int64_t n_stride);
 

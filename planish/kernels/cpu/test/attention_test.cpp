@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "planish/base/half.h"
 #include "planish/kernels/cpu/attention/attention.h"
 
 namespace planish::kernels {
@@ -117,6 +118,37 @@ TEST_P(AttentionVariants, AgreeWithTheFormula) {
           exact += p[static_cast<size_t>(j)] * v[static_cast<size_t>(j * (c.dv + pad) + e)];
         if (sum != 0) exact /= sum;
         ASSERT_NEAR(got, exact, 2e-5) << kernel.name << " " << c.label << " row " << i << " column " << e;
+      }
+    }
+  }
+}
+
+TEST_P(AttentionVariants, WeighScoresInBfloat16) {
+  for (const HeadCase& c : kCases) {
+    const int64_t wide = (c.sk + 31) / 32 * 32;
+    std::vector<float> scores = normal(c.sq * wide, 6);
+    const std::vector<float> given = scores;
+    std::vector<float> mask = normal(c.sq * c.sk, 4);
+    for (size_t i = 0; i < mask.size(); i += 3) mask[i] = -kInf;
+    AttentionHead head{.sq = c.sq, .sk = c.sk, .causal = c.causal, .causal_offset = c.causal_offset, .scale = 0.7F};
+    if (c.mask != HeadCase::Mask::none) head.mask = mask.data();
+    head.mask_row = c.mask == HeadCase::Mask::row ? 0 : (c.mask == HeadCase::Mask::column ? 1 : c.sk);
+    head.mask_col = c.mask == HeadCase::Mask::column ? 0 : 1;
+    std::vector<uint16_t> weights(static_cast<size_t>(c.sq * wide), 42);
+    GetParam()->weigh(head, 0, c.sq, scores.data(), wide, weights.data(), wide);
+    for (int64_t i = 0; i < c.sq; ++i) {
+      std::vector<double> p(static_cast<size_t>(wide), 0);
+      double sum = 0;
+      for (int64_t j = 0; j < c.sk; ++j) {
+        if (c.causal && j > i + c.causal_offset) continue;
+        double s = static_cast<double>(given[static_cast<size_t>(i * wide + j)]) * 0.7F;
+        if (head.mask != nullptr) s += mask[static_cast<size_t>(i * head.mask_row + j * head.mask_col)];
+        sum += p[static_cast<size_t>(j)] = std::exp(s);
+      }
+      for (int64_t j = 0; j < wide; ++j) {
+        const double exact = sum == 0 ? 0 : p[static_cast<size_t>(j)] / sum;
+        const auto got = static_cast<float>(bf16::from_bits(weights[static_cast<size_t>(i * wide + j)]));
+        ASSERT_NEAR(got, exact, exact / 256) << GetParam()->name << " " << c.label << " row " << i << " key " << j;
       }
     }
   }

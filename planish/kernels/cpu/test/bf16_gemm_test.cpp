@@ -207,5 +207,25 @@ TEST(Bf16Weights, ComeBack) {
   }
 }
 
+TEST(Bf16Weights, PanelsOfRowsAndColumnsAreTheSame) {
+  for (const int64_t k : {2, 6, 8, 34, 64})
+    for (const int64_t n : {1, 7, 8, 29, 32}) {
+      constexpr int64_t kGap = 3;  // rows lie apart
+      Bits panel(static_cast<size_t>(k * kBf16Panel));
+      Bits expected(panel.size());
+      const Bits columns = normal(n * (k + kGap), 6);
+      pack_bf16_weights(k, n, columns.data(), 1, k + kGap, expected.data());
+      pack_bf16_columns(k, n, columns.data(), k + kGap, panel.data());
+      EXPECT_EQ(panel, expected) << k << " x " << n;
+      for (const int64_t given : {k, k - 1}) {
+        Bits rows = normal(k * (n + kGap), 7);
+        pack_bf16_rows(given, k, n, rows.data(), n + kGap, panel.data());
+        std::fill(rows.begin() + given * (n + kGap), rows.end(), uint16_t{0});
+        pack_bf16_weights(k, n, rows.data(), n + kGap, 1, expected.data());
+        EXPECT_EQ(panel, expected) << given << " of " << k << " x " << n;
+      }
+    }
+}
+
 }  // namespace
 }  // namespace planish::kernels

@@ -869,6 +869,10 @@ const ConformanceCase kAttention[] = {
      "graph \"g\" (q: bf16[1,2,150,16], k: bf16[1,2,139,16], v: bf16[1,2,139,8]) -> (y) {\n y = Attention(q, k, v) "
      "{is_causal = 1} @a\n}",
      "cpu.attention", 2e-2, -3, 3},
+    {"attention_bf16_of_a_vision_transformer",
+     "graph \"g\" (x: bf16[1,197,576]) -> (y) {\n y = planish.MergedAttention(x) {q_num_heads = 3, kv_num_heads = 3} "
+     "@a\n}",
+     "cpu.attention", 2e-2, -3, 3},
     {"attention_f16",
      "graph \"g\" (q: f16[2,3,19,16], k: f16[2,3,11,16], v: f16[2,3,11,8]) -> (y) {\n y = Attention(q, k, v) @a\n}",
      "cpu.attention", 2e-3, -3, 3},
