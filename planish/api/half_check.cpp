@@ -140,6 +140,14 @@ class Yardstick {
     return worst;
   }
 
+  /// What error_of() may be.
+  [[nodiscard]] double most_error() const {
+    const Graph& graph = f32_.engine->graph;
+    const bool reads_floats =
+        std::ranges::any_of(graph.inputs, [&graph](ValueId v) { return dtype_is_float(graph.value(v).dtype); });
+    return reads_floats ? kMaxHalfError : kMaxHalfErrorOfIndices;
+  }
+
   /// Nodes that write or read values beyond the range of FP16, with the largest magnitude.
   Result<std::map<std::string, double>> beyond_fp16() {
     const Graph& graph = f32_.engine->graph;
@@ -275,9 +283,10 @@ Result<planish::Engine> build_checked(Graph graph, const BuildOptions& given, De
     }
   }
   const double whole = *error;
+  const double most = yardstick->most_error();
   BuildOptions less = options;
   // Sums that pass through the whole network gather what each layer rounds; products in 16 bits read them as well.
-  if (*error > kMaxHalfError && *error <= 10 * kMaxHalfError && !last.half_layers.empty()) {
+  if (*error > most && *error <= 10 * most && !last.half_layers.empty()) {
     less.f32_sums = true;
     BuildReport wide;
     planish::Engine other = PLANISH_TRY(build_engine(graph, less, device, table, &wide));
@@ -293,25 +302,25 @@ Result<planish::Engine> build_checked(Graph graph, const BuildOptions& given, De
   }
   const auto half_layers = last.half_layers;
   for (const Retreat& retreat : kRetreats) {
-    if (*error <= kMaxHalfError || half_layers.empty()) break;
+    if (*error <= most || half_layers.empty()) break;
     // Far beyond, the results change in kind (another order of detections, other token): only FP32 gives them.
-    if (*error > 10 * kMaxHalfError && retreat.share < 1) continue;
+    if (*error > 10 * most && retreat.share < 1) continue;
     less.fp32_layers = options.fp32_layers;
     for (const std::string& name :
          retreat.first ? first_ones(half_layers, retreat.share) : least_saving(half_layers, retreat.share))
       less.fp32_layers.try_emplace(
-          name, fmt::format("with all layers in 16 bits the outputs would differ by {:.2g}, more than {:.2g}", whole,
-                            kMaxHalfError));
+          name,
+          fmt::format("with all layers in 16 bits the outputs would differ by {:.2g}, more than {:.2g}", whole, most));
     last = {};
     engine = PLANISH_TRY(build_engine(graph, less, device, table, &last));
     error = PLANISH_TRY(yardstick->error_of(engine, device, table, threads));
   }
   // Layers that were faster in FP32 beside 16-bit neighbours may have become 16-bit layers without them.
-  while (*error > kMaxHalfError && !last.half_layers.empty()) {
+  while (*error > most && !last.half_layers.empty()) {
     const size_t before = less.fp32_layers.size();
     for (const auto& [name, saved] : last.half_layers)
       less.fp32_layers.try_emplace(
-          name, fmt::format("in 16 bits the outputs would differ by {:.2g}, more than {:.2g}", *error, kMaxHalfError));
+          name, fmt::format("in 16 bits the outputs would differ by {:.2g}, more than {:.2g}", *error, most));
     if (less.fp32_layers.size() == before) break;
     last = {};
     engine = PLANISH_TRY(build_engine(graph, less, device, table, &last));
@@ -321,13 +330,13 @@ Result<planish::Engine> build_checked(Graph graph, const BuildOptions& given, De
   const std::vector<std::string> stored = half_stored(engine);
   const double of_weights = *error;
   for (const double share : {0.25, 0.5, 1.0}) {
-    if (*error <= kMaxHalfError || stored.empty()) break;
-    if (*error > 10 * kMaxHalfError && share < 1) continue;
+    if (*error <= most || stored.empty()) break;
+    if (*error > 10 * most && share < 1) continue;
     const auto count = static_cast<size_t>(std::ceil(share * static_cast<double>(stored.size())));
     for (size_t i = 0; i < count; ++i)
       less.fp32_layers.try_emplace(
           stored[i], fmt::format("with all weights in 16 bits the outputs would differ by {:.2g}, more than {:.2g}",
-                                 of_weights, kMaxHalfError));
+                                 of_weights, most));
     last = {};
     engine = PLANISH_TRY(build_engine(graph, less, device, table, &last));
     error = PLANISH_TRY(yardstick->error_of(engine, device, table, threads));

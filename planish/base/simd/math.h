@@ -78,18 +78,25 @@ PLANISH_INLINE float softplus_f32(float x) {
   return (x > 0.0F ? x : 0.0F) + (x != x ? x : l);
 }
 
-/// Error function, absolute error below 1.5e-7 by the rational form, and the Taylor series near 0 where a relative
-/// error matters. Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26 and 7.1.5.
+/// Error function, relative error below 4e-7: x P(x^2) / Q(x^2) with the least relative error (5e-8) up to 3.92, from
+/// where on it rounds to 1. No exponential, and one division that runs beside the products.
 PLANISH_INLINE float erf_f32(float x) {
-  const float a = __builtin_fabsf(x);
-  const float t = 1.0F / (1.0F + 0.3275911F * a);
-  const float poly =
-      t * (0.254829592F + t * (-0.284496736F + t * (1.421413741F + t * (-1.453152027F + t * 1.061405429F))));
-  const float big = 1.0F - poly * exp_f32(-a * a);
   const float z = x * x;
-  const float small =
-      a * (1.12837917F + z * (-0.376126389F + z * (0.112837917F + z * (-0.0268661706F + z * 0.00522397763F))));
-  const float y = a < 0.5F ? small : big;
+  float p = 1.99237871e-8F;
+  p = p * z - 1.95779376e-6F;
+  p = p * z + 1.41847122e-4F;
+  p = p * z + 3.70152853e-3F;
+  p = p * z + 5.05731143e-2F;
+  p = p * z + 0.199923068F;
+  p = p * z + 1.12837911F;
+  float q = 9.5601473e-4F;
+  q = q * z + 1.43530592e-2F;
+  q = q * z + 0.114997789F;
+  q = q * z + 0.510508835F;
+  q = q * z + 1.0F;
+  const float a = __builtin_fabsf(x);
+  const float inside = a * p / q;
+  const float y = a >= 3.92F || inside > 1.0F ? 1.0F : inside;
   return __builtin_copysignf(y, x);
 }
 

@@ -28,7 +28,7 @@ bool is_bf16_or_f32(DType dtype) { return dtype == DType::bf16 || dtype == DType
 /// `chunk` rows; the rows come from the second.
 Bf16Part cut(const Bf16GemmKernel& kernel, int64_t k, int64_t rows) {
   constexpr int64_t kMostRows = 128;
-  constexpr int64_t kMostDepth = 768;
+  constexpr int64_t kMostDepth = 256;
   const int64_t step = kernel.depth_step(k);
   const int64_t depths = parts(k, kMostDepth);
   Bf16Part part;

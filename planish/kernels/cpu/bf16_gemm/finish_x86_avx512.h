@@ -40,24 +40,31 @@ struct Bf16Row {
   }
 };
 
-/// One half of a panel: `column` is its first column, `sums` its first sum.
+/// Both halves of a row one after the other: together they are a cache line of C.
 template <class Activation>
-PLANISH_INLINE void finish_half(const Bf16Finish& f, int64_t column, const float* sums, Activation act) {
+PLANISH_INLINE void finish_rows(const Bf16Finish& f, Activation act) {
   const Bf16Problem& p = f.p;
-  const __mmask16 lanes = Bf16Row::lanes(p.n - column);
-  const __m512 bias =
-      p.bias.data == nullptr ? _mm512_setzero_ps() : Bf16Row::load(p.bias.data, p.bias.wide, column, lanes);
-  for (int64_t r = 0; r < f.rows; ++r) {
-    const int64_t at = (f.row + r) * p.c_row + column;
-    __m512 v = _mm512_add_ps(_mm512_load_ps(sums + r * kBf16Panel), bias);
-    const bool has_residual = p.residual.data != nullptr;
-    const __m512 residual =
-        has_residual ? Bf16Row::load(p.residual.data, p.residual.wide, at, lanes) : _mm512_setzero_ps();
-    if (has_residual && !p.act.residual_last) v = _mm512_add_ps(v, residual);
-    v = act(v);
-    if (has_residual && p.act.residual_last) v = _mm512_add_ps(v, residual);
-    Bf16Row::store(p.c, p.c_wide, at, v, lanes);
+  constexpr int kHalves = kBf16Panel / Bf16Row::kLanes;
+  __mmask16 lanes[kHalves];
+  __m512 bias[kHalves];
+  for (int half = 0; half < kHalves; ++half) {
+    const int64_t column = f.column + half * Bf16Row::kLanes;
+    lanes[half] = Bf16Row::lanes(p.n - column);
+    bias[half] =
+        p.bias.data == nullptr ? _mm512_setzero_ps() : Bf16Row::load(p.bias.data, p.bias.wide, column, lanes[half]);
   }
+  const bool has_residual = p.residual.data != nullptr;
+  for (int64_t r = 0; r < f.rows; ++r)
+    for (int half = 0; half < kHalves; ++half) {
+      const int64_t at = (f.row + r) * p.c_row + f.column + half * Bf16Row::kLanes;
+      __m512 v = _mm512_add_ps(_mm512_load_ps(f.sums + r * kBf16Panel + half * Bf16Row::kLanes), bias[half]);
+      const __m512 residual =
+          has_residual ? Bf16Row::load(p.residual.data, p.residual.wide, at, lanes[half]) : _mm512_setzero_ps();
+      if (has_residual && !p.act.residual_last) v = _mm512_add_ps(v, residual);
+      v = act(v);
+      if (has_residual && p.act.residual_last) v = _mm512_add_ps(v, residual);
+      Bf16Row::store(p.c, p.c_wide, at, v, lanes[half]);
+    }
 }
 
 /// Activations without a vector form: sums with bias and residual go through the function, and are then stored.
@@ -89,10 +96,7 @@ inline void finish_through_memory(const Bf16Finish& f) {
 
 inline void finish_bf16_panel(const Bf16Finish& f) {
   const bool done = FloatActivation<simd::Avx512Floats>::with(
-      f.p.act, [&f](auto act) __attribute__((always_inline)) {
-        for (int64_t half = 0; half < kBf16Panel && f.column + half < f.p.n; half += Bf16Row::kLanes)
-          finish_half(f, f.column + half, f.sums + half, act);
-      });
+      f.p.act, [&f](auto act) __attribute__((always_inline)) { finish_rows(f, act); });
   if (!done) finish_through_memory(f);
 }
 

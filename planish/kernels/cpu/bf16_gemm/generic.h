@@ -26,7 +26,7 @@ struct Bf16Step {
   int64_t ahead_lines;
 };
 
-/// What a panel's finished sums become: rows and columns of C from `row` and `column` on.
+/// What finished sums become: rows and columns of C from `row` and `column` on.
 struct Bf16Finish {
   const Bf16Problem& p;
   int64_t row;
@@ -51,18 +51,22 @@ void run_bf16_gemm(const Bf16Problem& p, const Bf16Part& part) {
         // The next depth or panel lies right behind; each step of rows fetches its share.
         const uint16_t* ahead = b + depth * kBf16Panel;
         const int64_t lines = (depth + steps - 1) / steps;
-        for (int64_t i = 0; i < rows; i += Sums::kRows, ahead += lines * kBf16Panel)
-          sums.add({.rows = least(Sums::kRows, rows - i),
+        for (int64_t i = 0; i < rows; i += Sums::kRows, ahead += lines * kBf16Panel) {
+          const int64_t count = least(Sums::kRows, rows - i);
+          float* const at = part.sums + i * kBf16Panel;
+          sums.add({.rows = count,
                     .a = p.a + (row + i) * p.a_row + k,
                     .a_row = p.a_row,
                     .b = b,
                     .depth = depth,
-                    .sums = part.sums + i * kBf16Panel,
+                    .sums = at,
                     .first = k == 0,
                     .ahead = ahead + lines * kBf16Panel <= end ? ahead : nullptr,
                     .ahead_lines = lines});
+          // At once: the first-level cache still holds them.
+          if (k + depth == p.k) kFinish({p, row + i, count, panel * kBf16Panel, at});
+        }
       }
-      kFinish({p, row, rows, panel * kBf16Panel, part.sums});
     }
   }
 }
