@@ -292,7 +292,7 @@ Result<planish::Engine> build_checked(Graph graph, const BuildOptions& given, De
     planish::Engine other = PLANISH_TRY(build_engine(graph, less, device, table, &wide));
     const double other_error = PLANISH_TRY(yardstick->error_of(other, device, table, threads));
     constexpr double kWorthIt = 0.9;
-    if (other_error <= kWorthIt * *error) {
+    if (other_error <= most || other_error <= kWorthIt * *error) {
       engine = std::move(other);
       last = std::move(wide);
       error = other_error;
