@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -99,27 +100,14 @@ const Layer kLayers[] = {
 int64_t pad_of(const Layer& l) { return l.kernel / 2; }
 int64_t out_of(const Layer& l) { return (l.size + 2 * pad_of(l) - l.kernel) / l.stride + 1; }
 
-/// Something to measure, and the shortest time so far.
+/// Something to measure, and the shortest time so far: infinite where there is nothing to run.
 struct Entry {
   std::string name;
   std::function<void()> run;
-  double best_ms = std::numeric_limits<double>::max();
+  double best_ms = std::numeric_limits<double>::infinity();
 };
 
-std::vector<float>& channel_values() {
-  static std::vector<float> values(4096, 0.01F);
-  return values;
-}
-
-/// Our kernel with a Relu, bytes in and out, on memory of its own.
-Entry own_entry(const Layer& l, const IgemmKernel& kernel, const IgemmInputType& type, int threads) {
-  struct State {
-    IgemmPlan plan;
-    std::vector<uint8_t> x, y, scratch;
-    std::vector<int8_t> packed;
-    QuantizedEpilogue epilogue;
-  };
-  auto s = std::make_shared<State>();
+IgemmShape shape_of(const Layer& l) {
   IgemmShape shape;
   shape.in_h = shape.in_w = l.size;
   shape.out_h = shape.out_w = out_of(l);
@@ -128,22 +116,57 @@ Entry own_entry(const Layer& l, const IgemmKernel& kernel, const IgemmInputType&
   shape.kernel_h = shape.kernel_w = l.kernel;
   shape.stride_h = shape.stride_w = l.stride;
   shape.pad_top = shape.pad_left = pad_of(l);
+  return shape;
+}
+
+std::string cell(double value) { return std::isfinite(value) ? fmt::format("{:.3f}", value) : "-"; }
+
+std::vector<float>& channel_values() {
+  static std::vector<float> values(4096, 0.01F);
+  return values;
+}
+
+/// Memory at the beginning of a cache line, as an engine's tensors are.
+class Bytes {
+ public:
+  void assign(size_t size, uint8_t value) { memory_.assign(size + kLine, value); }
+  uint8_t* data() {
+    const auto at = reinterpret_cast<uintptr_t>(memory_.data());
+    return memory_.data() + (kLine - at % kLine) % kLine;
+  }
+
+ private:
+  static constexpr size_t kLine = 64;
+  std::vector<uint8_t> memory_;
+};
+
+/// Our kernel with a Relu, bytes in and out, on memory of its own.
+Entry own_entry(const Layer& l, const IgemmKernel& kernel, const IgemmInputType& type, int threads) {
+  struct State {
+    IgemmPlan plan;
+    Bytes x, y, scratch, packed;
+    QuantizedEpilogue epilogue;
+  };
+  auto s = std::make_shared<State>();
+  const std::string name = fmt::format("{}{}", kernel.name.substr(6), type.never_negative ? "+" : "");
+  const IgemmShape shape = shape_of(l);
+  if (!igemm_takes(kernel, shape)) return {name, nullptr};
   std::vector<int8_t> weights(static_cast<size_t>(shape.weights()));
   for (size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<int8_t>(i * 37 % 255);
-  s->packed.resize(igemm_packed_bytes(shape, kernel.format));
-  igemm_pack(shape, kernel.format, weights.data(), s->packed.data());
-  s->plan = plan_igemm(shape, kernel, type, s->packed.data(), threads);
+  s->packed.assign(igemm_packed_bytes(shape, kernel.format), 0);
+  auto* packed = reinterpret_cast<int8_t*>(s->packed.data());
+  igemm_pack(shape, kernel.format, weights.data(), packed);
+  s->plan = plan_igemm(shape, kernel, type, packed, threads);
   s->x.assign(static_cast<size_t>(l.size * l.size * l.channels), 3);
-  s->y.resize(static_cast<size_t>(shape.out_h * shape.out_w * l.outputs));
-  s->scratch.resize(s->plan.scratch_bytes() + 64);
+  s->y.assign(static_cast<size_t>(shape.out_h * shape.out_w * l.outputs), 0);
+  s->scratch.assign(s->plan.scratch_bytes() + 64, 0);
   s->epilogue.scale = s->epilogue.bias = channel_values().data();
   s->epilogue.y = s->y.data();
   s->epilogue.y_row = l.outputs;
   s->epilogue.low = 0;
   s->epilogue.high = 127;
   s->epilogue.within_32_bits = true;
-  const std::string name = fmt::format("{}{}", kernel.name.substr(6), type.never_negative ? "+" : "");
-  return {name, [s] { run_igemm(s->plan, s->x.data(), s->packed.data(), s->epilogue, s->scratch.data()); }};
+  return {name, [s, packed] { run_igemm(s->plan, s->x.data(), packed, s->epilogue, s->scratch.data()); }};
 }
 
 /// The same for a depthwise kernel.
@@ -223,9 +246,11 @@ Entry onednn_entry(const Layer& l, bool int8) {
 }
 
 void measure(std::vector<Entry>& entries, int rounds) {
-  for (Entry& e : entries) e.run();
+  for (Entry& e : entries)
+    if (e.run) e.run();
   for (int round = 0; round < rounds; ++round)
     for (Entry& e : entries) {
+      if (!e.run) continue;
       // Short layers run several times in a row, so that the clock's resolution does not matter.
       const int repeats = std::clamp(static_cast<int>(0.3 / e.best_ms), 1, 50);
       const auto begin = Clock::now();
@@ -274,7 +299,7 @@ int main(int argc, char** argv) {
     }
     fmt::print("{:<24}{:>8.1f}", l.name, gop * 1e3);
     for (size_t i = 0; i < entries.size(); ++i) {
-      fmt::print("{:>14.1f}", gop / (entries[i].best_ms * 1e-3));
+      fmt::print("{:>14}", entries[i].run ? fmt::format("{:.1f}", gop / (entries[i].best_ms * 1e-3)) : "-");
       totals.back().second[i] += entries[i].best_ms * l.count;
     }
     fmt::print("\n");
@@ -282,7 +307,7 @@ int main(int argc, char** argv) {
   }
   for (const auto& [model, ms] : totals) {
     fmt::print("{:<32}", model + ", ms in all");
-    for (const double t : ms) fmt::print("{:>14.3f}", t);
+    for (const double t : ms) fmt::print("{:>14}", cell(t));
     fmt::print("\n");
   }
   return 0;

@@ -100,5 +100,22 @@ PLANISH_INLINE float erf_f32(float x) {
   return __builtin_copysignf(y, x);
 }
 
+/// GELU by erf is x Phi(x) = max(x, 0) - a Phi(-a) with a = |x|, and the eighth root of Phi(-a) is so smooth that a
+/// polynomial of degree 7 stands for it, highest power first: fitted by reweighted least squares on what it becomes in
+/// the result, which errs by at most 2.5e-7. Beyond the edge a Phi(-a) is less than that.
+constexpr float kGeluEdge = 5.5F;
+constexpr float kGeluRoot[] = {3.236409e-06F,   -3.5671063e-05F, -4.0023468e-05F, 0.0016305957F,
+                               -0.00079278054F, -0.031866323F,   -0.09147212F,    0.9170052F};
+
+PLANISH_INLINE float gelu_f32(float x) {
+  const float magnitude = __builtin_fabsf(x);
+  const float a = magnitude > kGeluEdge ? kGeluEdge : magnitude;
+  float root = kGeluRoot[0];
+  for (int i = 1; i < 8; ++i) root = root * a + kGeluRoot[i];
+  root *= root;
+  root *= root;
+  return (x > 0.0F ? x : 0.0F) - a * (root * root);
+}
+
 }  // namespace
 }  // namespace planish::simd

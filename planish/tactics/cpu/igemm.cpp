@@ -157,7 +157,7 @@ struct Choice {
   const int8_t* data = nullptr;  ///< of `own`, or of the engine's
 };
 
-/// The fastest kernel of this machine that is exact for the layer's inputs and weights.
+/// The fastest kernel of this machine that takes the layer and is exact for its inputs and weights.
 Result<Choice> choose(const NodeView& view, const IgemmShape& s, const kernels::IgemmInputType& type,
                       std::span<const PackedConstant> packed) {
   Tensor plain;
@@ -165,7 +165,7 @@ Result<Choice> choose(const NodeView& view, const IgemmShape& s, const kernels::
   const int32_t max_input = igemm_max_input(type);
   for (const IgemmKernel& k : kernels::igemm_kernels()) {
     constexpr int32_t kSmallestPair = 127;  // one weight of most channels is the largest that there is
-    if (!cpu_features().has(k.isa) || !igemm_is_exact(k, max_input, kSmallestPair)) continue;
+    if (!cpu_features().has(k.isa) || !igemm_takes(k, s) || !igemm_is_exact(k, max_input, kSmallestPair)) continue;
     Choice c{.kernel = &k, .own = {}, .data = nullptr};
     if (!packed.empty() && parse_format(packed[0].format) == k.format &&
         packed[0].data.bytes() >= igemm_packed_bytes(s, k.format)) {
@@ -247,6 +247,6 @@ constinit const Tactic kCpuIgemm{.id = "cpu.igemm",
                                  .pack = pack,
                                  .prepare = prepare,
                                  .unpack = unpack,
-                                 .version = 5};
+                                 .version = 6};
 
 }  // namespace planish

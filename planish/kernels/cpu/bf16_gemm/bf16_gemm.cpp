@@ -19,13 +19,17 @@ class PlainSums {
   static constexpr int64_t kRows = 4;
   explicit PlainSums(int64_t) {}
 
-  void add(const Bf16Step& s) {
+  template <class Storer>
+  void add(const PanelStep& s, Storer& before) {
+    before.finish();
+    constexpr auto kBytes = static_cast<int64_t>(sizeof(uint16_t));
     for (int64_t r = 0; r < s.rows; ++r) {
-      float* sums = s.sums + r * kBf16Panel;
+      const auto* a = reinterpret_cast<const uint16_t*>(s.a + r * s.a_row);
+      float* sums = static_cast<float*>(s.sums) + r * kBf16Panel;
       if (s.first) std::fill_n(sums, kBf16Panel, 0.0F);
-      for (int64_t k = 0; k < s.depth; ++k) {
-        const float x = widen(s.a[r * s.a_row + k]);
-        const uint16_t* b = s.b + k / 2 * 2 * kBf16Panel + k % 2;
+      for (int64_t k = 0; k < s.depth / kBytes; ++k) {
+        const float x = widen(a[k]);
+        const uint16_t* b = reinterpret_cast<const uint16_t*>(s.b) + k / 2 * 2 * kBf16Panel + k % 2;
         for (int64_t j = 0; j < kBf16Panel; ++j) sums[j] += x * widen(b[2 * j]);
       }
     }

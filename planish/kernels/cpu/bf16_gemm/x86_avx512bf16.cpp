@@ -11,25 +11,31 @@ class VectorSums {
   static constexpr int64_t kRows = 14;
   explicit VectorSums(int64_t) {}
 
-  void add(const Bf16Step& s) { add_rows<kRows>(s); }
+  template <class Storer>
+  void add(const PanelStep& s, Storer& before) {
+    before.finish();
+    add_rows<kRows>(s);
+  }
 
  private:
   template <int kCount>
-  static void add_rows(const Bf16Step& s) {
+  static void add_rows(const PanelStep& s) {
     if constexpr (kCount > 1)
       if (s.rows < kCount) return add_rows<kCount - 1>(s);
     using simd::unroll;
+    auto* const sums = static_cast<float*>(s.sums);
     __m512 acc[kCount][2];
     unroll<kCount>([&](auto r) __attribute__((always_inline)) {
-      acc[r][0] = s.first ? _mm512_setzero_ps() : _mm512_load_ps(s.sums + r * kBf16Panel);
-      acc[r][1] = s.first ? _mm512_setzero_ps() : _mm512_load_ps(s.sums + r * kBf16Panel + 16);
+      acc[r][0] = s.first ? _mm512_setzero_ps() : _mm512_load_ps(sums + r * kBf16Panel);
+      acc[r][1] = s.first ? _mm512_setzero_ps() : _mm512_load_ps(sums + r * kBf16Panel + 16);
     });
-    const uint16_t* b = s.b;
-    for (int64_t k = 0; k < s.depth; k += 2, b += 2 * kBf16Panel) {
+    constexpr auto kPair = static_cast<int64_t>(sizeof(int32_t));
+    const char* b = s.b;
+    for (int64_t k = 0; k < s.depth; k += kPair, b += kPair * kBf16Panel) {
       if (s.ahead != nullptr)
-        for (int64_t i = 0; i < 2; ++i) fetch(s, k + i);
+        for (int64_t i = 0; i < 2; ++i) fetch(s, k / 2 + i);
       const auto b0 = (__m512bh)_mm512_loadu_si512(b);
-      const auto b1 = (__m512bh)_mm512_loadu_si512(b + kBf16Panel);
+      const auto b1 = (__m512bh)_mm512_loadu_si512(b + kLine);
       unroll<kCount>([&](auto r) __attribute__((always_inline)) {
         int32_t pair;
         __builtin_memcpy(&pair, s.a + r * s.a_row + k, sizeof(pair));
@@ -39,13 +45,15 @@ class VectorSums {
       });
     }
     unroll<kCount>([&](auto r) __attribute__((always_inline)) {
-      _mm512_store_ps(s.sums + r * kBf16Panel, acc[r][0]);
-      _mm512_store_ps(s.sums + r * kBf16Panel + 16, acc[r][1]);
+      _mm512_store_ps(sums + r * kBf16Panel, acc[r][0]);
+      _mm512_store_ps(sums + r * kBf16Panel + 16, acc[r][1]);
     });
   }
 
-  PLANISH_INLINE static void fetch(const Bf16Step& s, int64_t k) {
-    if (k < s.ahead_lines) _mm_prefetch(reinterpret_cast<const char*>(s.ahead + k * kBf16Panel), _MM_HINT_T1);
+  static constexpr int64_t kLine = 64;
+
+  PLANISH_INLINE static void fetch(const PanelStep& s, int64_t line) {
+    if (line < s.ahead_lines) _mm_prefetch(s.ahead + line * kLine, _MM_HINT_T1);
   }
 };
 

@@ -18,6 +18,7 @@ void set_activation(FloatEpilogue& e, PointwiseOp op, float alpha, float beta) {
   }
   e.act = Act::other;
   if (op == PointwiseOp::swish && alpha == 1.0F) e.act = Act::swish;
+  if (op == PointwiseOp::gelu) e.act = Act::gelu;
   if (op == PointwiseOp::hard_swish) e.act = Act::hard_swish;
   e.fn = best_pointwise_kernel().fn;
   e.op = op;

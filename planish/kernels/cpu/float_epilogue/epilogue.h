@@ -10,7 +10,7 @@ namespace planish::kernels {
 /// `residual_last`.
 struct FloatEpilogue {
   /// The activations that are applied in registers; `other` goes through `fn`.
-  enum class Act : uint8_t { clamp, swish, hard_swish, other };
+  enum class Act : uint8_t { clamp, swish, hard_swish, gelu, other };
   const float* bias = nullptr;      ///< one float per filter, as many as are stored; may be null
   const float* residual = nullptr;  ///< laid out like the output; may be null
   bool residual_last = false;

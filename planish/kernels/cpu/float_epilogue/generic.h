@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "planish/base/macros.h"
+#include "planish/base/simd/math.h"
 #include "planish/base/simd/unroll.h"
 #include "planish/kernels/cpu/float_epilogue/epilogue.h"
 
@@ -34,6 +35,18 @@ struct FloatActivation {
     return S::mul(x, S::limit(S::fma(x, S::set1(1.0F / 6.0F), S::set1(0.5F)), S::set1(0.0F), S::set1(1.0F)));
   }
 
+  /// As simd::gelu_f32.
+  PLANISH_INLINE static F gelu(F x) {
+    const F a = S::limit(x, S::mul(x, S::set1(-1.0F)), S::set1(simd::kGeluEdge));
+    F root = S::set1(simd::kGeluRoot[0]);
+    simd::unroll<7>([&](auto i)
+                        __attribute__((always_inline)) { root = S::fma(root, a, S::set1(simd::kGeluRoot[i + 1])); });
+    root = S::mul(root, root);
+    root = S::mul(root, root);
+    const F tail = S::mul(a, S::mul(root, root));
+    return S::fma(tail, S::set1(-1.0F), S::limit(x, S::set1(0.0F), S::set1(__builtin_inff())));
+  }
+
   /// Calls f with a function from F to F for the activations that have a vector form. False for Act::other.
   template <typename Fn>
   PLANISH_INLINE static bool with(const FloatEpilogue& e, Fn f) {
@@ -46,6 +59,7 @@ struct FloatActivation {
       }
       case Act::swish: f([](F x) __attribute__((always_inline)) { return swish(x); }); return true;
       case Act::hard_swish: f([](F x) __attribute__((always_inline)) { return hard_swish(x); }); return true;
+      case Act::gelu: f([](F x) __attribute__((always_inline)) { return gelu(x); }); return true;
       case Act::other: return false;
     }
     return false;

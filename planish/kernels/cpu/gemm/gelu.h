@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "planish/base/macros.h"
+#include "planish/base/simd/math.h"
 
 namespace planish::kernels {
 namespace {
@@ -35,18 +36,13 @@ struct Gelu {
     return a > b ? a : b;
   }
 
-  /// x Phi(x) = max(x, 0) - a Phi(-a) with a = |x|, and the eighth root of Phi(-a) is so smooth that a polynomial of
-  /// degree 7 stands for it: fitted by reweighted least squares on what it becomes in the result, which errs by at most
-  /// 2.5e-7. Beyond the edge a Phi(-a) is less than that. NaN stays NaN.
+  /// As simd::gelu_f32. NaN stays NaN.
   PLANISH_INLINE static Vec of(Vec x) {
-    constexpr float kEdge = 5.5F;
-    constexpr float kCoefficients[] = {3.236409e-06F,   -3.5671063e-05F, -4.0023468e-05F, 0.0016305957F,
-                                       -0.00079278054F, -0.031866323F,   -0.09147212F,    0.9170052F};
     Vec a = reinterpret_cast<Vec>(reinterpret_cast<Bits>(x) & INT32_MAX);
-    a = min(Vec{} + kEdge, a);
-    Vec root = Vec{} + kCoefficients[0];
+    a = min(Vec{} + simd::kGeluEdge, a);
+    Vec root = Vec{} + simd::kGeluRoot[0];
 #pragma GCC unroll 8
-    for (size_t i = 1; i < sizeof(kCoefficients) / sizeof(float); ++i) root = root * a + kCoefficients[i];
+    for (size_t i = 1; i < sizeof(simd::kGeluRoot) / sizeof(float); ++i) root = root * a + simd::kGeluRoot[i];
     root *= root;
     root *= root;
     return max(Vec{}, x) - a * (root * root);

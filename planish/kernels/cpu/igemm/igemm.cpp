@@ -38,7 +38,7 @@ struct Baseline {
   }
 };
 
-constexpr std::array kOrder{&kIgemmAvx512Vnni, &kIgemmAvxVnni, &kIgemmAvx2Bytes, &kIgemmAvx2Words};
+constexpr std::array kOrder{&kIgemmAmx, &kIgemmAvx512Vnni, &kIgemmAvxVnni, &kIgemmAvx2Bytes, &kIgemmAvx2Words};
 
 /// Calls f(weight index, packed index) for every weight.
 template <typename F>
@@ -115,17 +115,19 @@ void split_work(IgemmPlan& plan, int threads) {
 
 std::span<const IgemmKernel> igemm_kernels() {
   static const std::array kernels{
-      *kOrder[0],
-      *kOrder[1],
-      *kOrder[2],
-      *kOrder[3],
-      IgemmKernel{"igemm_baseline", Isa::baseline, IgemmInput::i16, {1, 8, 8}, 0, Igemm<Baseline>::run},
+      *kOrder[0], *kOrder[1],
+      *kOrder[2], *kOrder[3],
+      *kOrder[4], IgemmKernel{"igemm_baseline", Isa::baseline, IgemmInput::i16, {1, 8, 8}, 0, Igemm<Baseline>::run},
   };
   return kernels;
 }
 
 bool igemm_is_exact(const IgemmKernel& kernel, int32_t max_input, int32_t max_pair) {
   return kernel.pair_limit == 0 || max_input * max_pair <= kernel.pair_limit;
+}
+
+bool igemm_takes(const IgemmKernel& kernel, const IgemmShape& shape) {
+  return kernel.takes == nullptr || kernel.takes(shape);
 }
 
 int32_t igemm_max_pair(const IgemmShape& shape, const IgemmFormat& format, const int8_t* packed) {
@@ -142,7 +144,7 @@ int32_t igemm_max_input(const IgemmInputType& type) {
 
 const IgemmKernel& best_igemm_kernel(int32_t max_input) {
   for (const IgemmKernel& k : igemm_kernels())
-    if (cpu_features().has(k.isa) && igemm_is_exact(k, max_input)) return k;
+    if (k.takes == nullptr && cpu_features().has(k.isa) && igemm_is_exact(k, max_input)) return k;
   return igemm_kernels().back();
 }
 
@@ -181,7 +183,7 @@ IgemmPlan plan_igemm(const IgemmShape& shape, const IgemmKernel& kernel, const I
   const int64_t run_length = (s.joined_taps() ? s.kernel_w : 1) * s.channels;
   plan.run_steps = (run_length + kernel.format.depth - 1) / kernel.format.depth;
   const bool is_i16 = kernel.input == IgemmInput::i16;
-  const bool shifted = type.is_signed && !type.never_negative && type.low < 0 && !is_i16;
+  const bool shifted = kernel.input == IgemmInput::u8 && type.is_signed && !type.never_negative && type.low < 0;
   plan.shift = shifted ? static_cast<uint8_t>(-std::clamp(type.low, -128, 0)) : 0;
   plan.in_place = !is_i16 && !shifted && s.pad_top == 0 && s.pad_left == 0 && needed_h <= s.in_h &&
                   needed_w <= s.in_w && run_length % kernel.format.depth == 0;

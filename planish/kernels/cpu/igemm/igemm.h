@@ -41,8 +41,8 @@ struct IgemmShape {
   [[nodiscard]] bool joined_taps() const { return groups == 1 && dilation_w == 1; }
 };
 
-/// Input as the inner loops read it: bytes without sign, or sign-extended to 16 bits.
-enum class IgemmInput : uint8_t { u8, i16 };
+/// Input as the inner loops read it: bytes without sign, sign-extended to 16 bits, or bytes as they are.
+enum class IgemmInput : uint8_t { u8, i16, bytes };
 
 struct IgemmTask;
 
@@ -65,12 +65,14 @@ struct IgemmKernel {
   /// Largest magnitude of the sum of two neighbouring products that its 16-bit arithmetic holds; 0: no limit.
   int32_t pair_limit = 0;
   void (*run)(const IgemmTask& task) = nullptr;
+  /// The shapes that it multiplies; nullptr: all.
+  bool (*takes)(const IgemmShape& shape) = nullptr;
 };
 
 /// Fastest first; the last row runs everywhere.
 std::span<const IgemmKernel> igemm_kernels();
-/// The first row that this machine has and that is exact for inputs up to `max_input` (see igemm_max_input), whatever
-/// the weights are.
+/// The first row that this machine has, that takes every shape and is exact for inputs up to `max_input` (see
+/// igemm_max_input), whatever the weights are.
 const IgemmKernel& best_igemm_kernel(int32_t max_input);
 /// Twice the largest magnitude of a weight.
 inline constexpr int32_t kAnyPair = 256;
@@ -121,7 +123,10 @@ struct IgemmPlan {
   }
 };
 
-/// Plans a run of `kernel`, which must be exact for the type. `packed` is in the kernel's format.
+/// True when the row multiplies the shape.
+bool igemm_takes(const IgemmKernel& kernel, const IgemmShape& shape);
+
+/// Plans a run of `kernel`, which must take the shape and be exact for the type. `packed` is in the kernel's format.
 IgemmPlan plan_igemm(const IgemmShape& shape, const IgemmKernel& kernel, const IgemmInputType& type,
                      const int8_t* packed, int threads);
 

@@ -4,6 +4,7 @@
 
 namespace planish::kernels {
 
+extern const IgemmKernel kIgemmAmx;
 extern const IgemmKernel kIgemmAvx512Vnni;
 extern const IgemmKernel kIgemmAvxVnni;
 extern const IgemmKernel kIgemmAvx2Bytes;

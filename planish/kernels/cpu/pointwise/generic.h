@@ -69,7 +69,7 @@ PLANISH_INLINE void pointwise_generic(PointwiseOp op, int64_t n, const float* a,
       return map1(n, a, y, [alpha, beta](float x) { return nan_max(0.0F, nan_min(1.0F, alpha * x + beta)); });
     case PointwiseOp::hard_swish:
       return map1(n, a, y, [](float x) { return x * nan_max(0.0F, nan_min(1.0F, x * (1.0F / 6.0F) + 0.5F)); });
-    case PointwiseOp::gelu: return map1(n, a, y, [](float x) { return 0.5F * x * (1.0F + erf_f32(x * 0.70710678F)); });
+    case PointwiseOp::gelu: return map1(n, a, y, [](float x) { return gelu_f32(x); });
     case PointwiseOp::gelu_tanh:
       return map1(n, a, y, [](float x) { return x * sigmoid_f32(1.5957691F * (x + 0.044715F * x * x * x)); });
     case PointwiseOp::mish: return map1(n, a, y, [](float x) { return x * tanh_f32(softplus_f32(x)); });

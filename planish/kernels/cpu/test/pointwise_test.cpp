@@ -69,7 +69,9 @@ const Function kFunctions[] = {
     {"hard_sigmoid", PointwiseOp::hard_sigmoid,
      [](double x, double) { return nan_max(0, nan_min(1, double(kAlpha) * x + double(kBeta))); }},
     {"hard_swish", PointwiseOp::hard_swish, [](double x, double) { return x * nan_max(0, nan_min(1, x / 6 + 0.5)); }},
-    {"gelu", PointwiseOp::gelu, [](double x, double) { return 0.5 * x * (1 + std::erf(x * std::sqrt(0.5))); }},
+    // At minus infinity the limit, where the formula has infinity times zero.
+    {"gelu", PointwiseOp::gelu,
+     [](double x, double) { return std::isinf(x) && x < 0 ? 0 : 0.5 * x * (1 + std::erf(x * std::sqrt(0.5))); }},
     {"gelu_tanh", PointwiseOp::gelu_tanh,
      [](double x, double) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }},
     {"dequantize", PointwiseOp::dequantize, [](double x, double) { return (x - double(kBeta)) * double(kAlpha); }},
