@@ -176,10 +176,13 @@ class SplitConvRunner final : public Kernel {
     const int64_t depth = steps_ * problem.taps();
     depth_ = parts(depth, parts(depth, kMostDepth));
     weights_numbers_ = depth_ * kSplitStep * kSplitPanel * kernels::kSplitParts;
+    cached_depth_ = depth;
     if (depth_ < depth) {
-      const int64_t most = shared_ ? rows_ : chunk_;
+      const int64_t rows = shared_ ? rows_ : chunk_;
+      if (shared_ && problem.taps() == 1) cached_depth_ = cached_depth(lines_.room(rows), depth);
+      panel_sums_ = kernels::split_sums(lines_.positions(rows));
       sums_numbers_ =
-          kernels::split_sums(lines_.positions(most)) * static_cast<int64_t>(sizeof(float) / sizeof(uint16_t));
+          panel_sums_ * (cached_depth_ < depth ? panels_ : 1) * static_cast<int64_t>(sizeof(float) / sizeof(uint16_t));
     }
     offsets_ = lines_.offsets(chunk_);
   }
@@ -221,6 +224,13 @@ class SplitConvRunner final : public Kernel {
   };
   /// Steps whose weights are split at a time; twice so many stay in the second-level cache beside an image.
   static constexpr int64_t kMostDepth = 16;
+  /// Steps of an image of `positions`, of `all`, that stay in the second-level cache while all panels pass.
+  [[nodiscard]] int64_t cached_depth(int64_t positions, int64_t all) const {
+    const int64_t step_bytes = kernels::split_size(positions, kSplitStep) * static_cast<int64_t>(sizeof(uint16_t));
+    const int64_t l2 = cpu_features().l2_bytes;
+    if (all * step_bytes <= l2 / 2) return all;
+    return std::max<int64_t>(1, l2 / 3 / step_bytes / depth_) * depth_;
+  }
   [[nodiscard]] int64_t slot_numbers() const { return 2 * weights_numbers_ + sums_numbers_; }
 
   /// What a thread reads, of a split image that others made a part of, and with weights of its own, is less than its
@@ -288,31 +298,44 @@ class SplitConvRunner final : public Kernel {
     part.y_row = p.y_row;
     part.y_vector = p.y_vector;
     const int64_t offset = number * p.y_image + unit * (lines_.one_pixel ? p.y_pixel : p.y_row);
-    // All steps of one panel after those of the other.
     const int64_t depths = part.tap_count * part.steps;
     uint16_t* now = run.slots + slot * slot_numbers();
     uint16_t* next = now + weights_numbers_;
-    part.sums = reinterpret_cast<float*>(next + weights_numbers_);
-    kernel_.split_weights(weights_of(run, panel, 0, now));
-    for (; panel < last; ++panel) {
-      const int64_t vector = 2 * panel;
+    auto* const sums = reinterpret_cast<float*>(next + weights_numbers_);
+    const int64_t first = panel;
+    // All steps of one panel after those of the other; of a deep image, those that the cache holds of all panels first.
+    struct Slice {
+      int64_t panel, depth;
+    };
+    const auto last_of = [this, depths](const Slice& s) {
+      const int64_t cached = (s.depth / cached_depth_ + 1) * cached_depth_;
+      return std::min({s.depth + depth_, cached, depths});
+    };
+    const auto behind = [&](const Slice& s) -> Slice {
+      const int64_t end = last_of(s);
+      const int64_t begin = s.depth / cached_depth_ * cached_depth_;
+      if (end < depths && end < begin + cached_depth_) return {s.panel, end};
+      if (s.panel + 1 < last) return {s.panel + 1, begin};
+      return {first, begin + cached_depth_};
+    };
+    kernel_.split_weights(weights_of(run, first, 0, now));
+    for (Slice slice{first, 0}; slice.depth < depths;) {
+      const Slice later = behind(slice);
+      const int64_t vector = 2 * slice.panel;
       part.vectors = std::min<int64_t>(2, vectors_ - vector);
       part.filters = p.whole_vectors ? kSplitPanel : p.filters - vector * kSplitVector;
       part.y = run.y + offset + vector * p.y_vector;
+      part.sums = cached_depth_ < depths ? sums + (slice.panel - first) * panel_sums_ : sums;
       FloatEpilogue e = run.e;
       if (e.bias != nullptr) e.bias += vector * kSplitVector;
       if (e.residual != nullptr) e.residual += offset + vector * p.y_vector;
-      for (part.depth = 0; part.depth < depths; part.depth = part.last_depth) {
-        part.last_depth = std::min(part.depth + depth_, depths);
-        part.weights = now;
-        part.next = {};
-        if (part.last_depth < depths)
-          part.next = weights_of(run, panel, part.last_depth, next);
-        else if (panel + 1 < last)
-          part.next = weights_of(run, panel + 1, 0, next);
-        kernel_.run(part, e);
-        std::swap(now, next);
-      }
+      part.depth = slice.depth;
+      part.last_depth = last_of(slice);
+      part.weights = now;
+      part.next = later.depth < depths ? weights_of(run, later.panel, later.depth, next) : kernels::SplitWeights{};
+      kernel_.run(part, e);
+      std::swap(now, next);
+      slice = later;
     }
   }
 
@@ -347,7 +370,9 @@ class SplitConvRunner final : public Kernel {
   int64_t chunk_ = 0;                              ///< units of a split image
   int64_t image_numbers_ = 0;
   int64_t steps_ = 0;
-  int64_t depth_ = 0;  ///< steps of all taps that are multiplied at a time
+  int64_t depth_ = 0;         ///< steps of all taps that are multiplied at a time
+  int64_t cached_depth_ = 0;  ///< steps that are multiplied by all panels before the next
+  int64_t panel_sums_ = 0;    ///< floats of a panel's sums, where they wait
   int64_t weights_numbers_ = 0, sums_numbers_ = 0;
 };
 

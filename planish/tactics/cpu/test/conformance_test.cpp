@@ -445,6 +445,10 @@ const ConformanceCase kMatMul[] = {
      "f32[150] = seed(2)\n y = planish.FusedMatMul(a, b, c, r) {trans_b = 1, activation = \"Relu\", "
      "residual_last = 1} @m\n}",
      "cpu.strassen"},
+    {"matmul_of_rows_beyond_the_cache",
+     "graph \"g\" (a: f32[60,4096], r: f32[60,256]) -> (y) {\n const b: f32[4096,256] = seed(1)\n const c: f32[256] = "
+     "seed(2)\n y = planish.FusedMatMul(a, b, c, r) {activation = \"Relu\"} @m\n}",
+     "cpu.gemm", 2e-4},
     {"conv_of_one_pixel_strassen",
      "graph \"g\" (x: f32[2,64,5,7], r: f32[2,72,5,7]) -> (y) {\n const w: f32[72,64,1,1] = seed(1)\n const b: "
      "f32[72] = seed(2)\n y = planish.FusedConv(x, w, b, r) {activation = \"Swish\"} @c\n}",
