@@ -1,6 +1,7 @@
 // Moves a Reshape or Transpose that keeps the last dimension from in front of a FusedMatMul with a plain matrix to
 // behind it, where another view follows: exporters flatten [batch, length, K] to [batch * length, K] for a Gemm and
-// view the result back. simplify_views then removes the pair.
+// view the result back. simplify_views then removes the pair. QuantizeLinear and DequantizeLinear of whole tensors
+// between the view and the product stay in front of the product.
 
 #include "planish/passes/edit.h"
 #include "planish/passes/pass.h"
@@ -31,14 +32,42 @@ std::optional<std::vector<int64_t>> target_behind(const Edit& edit, const Node& 
   return target;
 }
 
+/// A QuantizeLinear or DequantizeLinear of a whole tensor, which does not care how its elements are arranged.
+bool is_whole_qdq(const Edit& edit, const Node& node) {
+  if (!node.is("QuantizeLinear") && !node.is("DequantizeLinear")) return false;
+  const Tensor* scale = edit.constant(node.in(1));
+  return scale != nullptr && scale->size() == 1;
+}
+
+/// The nodes between a view and the product that reads it, the product's own operand first; empty where there is no
+/// view, or somebody else reads what lies between.
+struct Path {
+  std::vector<int32_t> between;
+  int32_t view = -1;
+};
+Path path_from_view(const Edit& edit, int32_t product) {
+  Path path;
+  int32_t reader = product;
+  for (int32_t n = edit.producer(edit.node(product).in(0)); n >= 0; n = edit.producer(edit.node(n).in(0))) {
+    if (is_view(edit.node(n))) {
+      path.view = n;
+      return path;
+    }
+    if (!is_whole_qdq(edit, edit.node(n)) || edit.single_consumer(edit.node(n).out(0)) != reader) break;
+    path.between.push_back(n);
+    reader = n;
+  }
+  return {};
+}
+
 bool sink(Edit& edit, const SymbolicShapes& shapes, int32_t n) {
   const Node product = edit.node(n);
   if (!product.is("FusedMatMul", "planish") || product.attr_int("trans_a", 0) != 0 || product.in(3) != kNoValue)
     return false;
-  const int32_t view_at = edit.producer(product.in(0));
+  const Path path = path_from_view(edit, n);
   const int32_t reader = edit.single_consumer(product.out(0));
-  if (view_at < 0 || reader < 0 || !is_view(edit.node(view_at)) || !is_view(edit.node(reader))) return false;
-  const Node view = edit.node(view_at);
+  if (path.view < 0 || reader < 0 || !is_view(edit.node(reader))) return false;
+  const Node view = edit.node(path.view);
   const Shape* b = edit.shape(product.in(1));
   const bool vector_bias = product.in(2) == kNoValue || edit.rank(product.in(2)) == 1;
   if (b == nullptr || b->size() != 2 || !vector_bias || !keeps_last(shapes, view)) return false;
@@ -52,12 +81,20 @@ bool sink(Edit& edit, const SymbolicShapes& shapes, int32_t n) {
   }
   Node moved = product;
   moved.inputs[0] = view.in(0);
+  for (auto between = path.between.rbegin(); between != path.between.rend(); ++between) {
+    Node step = edit.node(*between);
+    const ValueId before = step.out(0);
+    step.inputs[0] = moved.in(0);
+    moved.inputs[0] = edit.new_value(edit.value(before).name + "/rows", edit.dtype(before));
+    step.outputs = {moved.in(0)};
+    edit.insert(n, std::move(step));
+  }
   moved.outputs = {edit.new_value(edit.value(product.out(0)).name + "/rows", edit.dtype(product.out(0)))};
   behind.inputs[0] = moved.outputs[0];
   behind.outputs = product.outputs;
   edit.insert(n, std::move(moved));
   edit.replace(n, std::move(behind));
-  edit.remove_if_unused(view_at);
+  edit.remove_if_unused(path.between.empty() ? path.view : path.between[0]);
   return true;
 }
 
