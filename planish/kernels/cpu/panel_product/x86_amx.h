@@ -4,19 +4,11 @@
 
 #include <immintrin.h>
 
+#include "planish/base/simd/x86_amx.h"
 #include "planish/kernels/cpu/panel_product/generic.h"
 
 namespace planish::kernels {
 namespace {
-
-/// What LDTILECFG reads. Source: Intel 64 and IA-32 Architectures Software Developer's Manual, LDTILECFG.
-struct alignas(64) TileShapes {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
 
 constexpr int64_t kTileRows = 16;
 constexpr int64_t kTileLine = 64;  ///< bytes of a tile's row, at most
@@ -56,7 +48,7 @@ class TileSums {
   void configure(int64_t rows) {
     const auto upper = static_cast<uint8_t>(least(rows, kTileRows));
     const auto lower = static_cast<uint8_t>(rows - upper);
-    TileShapes shapes;
+    simd::TileShapes shapes;
     const auto set = [&shapes](int tile, uint8_t count, int64_t bytes) {
       shapes.rows[tile] = count;
       shapes.row_bytes[tile] = count == 0 ? 0 : static_cast<uint16_t>(bytes);

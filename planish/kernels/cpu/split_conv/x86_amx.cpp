@@ -2,6 +2,7 @@
 
 #include "planish/base/macros.h"
 #include "planish/base/simd/unroll.h"
+#include "planish/base/simd/x86_amx.h"
 #include "planish/base/simd/x86_avx512.h"
 #include "planish/kernels/cpu/float_epilogue/generic.h"
 #include "planish/kernels/cpu/split_conv/variants.h"
@@ -10,15 +11,6 @@ namespace planish::kernels {
 namespace {
 
 using simd::Avx512Floats;
-
-/// What LDTILECFG reads. Source: Intel 64 and IA-32 Architectures Software Developer's Manual, LDTILECFG.
-struct alignas(64) TileShapes {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
 
 constexpr int64_t kLine = 64;                                ///< bytes of a tile's row
 constexpr int64_t kTileNumbers = kSplitStep * kSplitVector;  ///< of bfloat16
@@ -329,7 +321,7 @@ template <int kCols>
 void columns_of(const SplitConvPart& p, const FloatEpilogue& e) {
   const int64_t tiles = (p.positions + kSplitTile - 1) / kSplitTile;
   const int64_t rows = (p.positions + tiles - 1) / tiles;
-  TileShapes shapes;
+  simd::TileShapes shapes;
   for (int tile = 0; tile < 8; ++tile) {
     shapes.rows[tile] = static_cast<uint8_t>(tile < 6 ? rows : kSplitTile);
     shapes.row_bytes[tile] = kLine;
