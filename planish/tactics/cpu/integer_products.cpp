@@ -182,11 +182,11 @@ Result<Tensor> unpack(const NodeView& view, const PackedConstant& p) {
   return weights;
 }
 
-const IgemmKernel& kernel_for_bytes() { return kernels::best_igemm_kernel(255); }
+const IgemmKernel& kernel_for_bytes(const IgemmShape& s) { return kernels::best_igemm_kernel(s, 255); }
 
 Result<std::vector<PackedConstant>> pack(const NodeView& view, const Target&) {
   const IgemmShape s = PLANISH_TRY(shape_of(view));
-  const StoredFormat f{kernel_for_bytes().format, needs_ones(zero_offsets(view, s.groups * s.outputs))};
+  const StoredFormat f{kernel_for_bytes(s).format, needs_ones(zero_offsets(view, s.groups * s.outputs))};
   return std::vector<PackedConstant>{
       {static_cast<int32_t>(kW), format_name(f), pack_weights(view, s, f, *view.constants[kW])}};
 }
@@ -301,7 +301,8 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
                                         const Target& target) {
   const IgemmShape s = PLANISH_TRY(shape_of(view));
   std::vector<int32_t> offsets = zero_offsets(view, s.groups * s.outputs);
-  const StoredFormat wanted{kernel_for_bytes().format, needs_ones(offsets)};
+  const IgemmKernel& kernel = kernel_for_bytes(s);
+  const StoredFormat wanted{kernel.format, needs_ones(offsets)};
   if (!wanted.ones) offsets.clear();
   const IgemmShape product = with_ones(s, wanted.ones);
   Tensor own;
@@ -322,9 +323,9 @@ Result<std::unique_ptr<Kernel>> prepare(const NodeView& view, std::span<const Pa
       .is_signed = view.inputs[kX].dtype == DType::i8, .never_negative = false, .zero = 0};
   const DType zero_type = view.has_input(kXZero) ? view.inputs[kXZero].dtype : DType::undefined;
   const bool planes = !is_matmul(view) && !lies_channels_last(view.outputs[0]);
-  return std::unique_ptr<Kernel>(
-      new IntegerProductRunner(plan_igemm(product, kernel_for_bytes(), type, data, target.threads), std::move(offsets),
-                               zero_type, planes, s.out_h * s.out_w, std::move(own)));
+  return std::unique_ptr<Kernel>(new IntegerProductRunner(plan_igemm(product, kernel, type, data, target.threads),
+                                                          std::move(offsets), zero_type, planes, s.out_h * s.out_w,
+                                                          std::move(own)));
 }
 
 constexpr std::array<std::string_view, 2> kOps{"MatMulInteger", "ConvInteger"};
@@ -337,6 +338,6 @@ constinit const Tactic kCpuIntegerProduct{.id = "cpu.igemm_integer",
                                           .pack = pack,
                                           .prepare = prepare,
                                           .unpack = unpack,
-                                          .version = 2};
+                                          .version = 3};
 
 }  // namespace planish

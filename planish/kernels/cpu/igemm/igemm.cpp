@@ -142,9 +142,9 @@ int32_t igemm_max_input(const IgemmInputType& type) {
   return type.never_negative ? 127 : 127 - std::clamp(type.low, -128, 0);
 }
 
-const IgemmKernel& best_igemm_kernel(int32_t max_input) {
+const IgemmKernel& best_igemm_kernel(const IgemmShape& shape, int32_t max_input) {
   for (const IgemmKernel& k : igemm_kernels())
-    if (k.takes == nullptr && cpu_features().has(k.isa) && igemm_is_exact(k, max_input)) return k;
+    if (cpu_features().has(k.isa) && igemm_takes(k, shape) && igemm_is_exact(k, max_input)) return k;
   return igemm_kernels().back();
 }
 

@@ -71,9 +71,9 @@ struct IgemmKernel {
 
 /// Fastest first; the last row runs everywhere.
 std::span<const IgemmKernel> igemm_kernels();
-/// The first row that this machine has, that takes every shape and is exact for inputs up to `max_input` (see
+/// The first row that this machine has, that takes the shape and is exact for inputs up to `max_input` (see
 /// igemm_max_input), whatever the weights are.
-const IgemmKernel& best_igemm_kernel(int32_t max_input);
+const IgemmKernel& best_igemm_kernel(const IgemmShape& shape, int32_t max_input);
 /// Twice the largest magnitude of a weight.
 inline constexpr int32_t kAnyPair = 256;
 /// True when the row's sums are exact for inputs up to `max_input` and weights whose neighbours have at most

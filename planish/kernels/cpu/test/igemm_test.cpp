@@ -417,10 +417,14 @@ INSTANTIATE_TEST_SUITE_P(Table, IgemmVariants, testing::ValuesIn(rows()),
 TEST(IgemmTable, EndsWithARowForEveryMachineAndInput) {
   EXPECT_EQ(igemm_kernels().back().isa, Isa::baseline);
   EXPECT_TRUE(igemm_is_exact(igemm_kernels().back(), 255));
-  for (const int32_t max : {127, 255}) {
-    EXPECT_TRUE(cpu_features().has(best_igemm_kernel(max).isa));
-    EXPECT_TRUE(igemm_is_exact(best_igemm_kernel(max), max));
-  }
+  EXPECT_EQ(igemm_kernels().back().takes, nullptr);
+  for (const Case& c : kCases)
+    for (const int32_t max : {127, 255}) {
+      const IgemmKernel& best = best_igemm_kernel(c.shape, max);
+      EXPECT_TRUE(cpu_features().has(best.isa)) << c.name;
+      EXPECT_TRUE(igemm_takes(best, c.shape)) << c.name;
+      EXPECT_TRUE(igemm_is_exact(best, max)) << c.name;
+    }
 }
 
 }  // namespace
